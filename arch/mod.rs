@@ -1,0 +1,58 @@
+//! The rooms: one for each architecture, all defining the same names
+//! (`arch/README.md`). Nothing outside this file asks for an architecture.
+
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64/mod.rs"]
+mod room;
+
+#[cfg(target_arch = "x86")]
+#[path = "i386/mod.rs"]
+mod room;
+
+#[cfg(target_arch = "arm")]
+#[path = "arm/mod.rs"]
+mod room;
+
+#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
+compile_error!("needm has no room for this architecture: see arch/README.md");
+
+pub(crate) use room::*;
+
+use core::ffi::{c_int, c_void};
+
+use crate::callback::Call;
+use crate::m::{M, Segment};
+use crate::signal::FaultFrame;
+use crate::tls::Tls;
+
+// What the rooms' assembly defines; each routine's head says what it does.
+unsafe extern "C" {
+    /// `entry.S`: the steady path of a callback.
+    pub(crate) fn needm_entry(
+        function: Option<unsafe extern "C" fn(*mut c_void)>,
+        frame: *mut c_void,
+        size: usize,
+        info: *mut c_void,
+    ) -> c_int;
+    /// `entry.S`: ends a callback from wherever it is.
+    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int) -> !;
+    /// `switch.S`: a call on the system stack, all registers spilled on the G's.
+    pub(crate) fn needm_on_g0(
+        function: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+        segment: *mut Segment,
+        g0sp: usize,
+    );
+    /// `switch.S`: a call of three arguments on another stack.
+    pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
+    /// `switch.S`: the caller's stack pointer.
+    pub(crate) safe fn needm_sp() -> usize;
+    /// `sigtramp.S`: what a handler returns into.
+    pub(crate) fn needm_sigreturn();
+    /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.
+    pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
+    /// `tls.S`: this thread's block.
+    pub(crate) safe fn needm_tls_block() -> *mut Tls;
+    /// `tls.S`: the gate, `world::gate`.
+    pub(crate) static needm_gate: core::sync::atomic::AtomicU32;
+}

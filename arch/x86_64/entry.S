@@ -1,0 +1,194 @@
+/* The way of a callback into the kernel and out again.
+
+   The Rust side is src/callback.rs: `enter`, `exit`, `run_defers`; and
+   src/extra.rs: `newextram`. Each is reached through a symbol that
+   arch/x86_64/upcalls.rs defines.
+
+   The caller's stack while a callback runs, and the G's:
+
+        caller's stack                        the G's stack
+        --------------                        -------------
+        return address    <- CFA - 8
+ rbp -> saved rbp
+        rbx r12 r13 r14 r15 (rbp-8 .. -40)
+        mxcsr, x87 control word  (rbp-48)     ...segments of outer callbacks
+ Call-> OUT   (rbp-56)                        Segment (SEG_SIZE bytes)  <- rsp
+        ARG   (rbp-64)                          .call points at Call
+        INFO  (rbp-72)                        copied frame, if any
+        SIZE  (rbp-80)                        return address into here
+        FRAME (rbp-88)                        fn's own frame
+        FN    (rbp-96)   <- Call
+
+   rbp points into the caller's stack for as long as the callback runs, which
+   keeps the CFI below one plain rule on either stack, and the chain of frame
+   pointers whole. */
+#include "asm.h"
+
+#define FRAME_BYTES 96
+#define CONTROL     -48
+
+        .macro  restore_and_return
+        movq    -8(%rbp), %rbx
+        movq    -16(%rbp), %r12
+        movq    -24(%rbp), %r13
+        movq    -32(%rbp), %r14
+        movq    -40(%rbp), %r15
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_remember_state
+        .cfi_def_cfa rsp, 8
+        .cfi_restore rbp
+        ret
+        .cfi_restore_state
+        .endm
+
+/* fn needm_entry(fn (rdi), frame (rsi), size (rdx), info (rcx)) -> i32 (eax)
+
+   Steady path: this thread's PASS is the gate's value, its M is in no callback,
+   there is no frame to copy. All else takes the slow path through `enter`. */
+ROUTINE(needm_entry)
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset rbp, -16
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register rbp
+        subq    $FRAME_BYTES, %rsp
+        movq    %rbx, -8(%rbp)
+        movq    %r12, -16(%rbp)
+        movq    %r13, -24(%rbp)
+        movq    %r14, -32(%rbp)
+        movq    %r15, -40(%rbp)
+        .cfi_offset rbx, -24
+        .cfi_offset r12, -32
+        .cfi_offset r13, -40
+        .cfi_offset r14, -48
+        .cfi_offset r15, -56
+        stmxcsr CONTROL(%rbp)
+        fnstcw  CONTROL+4(%rbp)
+        movq    %rcx, CALL_INFO(%rsp)
+        movq    %rdx, CALL_SIZE(%rsp)
+        movq    %rsi, CALL_FRAME(%rsp)
+        movq    %rdi, CALL_FN(%rsp)
+
+        movq    needm_tls@gottpoff(%rip), %rax
+        movl    %fs:TLS_PASS(%rax), %r12d       /* r12: the pass, until the end */
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lslow
+        movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
+        testq   %rdi, %rdi
+        je      .Lslow
+        orq     M_SEG(%rbx), %rdx               /* in a callback, or bytes to copy? */
+        jne     .Lslow
+        testq   %rcx, %rcx
+        je      1f
+        cmpq    $INFO_BYTES, (%rcx)
+        jb      .Lslow
+1:
+        /* M_SEG before SEG_CALL: a handler that calls back in between finds a
+           segment without a call and starts below it. */
+        movq    M_BASE(%rbx), %r10
+        movq    %r10, M_SEG(%rbx)
+        movq    %rsp, SEG_CALL(%r10)
+        movq    $1, M_RUNNING(%rbx)
+        cmpl    needm_gate(%rip), %r12d         /* read after the store above: src/world.rs */
+        jne     .Lclosed
+        movq    %r10, %rsp
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        callq   *%rax
+        /* rsp: the segment; rbx: M; r12: pass; rbp: the caller's frame */
+        cmpq    $0, SEG_DEFERS(%rsp)
+        jne     .Ldefers
+.Lleave:
+        movq    %rsp, %r10
+        leaq    -FRAME_BYTES(%rbp), %rsp
+        movq    $0, SEG_CALL(%r10)
+        movq    $0, M_RUNNING(%rbx)
+        movq    $0, M_SEG(%rbx)
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lleft
+.Lout:
+        movq    -8(%rbp), %rbx
+        movq    -16(%rbp), %r12
+        xorl    %eax, %eax
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_remember_state
+        .cfi_def_cfa rsp, 8
+        .cfi_restore rbp
+        ret
+        .cfi_restore_state
+
+        /* The gate closed while this thread came in: step back, then wait as a
+           slow caller. rsp: Call. */
+.Lclosed:
+        movq    $0, SEG_CALL(%r10)
+        movq    $0, M_RUNNING(%rbx)
+        movq    $0, M_SEG(%rbx)
+        jmp     .Lslow
+
+        /* rsp: the segment; rbx: M */
+.Ldefers:
+        movq    %rbx, %rdi
+        callq   needm_run_defers
+        jmp     .Lleave
+
+        /* Somebody may be waiting for this thread to be out. rsp: Call. */
+.Lleft:
+        callq   needm_left
+        jmp     .Lout
+
+        /* rsp: Call; rbp: the caller's frame */
+.Lslow:
+        movq    %rsp, %rdi
+        callq   needm_enter                     /* -> the G's stack pointer, or 0 */
+        testq   %rax, %rax
+        je      .Lrefused
+        movq    CALL_OUT(%rsp), %rbx
+        movq    %rsp, %r12                      /* r12: Call */
+        movq    %rax, %rsp
+        cmpq    $0, M_NEEDEXTRAM(%rbx)
+        je      2f
+        movq    %rbx, %rdi
+        callq   needm_newextram
+2:
+        movq    CALL_ARG(%r12), %rdi
+        callq   *CALL_FN(%r12)
+        movq    M_SEG(%rbx), %rax
+        cmpq    $0, SEG_DEFERS(%rax)
+        je      3f
+        movq    %rbx, %rdi
+        callq   needm_run_defers
+3:
+        leaq    -FRAME_BYTES(%rbp), %rsp
+        xorl    %edx, %edx
+        /* rsp: Call; rbx: M; edx: how it ended */
+.Lexit:
+        movq    %rsp, %rdi
+        movq    %rbx, %rsi
+        callq   needm_exit                      /* -> the caller's result */
+        restore_and_return
+
+.Lrefused:
+        movl    CALL_OUT(%rsp), %eax
+        restore_and_return
+
+/* fn needm_unwind(call (rdi), m (rsi), code (edx)) -> !
+
+   Ends a callback from wherever it is: back on its caller's stack, control
+   words, direction flag and x87 stack as at the entry, the same way out. */
+        .globl  needm_unwind
+        .hidden needm_unwind
+        .type   needm_unwind, @function
+needm_unwind:
+        movq    %rdi, %rsp
+        leaq    FRAME_BYTES(%rdi), %rbp
+        movq    %rsi, %rbx
+        cld
+        fninit
+        fldcw   CONTROL+4(%rbp)
+        ldmxcsr CONTROL(%rbp)
+        jmp     .Lexit
+        .cfi_endproc
+END(needm_entry)

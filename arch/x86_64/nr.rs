@@ -1,0 +1,22 @@
+//! System call numbers: linux/arch/x86/entry/syscalls/syscall_64.tbl.
+
+pub(crate) const MMAP: usize = 9;
+pub(crate) const MPROTECT: usize = 10;
+pub(crate) const MUNMAP: usize = 11;
+pub(crate) const RT_SIGACTION: usize = 13;
+pub(crate) const RT_SIGPROCMASK: usize = 14;
+pub(crate) const WRITE: usize = 1;
+pub(crate) const MADVISE: usize = 28;
+pub(crate) const GETPID: usize = 39;
+pub(crate) const SIGALTSTACK: usize = 131;
+pub(crate) const GETTID: usize = 186;
+pub(crate) const FUTEX: usize = 202;
+pub(crate) const CLOCK_GETTIME: usize = 228;
+pub(crate) const TGKILL: usize = 234;
+pub(crate) const SET_ROBUST_LIST: usize = 273;
+pub(crate) const GET_ROBUST_LIST: usize = 274;
+pub(crate) const RT_TGSIGQUEUEINFO: usize = 297;
+pub(crate) const MEMBARRIER: usize = 324;
+
+/// What `mmap` takes as its last argument is in bytes here.
+pub(crate) const MMAP_OFFSET_UNIT: usize = 1;

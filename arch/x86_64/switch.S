@@ -1,0 +1,76 @@
+/* Calls on another stack. The Rust side is src/callback.rs (`on_g0`) and
+   src/signal/chain.rs. */
+#include "asm.h"
+
+/* fn needm_on_g0(fn (rdi), arg (rsi), seg (rdx), g0sp (rcx))
+
+   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
+   the G's stack first, so that who scans it from SEG_GSP up sees them.
+
+        the G's stack                  the system stack
+        return address  <- CFA - 8     ...down to the caller's Call  <- rcx
+ rbp -> saved rbp                      return address into here
+        rbx r12 r13 r14 r15            fn
+        (padding)       <- SEG_GSP
+
+   SEG_GSP is set while this thread still counts as running, and cleared when
+   it does again: a stopper in between always finds the G's live range. */
+ROUTINE(needm_on_g0)
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset rbp, -16
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register rbp
+        pushq   %rbx
+        .cfi_offset rbx, -24
+        pushq   %r12
+        pushq   %r13
+        pushq   %r14
+        pushq   %r15
+        pushq   %r15
+        movq    %rdx, %rbx                      /* rbx: the segment */
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        movq    %rsp, SEG_GSP(%rbx)
+        movq    %rcx, %rsp
+        callq   *%rax
+        leaq    -48(%rbp), %rsp
+        movq    $0, SEG_GSP(%rbx)
+        movq    -8(%rbp), %rbx
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_def_cfa rsp, 8
+        .cfi_restore rbp
+        .cfi_restore rbx
+        ret
+        .cfi_endproc
+END(needm_on_g0)
+
+/* fn needm_call_on(a (rdi), b (rsi), c (rdx), fn (rcx), sp (r8))
+
+   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+ROUTINE(needm_call_on)
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset rbp, -16
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register rbp
+        movq    %r8, %rsp
+        callq   *%rcx
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_def_cfa rsp, 8
+        .cfi_restore rbp
+        ret
+        .cfi_endproc
+END(needm_call_on)
+
+/* fn needm_sp() -> usize (rax): the caller's stack pointer, before the call. */
+ROUTINE(needm_sp)
+        .cfi_startproc
+        leaq    8(%rsp), %rax
+        ret
+        .cfi_endproc
+END(needm_sp)

@@ -1,0 +1,67 @@
+//! Assembles `arch/<arch>/*.S` with the offsets of `src/layout.rs`.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::{env, fs};
+
+#[path = "src/layout.rs"]
+mod layout;
+
+/// Target architectures (as Cargo names them) and their rooms under `arch/`.
+const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
+
+fn offsets(word: usize) -> String {
+    let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
+    let mut line = |name: &str, words: usize| {
+        writeln!(out, "#define {name} {}", words * word).expect("a String takes all");
+    };
+    line("WORD", 1);
+    line("TLS_M", layout::tls::M);
+    line("TLS_PASS", layout::tls::PASS);
+    line("TLS_SIZE", layout::tls::WORDS);
+    line("M_SEG", layout::m::SEG);
+    line("M_RUNNING", layout::m::RUNNING);
+    line("M_BASE", layout::m::BASE);
+    line("M_NEEDEXTRAM", layout::m::NEEDEXTRAM);
+    line("SEG_CALL", layout::segment::CALL);
+    line("SEG_GSP", layout::segment::GSP);
+    line("SEG_DEFERS", layout::segment::DEFERS);
+    line("SEG_SIZE", layout::segment::WORDS);
+    line("CALL_FN", layout::call::FN);
+    line("CALL_FRAME", layout::call::FRAME);
+    line("CALL_SIZE", layout::call::SIZE);
+    line("CALL_INFO", layout::call::INFO);
+    line("CALL_ARG", layout::call::ARG);
+    line("CALL_OUT", layout::call::OUT);
+    line("CALL_BYTES", layout::call::WORDS);
+    line("FAULT_SP", layout::fault::SP);
+    line("FAULT_PC", layout::fault::PC);
+    // The three ints take four bytes more where a word of eight must follow aligned.
+    let ints = layout::panic_info::INT_BYTES.next_multiple_of(word);
+    writeln!(out, "#define INFO_BYTES {}", layout::panic_info::WORDS * word + ints)
+        .expect("a String takes all");
+    out
+}
+
+fn main() {
+    let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let (arch, os) = (var("CARGO_CFG_TARGET_ARCH"), var("CARGO_CFG_TARGET_OS"));
+    let Some((_, room)) = ROOMS.iter().find(|(name, _)| *name == arch) else {
+        panic!("needm has no assembly for {arch}: see arch/README.md for what a room holds");
+    };
+    assert_eq!(os, "linux", "needm runs on Linux only");
+    let bits: usize = var("CARGO_CFG_TARGET_POINTER_WIDTH").parse().expect("a number of bits");
+    let out = PathBuf::from(var("OUT_DIR"));
+    fs::write(out.join("offsets.h"), offsets(bits / 8)).expect("OUT_DIR can be written");
+
+    let room = PathBuf::from("arch").join(room);
+    let mut build = cc::Build::new();
+    build.include(&out).include("arch");
+    for name in ["tls.S", "entry.S", "switch.S", "sigtramp.S"] {
+        build.file(room.join(name));
+    }
+    build.compile("needm_arch");
+    for path in ["arch", "src/layout.rs", "build.rs"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
+}

@@ -1,0 +1,506 @@
+//! Callbacks: the Rust side of `arch/<arch>/entry.S`, and calls back out to C.
+//!
+//! The steady path never comes here. [`enter`] is reached when this thread has no
+//! M that may be used unasked, is in a callback already, has a frame to copy, or
+//! finds the gate closed. It runs on the caller's stack, decides where on which G
+//! the callback goes, and returns that stack pointer; assembly switches, calls the
+//! function, and brings every kind of ending to [`exit`].
+//!
+//! # Where a nested callback goes
+//! | the thread is | the new segment goes |
+//! | --- | --- |
+//! | in C that a callback called | below the G's saved stack pointer |
+//! | on the G itself | below the caller's frame there |
+//! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
+//!
+//! The last is a signal handler on a signal stack, or a fiber.
+//!
+//! # Safety
+//! Pointers to calls and segments are live as long as `m.seg` leads to them.
+#![allow(unsafe_code)] // records on stacks
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+
+use memoffset::offset_of;
+
+use crate::arch::{needm_on_g0, needm_sp, upcalls};
+use crate::error::Error;
+use crate::extra::EXTRA;
+use crate::layout;
+use crate::m::{M, Segment};
+use crate::needm::{self, Want};
+use crate::os::signal;
+use crate::runtime;
+use crate::sync::Relaxed;
+use crate::tls::Tls;
+use crate::unwind::{self, PanicInfo};
+use crate::world;
+
+/// What a callback runs.
+pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
+
+/// The record that entry code leaves on the caller's stack.
+#[repr(C)]
+pub(crate) struct Call {
+    function: Option<Function>,
+    frame: *mut u8,
+    size: usize,
+    pub(crate) info: *mut PanicInfo,
+    arg: *mut u8,
+    out: usize,
+}
+
+const WORD: usize = size_of::<usize>();
+const _: () = {
+    assert!(offset_of!(Call, function) == layout::call::FN * WORD);
+    assert!(offset_of!(Call, frame) == layout::call::FRAME * WORD);
+    assert!(offset_of!(Call, size) == layout::call::SIZE * WORD);
+    assert!(offset_of!(Call, info) == layout::call::INFO * WORD);
+    assert!(offset_of!(Call, arg) == layout::call::ARG * WORD);
+    assert!(offset_of!(Call, out) == layout::call::OUT * WORD);
+    assert!(size_of::<Call>() == layout::call::WORDS * WORD);
+};
+
+upcalls! {
+    "needm_enter" => enter,
+    "needm_exit" => exit,
+    "needm_run_defers" => unwind::run_deferred,
+    "needm_newextram" => newextram,
+    "needm_left" => world::left,
+}
+
+/// What a stack's alignment is for the code that runs on it, on every
+/// architecture here.
+const ALIGN: usize = 16;
+
+/// The least stack that a callback is started with.
+const LEAST_STACK: usize = 512;
+
+/// A stack pointer this far above a record is on the same stack: no stack that a
+/// callback was made from is smaller. Only asked where nothing exact decides.
+const SAME_STACK: usize = 16 * 1024;
+
+/// A caller this far below C's starting point is C's, without asking further.
+const NEAR: usize = 64 * 1024;
+
+/// Where a callback goes: its M, its stack pointer, the segment around it.
+struct Place {
+    m: &'static M,
+    below: usize,
+    outer: *mut Segment,
+    /// The M was taken for this callback.
+    taken: bool,
+}
+
+/// From `needm_entry`: readies everything for `call`; the G's stack pointer to
+/// run it at, or 0 and an error code in `out`. Neither allocates nor locks; may
+/// sleep for an M or at the gate.
+extern "C" fn enter(call: *mut Call) -> usize {
+    // SAFETY: entry code has just built it on this stack.
+    let call = unsafe { &mut *call };
+    match try_enter(call) {
+        Ok(sp) => sp,
+        Err(error) => {
+            #[allow(clippy::cast_sign_loss)] // assembly takes the low 32 bits as they are
+            let code = error.code() as usize;
+            call.out = code;
+            0
+        }
+    }
+}
+
+fn try_enter(call: &mut Call) -> Result<usize, Error> {
+    if call.function.is_none() || call.frame.is_null() && call.size != 0 {
+        return Err(Error::Invalid);
+    }
+    if !PanicInfo::is_valid(call.info) {
+        return Err(Error::Invalid);
+    }
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let stack_size = runtime::settings().stack_size();
+    if call.size > stack_size {
+        return Err(Error::Overflow);
+    }
+    let tls = Tls::current();
+    let place = find_place(tls, ptr::from_ref(call) as usize)?;
+    let m = place.m;
+    let entered = begin(call, &place);
+    if entered.is_err() && place.taken && needm::goes_back(m) {
+        needm::dropm(tls, m);
+    }
+    entered
+}
+
+fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
+    look_again_at_signals(tls);
+    settle(tls, at);
+    let current = tls.m().filter(|_| is_of_this_start(tls));
+    if let Some(m) = current {
+        let Some(segment) = m.segment() else {
+            return Ok(Place::base(m, false));
+        };
+        let outer = ptr::from_ref(segment).cast_mut();
+        if m.stack.holds(at) {
+            let below = at.min(segment.address());
+            return Ok(Place { m, below, outer, taken: false });
+        }
+        let gsp = segment.gsp.load(Relaxed);
+        if gsp != 0 {
+            return Ok(Place { m, below: gsp, outer, taken: false });
+        }
+        if segment.call.load(Relaxed).is_null() {
+            return Ok(Place { m, below: segment.address(), outer, taken: false });
+        }
+    }
+    needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
+}
+
+impl Place {
+    fn base(m: &'static M, taken: bool) -> Self {
+        let base = m.base.load(Relaxed) as usize;
+        Self { m, below: base + size_of::<Segment>(), outer: ptr::null_mut(), taken }
+    }
+}
+
+/// Whether the thread's record is of this start of the kernel.
+fn is_of_this_start(tls: &Tls) -> bool {
+    tls.thread().is_some_and(|thread| thread.epoch.load(Relaxed) == runtime::epoch())
+}
+
+/// Looks at a signal stack that is not trusted yet.
+fn look_again_at_signals(tls: &Tls) {
+    let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
+    thread.sig.look();
+    if let Some(m) = tls.m().filter(|m| thread.sig.trusted() && m.segment().is_none()) {
+        tls.publish(Some(m), needm::pass(thread, m));
+    }
+}
+
+/// Builds the segment and passes the gate.
+fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
+    let m = place.m;
+    // A leaf's red zone, where it is this G's own code that was interrupted.
+    let top = if place.outer.is_null() {
+        place.below
+    } else {
+        place.below.saturating_sub(crate::arch::context::RED_ZONE)
+    };
+    let at = (top - size_of::<Segment>()) & !(ALIGN - 1);
+    let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
+    let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
+
+    // SAFETY: below everything that is in use on the G, and above its lower end.
+    let segment = unsafe { Segment::place(at, place.outer) };
+    segment.was_running.store(m.running.load(Relaxed), Relaxed);
+    m.seg.store(ptr::from_ref(segment).cast_mut(), Relaxed);
+
+    if m.running.load(Relaxed) == 0 && !world::enter(m) {
+        m.seg.store(place.outer, Relaxed);
+        return Err(Error::NotStarted);
+    }
+    call.arg = call.frame;
+    if call.size != 0 {
+        call.arg = sp as *mut u8;
+        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has
+        // as many free from `sp` up to the segment.
+        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
+    }
+    call.out = ptr::from_ref(m) as usize;
+    segment.call.store(call, Relaxed);
+    Ok(sp)
+}
+
+/// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
+/// over, with `code`. Pops its segment and gives back what goes back.
+extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
+    // SAFETY: entry code built the call, and this thread holds the M.
+    let (call, m) = unsafe { (&*call, &*m) };
+    let tls = Tls::current();
+    // What a handler borrowed and jumped out of is over with this callback.
+    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
+        if current.over().is_none() {
+            break;
+        }
+        needm::dropm(tls, current);
+    }
+    let own = ptr::from_ref(call).cast_mut();
+    // So are callbacks inside it that C jumped out of.
+    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
+        pop(m, inner);
+    }
+    let Some(segment) = m.segment() else { return code };
+    if call.size != 0 {
+        // SAFETY: as in `begin`; the copy still stands, below the segment.
+        unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, call.size) };
+    }
+    let was_running = segment.was_running.load(Relaxed);
+    pop(m, segment);
+    m.stack.close_reserve(segment.address());
+    if was_running == 0 {
+        world::leave(m);
+    }
+    if m.segment().is_none() && needm::goes_back(m) {
+        needm::dropm(tls, m);
+    }
+    code
+}
+
+/// Drops the innermost segment, and what is deferred in it.
+fn pop(m: &M, segment: &Segment) {
+    m.stack.drop_deferred(segment.deferred.load(Relaxed));
+    segment.deferred.store(0, Relaxed);
+    segment.panic.store(ptr::null_mut(), Relaxed);
+    segment.gsp.store(0, Relaxed);
+    segment.call.store(ptr::null_mut(), Relaxed);
+    m.seg.store(segment.prev.load(Relaxed), Relaxed);
+}
+
+/// From `needm_entry`, on the G: this callback took the last M.
+extern "C" fn newextram(m: *const M) {
+    // SAFETY: this thread holds it.
+    unsafe { (*m).needextram.store(0, Relaxed) };
+    EXTRA.newextram();
+}
+
+/// Brings this thread's records in line with where it is: callbacks that were
+/// jumped out of (`longjmp`) are dropped, Ms that were borrowed for them go back.
+///
+/// `at` is the caller's stack pointer. On a G the answer is exact: what lies below
+/// it there is gone. Elsewhere a record is gone if `at` is where it stands, or a
+/// little above it on the same stack; stacks of signal handlers are told apart by
+/// asking the system, and fibers by their distance.
+pub(crate) fn settle(tls: &Tls, at: usize) {
+    while let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+        let Some(segment) = m.segment() else {
+            // Borrowed, and its callback is gone: or it is bound, or attached.
+            if m.over().is_none() || !needm::is_borrowed(m) {
+                return;
+            }
+            needm::dropm(tls, m);
+            continue;
+        };
+        if m.stack.holds(at) {
+            settle_on_g(m, at);
+            return;
+        }
+        let under = is_over_a_g_that_holds(m, at);
+        let gsp = segment.gsp.load(Relaxed);
+        if !under && gsp != 0 {
+            let g0sp = g0sp(m, segment);
+            if at < g0sp && g0sp - at < NEAR {
+                return;
+            }
+        }
+        let Some(dead) = (if under { last_segment(m) } else { outermost_gone(m, at) }) else {
+            return;
+        };
+        while let Some(inner) = m.segment() {
+            pop(m, inner);
+            if ptr::eq(inner, dead) {
+                break;
+            }
+        }
+        m.stack.close_reserve(m.segment().map_or(m.stack.hi(), Segment::address));
+        let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
+        if outside {
+            world::leave(m);
+        }
+        if m.segment().is_some() || !needm::goes_back(m) {
+            return;
+        }
+        needm::dropm(tls, m);
+    }
+}
+
+/// On its own G: segments below `at` are gone, and if C that the innermost called
+/// was jumped out of, callback code runs again.
+fn settle_on_g(m: &M, at: usize) {
+    while let Some(inner) = m.segment().filter(|inner| inner.address() < at) {
+        if inner.call.load(Relaxed).is_null() {
+            break;
+        }
+        pop(m, inner);
+    }
+    if let Some(segment) = m.segment() {
+        let gsp = segment.gsp.load(Relaxed);
+        if gsp != 0 && at > gsp {
+            world::enter(m);
+            segment.gsp.store(0, Relaxed);
+        }
+    }
+}
+
+/// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
+/// borrowed it has been jumped out of.
+fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
+    let mut over = m.over();
+    while let Some(outer) = over {
+        if outer.stack.holds(at) {
+            return true;
+        }
+        over = outer.over();
+    }
+    false
+}
+
+fn last_segment(m: &M) -> Option<&'static Segment> {
+    let mut segment = m.segment()?;
+    while let Some(outer) = segment.outer() {
+        segment = outer;
+    }
+    Some(segment)
+}
+
+/// The outermost segment that was jumped out of, seen from `at`, off the G.
+fn outermost_gone(m: &M, at: usize) -> Option<&'static Segment> {
+    // SAFETY: only a question.
+    let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
+    let handling = stack.in_use();
+    let mut gone = None;
+    let mut segment = m.segment();
+    while let Some(inner) = segment {
+        let call = inner.call.load(Relaxed) as usize;
+        if call != 0 && !m.stack.holds(call) {
+            let same = stack.holds(call) == handling;
+            let here = at.abs_diff(call) < size_of::<Call>();
+            let above = at > call && at - call < SAME_STACK;
+            let left = stack.holds(call) && !handling;
+            if here || left || same && above {
+                gone = Some(inner);
+            }
+        }
+        segment = inner.outer();
+    }
+    gone
+}
+
+/// This thread's M and innermost segment, if callback code runs on its G here.
+pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let at = needm_sp();
+    settle(tls, at);
+    let m = tls.m().filter(|_| is_of_this_start(tls))?;
+    let segment = m.segment()?;
+    (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
+}
+
+/// This thread's M and innermost segment, in a callback or in C that one called.
+pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let at = needm_sp();
+    settle(tls, at);
+    let m = tls.m().filter(|_| is_of_this_start(tls))?;
+    let segment = m.segment()?;
+    (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
+}
+
+/// The end of what is in use on the system stack while `segment` runs: the call
+/// that it, or the nearest segment around it, was entered by from there.
+fn g0sp(m: &M, segment: &Segment) -> usize {
+    let mut call = segment.call.load(Relaxed) as usize;
+    let mut segment = segment.outer();
+    while let Some(outer) = segment.filter(|_| m.stack.holds(call)) {
+        call = outer.call.load(Relaxed) as usize;
+        segment = outer.outer();
+    }
+    call & !(ALIGN - 1)
+}
+
+/// Runs `work` on the system stack, out of the world, from a G.
+pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
+    struct Out<'a, W> {
+        m: &'a M,
+        segment: &'a Segment,
+        work: &'a mut W,
+    }
+    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
+        // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
+        let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
+        world::leave(out.m);
+        (out.work)();
+        come_back(out.m, out.segment);
+    }
+    let mut out_of = Out { m, segment, work };
+    let g0sp = g0sp(m, segment);
+    // SAFETY: `g0sp` is the end of what is in use on the system stack: C above
+    // it waits for this callback.
+    unsafe {
+        let arg = (&raw mut out_of).cast();
+        needm_on_g0(out::<W>, arg, ptr::from_ref(segment).cast_mut(), g0sp);
+    }
+}
+
+/// Back from C, still on the system stack: what C left behind goes, then the gate.
+fn come_back(m: &M, segment: &Segment) {
+    let tls = Tls::current();
+    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
+        if current.over().is_none() {
+            break;
+        }
+        needm::dropm(tls, current);
+    }
+    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
+        pop(m, inner);
+    }
+    world::enter(m);
+}
+
+/// Runs `function(arg)` on the system stack: `needm_ccall`.
+pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
+    let (m, segment) = running_segment(Tls::current()).ok_or(Error::Invalid)?;
+    // SAFETY: the caller vouches for the function and its argument.
+    on_g0(m, segment, &mut || unsafe { function(arg) });
+    Ok(())
+}
+
+/// This thread's M.
+pub(crate) fn current_m() -> Option<&'static M> {
+    let tls = Tls::current();
+    settle(tls, needm_sp());
+    tls.m().filter(|_| runtime::is_open() && is_of_this_start(tls))
+}
+
+/// Whether this thread is inside a callback.
+pub(crate) fn is_inside(tls: &Tls) -> bool {
+    settle(tls, needm_sp());
+    tls.m().is_some_and(|m| is_of_this_start(tls) && m.segment().is_some())
+}
+
+/// Takes an M for this thread now.
+pub(crate) fn attach() -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Ok(());
+    }
+    let m = match tls.m().filter(|_| is_of_this_start(tls)) {
+        Some(m) => m,
+        None => needm::needm(tls, Want::Attach)?,
+    };
+    m.attached.store(true, Relaxed);
+    if let Some(thread) = tls.thread() {
+        tls.publish(Some(m), needm::pass(thread, m));
+    }
+    Ok(())
+}
+
+/// Gives this thread's M back now.
+pub(crate) fn detach() -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Err(Error::Busy);
+    }
+    if let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+        needm::dropm(tls, m);
+        if let Some(thread) = tls.thread() {
+            thread.sig.unminit();
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,313 @@
+//! The C interface, `include/needm.h`: nothing but translation.
+//!
+//! # Safety
+//! Pointers from C are null, or what the header says they are.
+#![allow(unsafe_code)] // what C gives is taken at its word
+#![allow(missing_docs)] // include/needm.h documents each
+#![allow(clippy::missing_safety_doc)] // likewise
+
+use core::ffi::{c_char, c_int, c_void};
+use core::ptr;
+
+use crate::arch;
+use crate::callback::{self, Function};
+use crate::error::Error;
+use crate::m::M;
+use crate::runtime::{self, Hooks, Settings, ThreadStart};
+use crate::unwind::{self, PanicInfo};
+use crate::world::{self, Visit};
+
+const BIND_THREAD: u32 = 0;
+const BIND_CALL: u32 = 1;
+const NO_SIGNALS: u32 = 1;
+const UNRECOVERED_ABORTS: u32 = 2;
+
+type MNew = unsafe extern "C" fn(*mut c_void, *const M) -> c_int;
+type OnM = unsafe extern "C" fn(*mut c_void, *const M);
+
+/// `needm_hooks`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CHooks {
+    size: usize,
+    user: *mut c_void,
+    m_new: Option<MNew>,
+    m_free: Option<OnM>,
+    minit: Option<OnM>,
+    unminit: Option<OnM>,
+    thread_start: Option<ThreadStart>,
+}
+
+/// `needm_config`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CConfig {
+    size: usize,
+    seed_ms: u32,
+    max_ms: u32,
+    stack_size: usize,
+    signal_stack_size: usize,
+    binding: u32,
+    flags: u32,
+    wait_ns: i64,
+    hooks: *const CHooks,
+}
+
+/// `needm_stats`.
+#[repr(C)]
+#[derive(Clone, Copy)]
+struct CStats {
+    size: usize,
+    counts: [u64; 9],
+}
+
+/// `needm_defer`: room for what the kernel may want to keep in it one day.
+#[repr(C)]
+pub struct CDefer {
+    opaque: [usize; 4],
+}
+
+/// A copy of a struct whose first member is its size as C knows it. Smaller than
+/// ours is refused; of a larger one the rest must be zero.
+unsafe fn versioned<T: Copy>(given: *const T) -> Result<T, Error> {
+    // SAFETY: at least the size is there, and as many bytes as it says.
+    unsafe {
+        let size = given.cast::<usize>().read();
+        if size < size_of::<T>() {
+            return Err(Error::Invalid);
+        }
+        let bytes = given.cast::<u8>();
+        for index in size_of::<T>()..size {
+            if bytes.add(index).read() != 0 {
+                return Err(Error::Invalid);
+            }
+        }
+        Ok(given.read())
+    }
+}
+
+fn code(result: Result<(), Error>) -> c_int {
+    result.map_or_else(Error::code, |()| 0)
+}
+
+unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
+    if config.is_null() {
+        return Ok(Settings::DEFAULT);
+    }
+    // SAFETY: the caller's.
+    let config = unsafe { versioned(config)? };
+    if config.binding != BIND_THREAD && config.binding != BIND_CALL {
+        return Err(Error::Invalid);
+    }
+    if config.flags & !(NO_SIGNALS | UNRECOVERED_ABORTS) != 0 {
+        return Err(Error::Invalid);
+    }
+    let hooks = if config.hooks.is_null() {
+        Hooks::NONE
+    } else {
+        // SAFETY: the caller's.
+        let hooks = unsafe { versioned(config.hooks)? };
+        Hooks {
+            user: hooks.user,
+            m_new: hooks.m_new,
+            m_free: hooks.m_free,
+            minit: hooks.minit,
+            unminit: hooks.unminit,
+            thread_start: hooks.thread_start,
+        }
+    };
+    Ok(Settings {
+        seed_ms: config.seed_ms,
+        max_ms: config.max_ms,
+        stack_size: config.stack_size,
+        signal_stack_size: config.signal_stack_size,
+        binds_calls: config.binding == BIND_CALL,
+        handles_signals: config.flags & NO_SIGNALS == 0,
+        unrecovered_aborts: config.flags & UNRECOVERED_ABORTS != 0,
+        wait_ns: u64::try_from(config.wait_ns).map_err(|_| Error::Invalid)?,
+        hooks,
+        ..Settings::DEFAULT
+    })
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_start(config: *const CConfig) -> c_int {
+    // SAFETY: the caller's.
+    code(unsafe { settings(config) }.and_then(runtime::start))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_stop() -> c_int {
+    code(runtime::stop())
+}
+
+// Not one instruction but the jump: all checks are in the entry's slow path.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_callback(
+    function: Option<Function>,
+    frame: *mut c_void,
+    framesize: usize,
+    info: *mut c_void,
+) -> c_int {
+    // SAFETY: the caller's.
+    unsafe { arch::needm_entry(function, frame, framesize, info) }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -> c_int {
+    code(function.ok_or(Error::Invalid).and_then(|function| callback::ccall(function, arg)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_attach() -> c_int {
+    code(callback::attach())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_detach() -> c_int {
+    code(callback::detach())
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
+    code(function.ok_or(Error::Invalid).and_then(|function| runtime::spawn(function, arg)))
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_defer_push(
+    defer: *mut CDefer,
+    function: Option<Function>,
+    arg: *mut c_void,
+) -> c_int {
+    if defer.is_null() {
+        return Error::Invalid.code();
+    }
+    code(function.ok_or(Error::Invalid).and_then(|function| unwind::defer(function, arg)))
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_panic(value: *mut c_void) -> ! {
+    unwind::panic(value)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
+    if !PanicInfo::is_valid(info) {
+        return 0;
+    }
+    let Some(panic) = unwind::recover() else { return 0 };
+    panic.fill(info);
+    1
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_self() -> *const M {
+    callback::current_m().map_or(ptr::null(), ptr::from_ref)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_m_id(m: *const M) -> u64 {
+    // SAFETY: null, or an M, which stays where it is.
+    unsafe { m.as_ref() }.map_or(0, M::id)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_m_local(m: *const M) -> *mut c_void {
+    // SAFETY: as above.
+    unsafe { m.as_ref() }.map_or(ptr::null_mut(), M::local)
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_m_set_local(m: *const M, local: *mut c_void) {
+    // SAFETY: as above.
+    if let Some(m) = unsafe { m.as_ref() } {
+        m.set_local(local);
+    }
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_g_bounds(
+    m: *const M,
+    lo: *mut *mut c_void,
+    hi: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: as above.
+    let Some(m) = (unsafe { m.as_ref() }) else { return Error::Invalid.code() };
+    let (low, high) = m.g_bounds();
+    for (out, bound) in [(lo, low), (hi, high)] {
+        if !out.is_null() {
+            // SAFETY: where C wants it written.
+            unsafe { out.write(bound as *mut c_void) };
+        }
+    }
+    0
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_stop_the_world() -> c_int {
+    code(world::stop())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_start_the_world() -> c_int {
+    code(world::start())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_safepoint() {
+    world::safepoint();
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_int {
+    let Some(visit) = visit else { return Error::Invalid.code() };
+    let visited = world::each_m(|m, sp, hi| {
+        // SAFETY: the caller's function, with its own argument.
+        unsafe { visit(m, sp as *mut c_void, hi as *mut c_void, arg) }
+    });
+    visited.unwrap_or_else(Error::code)
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_atfork_child() {
+    runtime::fork_child();
+}
+
+#[unsafe(no_mangle)]
+unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
+    if out.is_null() {
+        return;
+    }
+    let stats = runtime::stats();
+    let full = CStats {
+        size: 0,
+        counts: [
+            stats.ms_total,
+            stats.ms_idle,
+            stats.ms_bound,
+            stats.ms_reclaimed,
+            stats.waits,
+            stats.timeouts,
+            stats.panics,
+            stats.faults,
+            stats.overflows,
+        ],
+    };
+    // SAFETY: as many bytes as its size says are the caller's; the size itself is
+    // left as it is.
+    unsafe {
+        let size = (*out).size.min(size_of::<CStats>());
+        let from = size_of::<usize>().min(size);
+        let source = (&raw const full).cast::<u8>();
+        ptr::copy_nonoverlapping(source.add(from), out.cast::<u8>().add(from), size - from);
+    }
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_strerror(error: c_int) -> *const c_char {
+    let meaning = match error {
+        0 => c"no error",
+        _ => Error::from_code(error).map_or(c"unknown error", Error::meaning),
+    };
+    meaning.as_ptr()
+}

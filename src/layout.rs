@@ -1,0 +1,78 @@
+//! Where assembly finds things: offsets in words, the one source of them.
+//!
+//! `build.rs` includes this file and writes `offsets.h` from it, multiplied by
+//! the target's word size, so it may use nothing of the crate. The structs
+//! prove their side with `const` assertions next to their definitions.
+
+/// Words of the thread-local block that the entry code reads.
+pub(crate) mod tls {
+    /// The thread's current M, or 0.
+    pub(crate) const M: usize = 0;
+    /// The gate's value for which [`M`] may be used without asking further; 0 if none.
+    pub(crate) const PASS: usize = 1;
+    /// The thread's own record, or 0.
+    pub(crate) const THREAD: usize = 2;
+    /// Words in the block.
+    pub(crate) const WORDS: usize = 4;
+}
+
+/// Words of an M.
+pub(crate) mod m {
+    /// The innermost segment, 0 outside callbacks.
+    pub(crate) const SEG: usize = 0;
+    /// 1 while callback code runs, else 0.
+    pub(crate) const RUNNING: usize = 1;
+    /// Where the outermost segment stands.
+    pub(crate) const BASE: usize = 2;
+    /// Whether the next callback has spares to make.
+    pub(crate) const NEEDEXTRAM: usize = 3;
+}
+
+/// Words of a segment: the head of one callback's part of a G's stack.
+pub(crate) mod segment {
+    /// The caller's [`super::call`].
+    pub(crate) const CALL: usize = 0;
+    /// The G's stack pointer while C runs on the system stack, else 0.
+    pub(crate) const GSP: usize = 1;
+    /// Deferred functions that are pending here.
+    pub(crate) const DEFERS: usize = 2;
+    /// Words in a segment; an even number, so that a call from its start is aligned.
+    pub(crate) const WORDS: usize = 8;
+}
+
+/// Words of a call: the record that entry code leaves on the caller's stack,
+/// below the registers it saved.
+pub(crate) mod call {
+    /// The function to run.
+    pub(crate) const FN: usize = 0;
+    /// The caller's frame for it.
+    pub(crate) const FRAME: usize = 1;
+    /// Bytes to copy to and from the G's stack, or 0.
+    pub(crate) const SIZE: usize = 2;
+    /// Where an ending is described, or 0.
+    pub(crate) const INFO: usize = 3;
+    /// What the function is given: the frame or its copy.
+    pub(crate) const ARG: usize = 4;
+    /// The M that runs it; where none does, the error code.
+    pub(crate) const OUT: usize = 5;
+    /// Words in a call.
+    pub(crate) const WORDS: usize = 6;
+}
+
+/// Words of a fault frame: what a fault leaves on the G's stack.
+pub(crate) mod fault {
+    /// The stack pointer at the fault.
+    pub(crate) const SP: usize = 0;
+    /// The instruction that faulted.
+    pub(crate) const PC: usize = 1;
+    /// Words in a fault frame.
+    pub(crate) const WORDS: usize = 6;
+}
+
+/// Words of the first version of the C `needm_panic_info`, as `size` counts them.
+pub(crate) mod panic_info {
+    /// Bytes of the three 32-bit members.
+    pub(crate) const INT_BYTES: usize = 12;
+    /// Members of a word: `size`, `addr`, `pc`, `value`.
+    pub(crate) const WORDS: usize = 4;
+}

@@ -1,0 +1,71 @@
+//! needm lends a thread that your runtime did not create what it needs to run your
+//! code: a context (an M) with a guarded stack of its own (a G) and a signal stack.
+//! It runs the callback there and takes the context back, with no allocation, no
+//! lock and no system call on the way of a thread that has been here before.
+//!
+//! # The way of a callback
+//!
+//! Told once, in call order; each file starts from its station.
+//!
+//! 1. **In** (`arch/<arch>/entry.S`). The caller's registers and control words go
+//!    onto its own stack. If this thread's pass is the gate's value, its M may be
+//!    used unasked, and assembly does all of 4 and 5 by itself.
+//! 2. **Where** (`callback.rs`). Otherwise: is the thread in a callback already, and
+//!    where on which G does a new one go? What was jumped out of is dropped first.
+//! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread.rs`), a
+//!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra.rs`),
+//!    published last.
+//! 4. **The gate** (`world.rs`). Say "running", then look whether the world is being
+//!    stopped; if so, step back and wait.
+//! 5. **On the G** (`stack.rs`, `m.rs`). Switch; if this took the last M, make a
+//!    spare; run the function.
+//! 6. **How it ends** (`unwind.rs`, `signal/handler.rs`). A return, a panic, a fault
+//!    made a panic by the signal handler, a stack run out: all run the deferred
+//!    functions and come to the same place.
+//! 7. **Out** (`entry.S` again, `callback.rs`). Back on the caller's stack; the
+//!    segment is popped, "running" withdrawn, and an M that is not bound goes back.
+//!
+//! A thread's end is noticed in `thread.rs`. `runtime.rs` starts, stops and forks it
+//! all; `capi.rs` says the same in C.
+#![no_std]
+#![deny(missing_docs)]
+
+#[cfg(feature = "std")]
+extern crate std;
+
+#[allow(unsafe_code)] // declarations of the rooms' assembly
+#[path = "../arch/mod.rs"]
+mod arch;
+
+mod api;
+mod callback;
+#[cfg(feature = "capi")]
+mod capi;
+mod error;
+mod extra;
+mod layout;
+mod list;
+mod m;
+mod needm;
+mod os;
+mod runtime;
+mod signal;
+mod stack;
+mod sync;
+mod table;
+mod thread;
+mod throw;
+mod tls;
+mod unwind;
+mod world;
+
+pub use api::*;
+pub use error::Error;
+pub use m::M;
+pub use runtime::{
+    DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE, Stats, stats,
+};
+pub use stack::MAX_DEFERRED;
+#[cfg(feature = "capi")]
+pub use throw::abort;
+pub use unwind::PanicInfo;

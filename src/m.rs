@@ -1,0 +1,208 @@
+//! The M: what a thread holds while runtime code may run on it; and the segment:
+//! one callback's part of its G's stack.
+//!
+//! An M is a row of a table and never moves. All its fields are atomics, because
+//! signal handlers, a stopped world's visitor and who takes back a dead thread's
+//! M read them from elsewhere; the orderings that carry meaning are said where
+//! they are used, the rest is `Relaxed`.
+//!
+//! Invariants:
+//! - `seg` is the innermost segment; null outside callbacks. A segment whose
+//!   `call` is 0 is being entered or left, and nothing runs on it.
+//! - `gsp` of a segment is not 0 exactly while C runs on the system stack for it,
+//!   or its thread waits in a safepoint; below it the G's stack is free.
+//! - `running` is 1 only while callback code may run on the G (`world.rs`).
+//! - `below` chains what a thread holds, innermost first, and is written before
+//!   the M is published and after it is withdrawn.
+#![allow(unsafe_code)] // segments are raw memory on a G's stack
+
+use core::ffi::c_void;
+use core::ptr;
+
+use memoffset::offset_of;
+
+use crate::callback::Call;
+use crate::layout;
+use crate::list::Links;
+use crate::stack::Stack;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed};
+use crate::table::{Rows, Table};
+use crate::thread::Thread;
+use crate::unwind::Panic;
+
+/// The context that the kernel lends to a thread.
+#[repr(C, align(128))]
+pub struct M {
+    pub(crate) seg: AtomicPtr<Segment>,
+    pub(crate) running: AtomicUsize,
+    pub(crate) base: AtomicPtr<Segment>,
+    pub(crate) needextram: AtomicUsize,
+    /// Whose it is: `extra.rs`.
+    pub(crate) state: AtomicU32,
+    /// The link of the list it is on.
+    next: AtomicU32,
+    index: AtomicU32,
+    /// Attached: it stays when a callback ends, in both bindings.
+    pub(crate) attached: AtomicBool,
+    /// The thread that holds it.
+    pub(crate) thread: AtomicPtr<Thread>,
+    /// What the same thread held before.
+    pub(crate) below: AtomicPtr<M>,
+    /// What was published before, with its pass: put back when this is given back.
+    pub(crate) over: AtomicPtr<M>,
+    pub(crate) over_pass: AtomicU32,
+    local: AtomicPtr<c_void>,
+    pub(crate) stack: Stack,
+}
+
+// SAFETY: all fields are atomics (`Stack` too), for which zero is valid.
+unsafe impl Rows for M {}
+
+/// Every M that was ever made.
+pub(crate) static MS: Table<M> = Table::new();
+
+impl Links for Table<M> {
+    fn link(&self, index: u32) -> Option<&AtomicU32> {
+        self.get(index).map(|m| &m.next)
+    }
+}
+
+/// The head of one callback's part of a G's stack; the stack goes on below it.
+#[repr(C, align(16))]
+pub(crate) struct Segment {
+    /// The caller's record, on whichever stack it called from.
+    pub(crate) call: AtomicPtr<Call>,
+    pub(crate) gsp: AtomicUsize,
+    /// Deferred functions that are pending here.
+    pub(crate) deferred: AtomicUsize,
+    /// The segment around this one.
+    pub(crate) prev: AtomicPtr<Segment>,
+    /// The panic that is unwinding this segment.
+    pub(crate) panic: AtomicPtr<Panic>,
+    /// What `running` was before.
+    pub(crate) was_running: AtomicUsize,
+    pad: [AtomicUsize; 2],
+}
+
+const WORD: usize = size_of::<usize>();
+const _: () = {
+    assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
+    assert!(offset_of!(M, running) == layout::m::RUNNING * WORD);
+    assert!(offset_of!(M, base) == layout::m::BASE * WORD);
+    assert!(offset_of!(M, needextram) == layout::m::NEEDEXTRAM * WORD);
+    assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
+    assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
+    assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
+    assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
+    assert!(size_of::<M>() <= 256);
+};
+
+impl Segment {
+    /// Makes a segment at `at`, without a call yet.
+    ///
+    /// # Safety
+    /// `at` is aligned and on the G's stack, below all that is in use there.
+    pub(crate) unsafe fn place(at: usize, prev: *mut Self) -> &'static Self {
+        let segment = at as *mut Self;
+        // SAFETY: the caller vouches for the memory; it stays a segment for as
+        // long as the M's chain leads here, which is as long as it is used.
+        unsafe {
+            segment.write(Self {
+                call: AtomicPtr::new(ptr::null_mut()),
+                gsp: AtomicUsize::new(0),
+                deferred: AtomicUsize::new(0),
+                prev: AtomicPtr::new(prev),
+                panic: AtomicPtr::new(ptr::null_mut()),
+                was_running: AtomicUsize::new(0),
+                pad: [const { AtomicUsize::new(0) }; 2],
+            });
+            &*segment
+        }
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
+    }
+
+    /// The segment around this one.
+    pub(crate) fn outer(&self) -> Option<&'static Self> {
+        // SAFETY: the chain leads through live segments of the same G.
+        unsafe { self.prev.load(Relaxed).as_ref() }
+    }
+}
+
+impl M {
+    /// Makes row `index` an M with this stack of its own mapped.
+    pub(crate) fn fill(&self, index: u32) {
+        self.index.store(index, Relaxed);
+        let base = self.stack.hi() - size_of::<Segment>();
+        // SAFETY: the stack has just been mapped; its top is free and aligned.
+        let segment = unsafe { Segment::place(base, ptr::null_mut()) };
+        self.base.store(ptr::from_ref(segment).cast_mut(), Relaxed);
+        self.reset();
+    }
+
+    /// As new, but for what the host keeps in it.
+    pub(crate) fn reset(&self) {
+        self.seg.store(ptr::null_mut(), Relaxed);
+        self.running.store(0, Relaxed);
+        self.needextram.store(0, Relaxed);
+        self.attached.store(false, Relaxed);
+        self.over.store(ptr::null_mut(), Relaxed);
+        self.stack.reset();
+        // SAFETY: nothing runs on a G that is being reset, so its top is free.
+        unsafe { Segment::place(self.base.load(Relaxed) as usize, ptr::null_mut()) };
+    }
+
+    /// Its row.
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Relaxed)
+    }
+
+    /// The innermost segment.
+    pub(crate) fn segment(&self) -> Option<&'static Segment> {
+        // SAFETY: `seg` is null or a live segment of this M's own G.
+        unsafe { self.seg.load(Relaxed).as_ref() }
+    }
+
+    /// A number of its own, from 1 on; the same for as long as the kernel runs.
+    #[must_use]
+    pub fn id(&self) -> u64 {
+        u64::from(self.index()) + 1
+    }
+
+    /// What the host keeps in it.
+    #[must_use]
+    pub fn local(&self) -> *mut c_void {
+        self.local.load(Relaxed)
+    }
+
+    /// Keeps something of the host's in it.
+    pub fn set_local(&self, local: *mut c_void) {
+        self.local.store(local, Relaxed);
+    }
+
+    /// The lowest usable address of its G's stack, and one past the highest.
+    #[must_use]
+    pub fn g_bounds(&self) -> (usize, usize) {
+        (self.stack.lo(), self.stack.hi())
+    }
+
+    /// What the same thread held before.
+    pub(crate) fn below(&self) -> Option<&'static Self> {
+        // SAFETY: Ms are not unmapped while a live thread holds them.
+        unsafe { self.below.load(Relaxed).as_ref() }
+    }
+
+    /// What was published before.
+    pub(crate) fn over(&self) -> Option<&'static Self> {
+        // SAFETY: as for `below`.
+        unsafe { self.over.load(Relaxed).as_ref() }
+    }
+}
+
+impl core::fmt::Debug for M {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("M").field("id", &self.id()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,52 @@
+//! Linux: raw system calls, and what a C library adds where there is one.
+//!
+//! # Safety
+//! Every wrapper passes the kernel only what the call's manual page asks for;
+//! what is left to the caller is in each function's own Safety section.
+#![allow(unsafe_code)] // system calls are what this room is for
+
+pub(crate) mod host;
+pub(crate) mod memory;
+pub(crate) mod signal;
+pub(crate) mod thread;
+
+use crate::arch::nr;
+use crate::arch::syscall::syscall;
+
+/// An error number of the system's, as in `errno`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Errno(pub(crate) i32);
+
+// include/uapi/asm-generic/errno-base.h and errno.h; the same on every
+// architecture here.
+pub(crate) const EPERM: Errno = Errno(1);
+pub(crate) const ESRCH: Errno = Errno(3);
+pub(crate) const EINTR: Errno = Errno(4);
+pub(crate) const ETIMEDOUT: Errno = Errno(110);
+
+/// The largest error number (include/linux/err.h, `MAX_ERRNO`).
+const MAX_ERRNO: isize = 4095;
+
+/// A system call with its error told apart from its result.
+///
+/// # Safety
+/// As for [`syscall`].
+unsafe fn call<const N: usize>(nr: usize, args: [usize; N]) -> Result<usize, Errno> {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&args);
+    // SAFETY: passed on to the caller.
+    let result = unsafe { syscall(nr, all) };
+    if (-MAX_ERRNO..0).contains(&result) {
+        #[allow(clippy::cast_possible_truncation)] // within ±4095
+        return Err(Errno(-result as i32));
+    }
+    #[allow(clippy::cast_sign_loss)] // an address may have the sign bit set
+    Ok(result as usize)
+}
+
+/// Writes to standard error what of `text` it takes; for last words only.
+pub(crate) fn write_error(text: &[u8]) {
+    const STDERR: usize = 2;
+    // SAFETY: the kernel reads `text`, which is valid for its length.
+    let _ = unsafe { call(nr::WRITE, [STDERR, text.as_ptr() as usize, text.len()]) };
+}

@@ -1,0 +1,106 @@
+//! The handler for faults.
+//!
+//! It runs with the interrupted mask (no `sa_mask`, `SA_NODEFER`), so that it can
+//! be left by a jump: no `rt_sigreturn`, no mask to put back. It uses nothing of
+//! the thread but its thread-local block, allocates nothing, waits for nothing,
+//! and makes no system call unless a stack ran out.
+#![allow(unsafe_code)] // signal frames
+
+use core::ffi::{c_int, c_void};
+use core::ptr;
+
+use crate::arch::context::{Context, RED_ZONE};
+use crate::arch::needm_sigjump;
+use crate::error::Error;
+use crate::m::M;
+use crate::os::signal::{Info, SIGBUS, SIGSEGV};
+use crate::signal::{FaultFrame, chain};
+use crate::tls::Tls;
+
+/// What `sigpanic` and the deferred functions are started with at least; with
+/// less left the stack counts as run out.
+const LEAST_ROOM: usize = 2048;
+
+/// The handler.
+pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
+    // SAFETY: the kernel gives an SA_SIGINFO handler both, on this stack.
+    let (what, context) = unsafe { (&*info, &*context.cast::<Context>()) };
+    // A positive code is the kernel's own word for what an instruction did; what
+    // was sent by anybody is not a fault of the callback (sigaction(2), si_code).
+    let m = if what.code > 0 { faulted(what, context) } else { None };
+    match m {
+        Some(m) => unwind(m, signal, what, context),
+        // SAFETY: passed on as they came.
+        None => unsafe { chain::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
+    }
+}
+
+/// The M whose callback's own code did this.
+fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
+    let tls = Tls::current();
+    let mut m = tls.m();
+    while let Some(current) = m {
+        let inside = current.segment().is_some();
+        if inside && current.stack.holds(context.sp()) {
+            // Whatever was borrowed over it has been jumped out of.
+            if tls.m().is_some_and(|published| !ptr::eq(published, current)) {
+                crate::callback::settle(tls, context.sp());
+            }
+            return Some(current);
+        }
+        // A frame larger than the guard leaves the stack pointer beyond it.
+        let running = current.running.load(crate::sync::Relaxed) != 0;
+        if inside && running && is_memory(what.signo) && current.stack.guards(what.addr) {
+            return Some(current);
+        }
+        m = current.over();
+    }
+    None
+}
+
+fn is_memory(signal: c_int) -> bool {
+    signal == SIGSEGV || signal == SIGBUS
+}
+
+/// Leaves the handler for `sigpanic`, on the G's stack.
+fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
+    let sp = context.sp();
+    let stack = &m.stack;
+    let below = sp.saturating_sub(RED_ZONE);
+    let ran_out = is_memory(signal) && stack.guards(what.addr) || !stack.holds(sp);
+    let cramped = below < stack.lo() + LEAST_ROOM || !stack.holds(sp);
+    let mut top = below;
+    if cramped {
+        // Deferred functions go below, on the reserve. Should one of them have
+        // used that up, what is left starts over at its top.
+        if stack.open_reserve().is_err() {
+            crate::throw::throw(format_args!(
+                "needm: M {} has run out of stack, and the system has none for its deferred functions",
+                m.id()
+            ));
+        }
+        let exhausted = ran_out && (below < stack.lo() || !stack.holds(sp));
+        if exhausted {
+            top = stack.lo();
+        }
+    }
+    let kind = if ran_out { Error::Overflow } else { Error::Fault };
+    let at = (top - size_of::<FaultFrame>()) & !15;
+    let frame = at as *mut FaultFrame;
+    let saved = context.saved();
+    // SAFETY: `at` is on the G's own stack, below all that is live there: below
+    // the red zone of the frame that faulted, or on the reserve just opened.
+    unsafe {
+        frame.write(FaultFrame {
+            sp,
+            pc: context.pc(),
+            kind: kind.code(),
+            signo: signal,
+            code: what.code,
+            addr: what.addr,
+            #[cfg(target_pointer_width = "64")]
+            pad: 0,
+        });
+        needm_sigjump(frame, saved.as_ptr())
+    }
+}

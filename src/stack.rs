@@ -1,0 +1,181 @@
+//! The memory of a G: its stack, guarded, and the deferred functions.
+//!
+//! ```text
+//!  map                                                        map + len
+//!   | guard | reserve          | stack ...              | deferred | ... |
+//!   | none  | none, or opened  | read, write            | functions      |
+//!           ^ limit            ^ lo                  hi ^
+//! ```
+//!
+//! Invariants:
+//! - `hi` is not on a page's boundary: the deepest page of the stack and the
+//!   first deferred functions share one, so an M that has run takes one page.
+//! - The reserve is closed except while deferred functions run after an overflow.
+//! - A stack pointer belongs to this G if and only if it lies in `[map, hi]`.
+#![allow(unsafe_code)] // mappings and what lies in them
+
+use core::ffi::c_void;
+
+use crate::arch::PAGE;
+use crate::error::Error;
+use crate::os::memory::{self, Access};
+use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+
+/// Below everything: never opened.
+const GUARD: usize = PAGE;
+
+/// What deferred functions have to run on when the stack has run out.
+pub(crate) const RESERVE: usize = 4 * PAGE;
+
+/// Room for deferred functions on the page that the stack's top is on.
+const DEFERRED_ON_TOP: usize = PAGE / 4;
+
+/// And on pages of their own, which are touched only by who defers that much.
+const DEFERRED_MORE: usize = 4 * PAGE;
+
+/// A deferred function: the kernel's own copy, because the callback's frame is
+/// gone when it runs on a plain return.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub(crate) struct Deferred {
+    pub(crate) function: unsafe extern "C" fn(*mut c_void),
+    pub(crate) arg: *mut c_void,
+}
+
+/// Deferred functions that may be pending on a G at once.
+pub const MAX_DEFERRED: usize =
+    (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
+
+/// A G's memory. All zeros is none.
+pub(crate) struct Stack {
+    map: AtomicUsize,
+    len: AtomicUsize,
+    opened: AtomicBool,
+    /// Deferred functions that are pending, of all segments.
+    deferred: AtomicUsize,
+}
+
+/// `size` rounded up to pages, if an address space can hold a G of it.
+pub(crate) fn round(size: usize) -> Option<usize> {
+    let rounded = size.checked_add(PAGE - 1)? & !(PAGE - 1);
+    let whole = rounded.checked_add(GUARD + RESERVE + PAGE + DEFERRED_MORE)?;
+    (whole <= isize::MAX as usize).then_some(rounded)
+}
+
+impl Stack {
+    /// Maps a stack of at least `size` usable bytes, a multiple of pages.
+    pub(crate) fn map(&self, size: usize) -> Result<(), Error> {
+        let len = GUARD + RESERVE + size + PAGE + DEFERRED_MORE;
+        let map = memory::map(len, Access::None).map_err(|_| Error::NoMemory)?;
+        let usable = map + GUARD + RESERVE;
+        // SAFETY: the range is inside the mapping just made.
+        if unsafe { memory::protect(usable, map + len - usable, Access::ReadWrite) }.is_err() {
+            // SAFETY: nobody has seen it.
+            unsafe { memory::unmap(map, len) };
+            return Err(Error::NoMemory);
+        }
+        self.map.store(map, Relaxed);
+        self.len.store(len, Relaxed);
+        self.opened.store(false, Relaxed);
+        self.deferred.store(0, Relaxed);
+        Ok(())
+    }
+
+    /// Unmaps it.
+    ///
+    /// # Safety
+    /// Nothing runs on it, and nothing will.
+    pub(crate) unsafe fn unmap(&self) {
+        let (map, len) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
+        if map != 0 {
+            // SAFETY: the range is the mapping that `map` made.
+            unsafe { memory::unmap(map, len) };
+        }
+    }
+
+    /// The lowest usable address.
+    pub(crate) fn lo(&self) -> usize {
+        self.map.load(Relaxed) + GUARD + RESERVE
+    }
+
+    /// One past the highest usable address.
+    pub(crate) fn hi(&self) -> usize {
+        let end = self.map.load(Relaxed) + self.len.load(Relaxed);
+        end.saturating_sub(DEFERRED_MORE + DEFERRED_ON_TOP)
+    }
+
+    /// Whether a stack pointer is on this stack, its guard included.
+    pub(crate) fn holds(&self, sp: usize) -> bool {
+        let map = self.map.load(Relaxed);
+        map != 0 && (map..=self.hi()).contains(&sp)
+    }
+
+    /// Whether an address is one that only a stack which ran out touches.
+    pub(crate) fn guards(&self, address: usize) -> bool {
+        let map = self.map.load(Relaxed);
+        map != 0 && (map..self.lo()).contains(&address)
+    }
+
+    /// Opens the reserve.
+    pub(crate) fn open_reserve(&self) -> Result<(), Error> {
+        let start = self.lo() - RESERVE;
+        // SAFETY: the reserve is part of this mapping, and used by nobody yet.
+        unsafe { memory::protect(start, RESERVE, Access::ReadWrite) }
+            .map_err(|_| Error::NoMemory)?;
+        self.opened.store(true, Relaxed);
+        Ok(())
+    }
+
+    /// Closes the reserve again, if it is open and nothing at `sp` or above
+    /// stands on it.
+    pub(crate) fn close_reserve(&self, sp: usize) {
+        if self.opened.load(Relaxed) && sp >= self.lo() {
+            self.opened.store(false, Relaxed);
+            let start = self.lo() - RESERVE;
+            // SAFETY: whatever ran on the reserve has ended: the caller is back
+            // at `sp`, above it.
+            unsafe {
+                memory::discard(start, RESERVE);
+                let _ = memory::protect(start, RESERVE, Access::None);
+            }
+        }
+    }
+
+    /// Where deferred function number `index` is kept.
+    fn deferred_at(&self, index: usize) -> *mut Deferred {
+        (self.hi() + index * size_of::<Deferred>()) as *mut Deferred
+    }
+
+    /// Keeps a deferred function.
+    pub(crate) fn push_deferred(&self, deferred: Deferred) -> Result<(), Error> {
+        let count = self.deferred.load(Relaxed);
+        if count >= MAX_DEFERRED {
+            return Err(Error::NoMemory);
+        }
+        // SAFETY: the place is above `hi`, within the mapping, because `count`
+        // is below MAX_DEFERRED; only this G's thread writes there. A handler
+        // that defers in between puts back the count it found.
+        unsafe { self.deferred_at(count).write(deferred) };
+        self.deferred.store(count + 1, Relaxed);
+        Ok(())
+    }
+
+    /// Takes the one that was kept last.
+    pub(crate) fn pop_deferred(&self) -> Option<Deferred> {
+        let last = self.deferred.load(Relaxed).checked_sub(1)?;
+        self.deferred.store(last, Relaxed);
+        // SAFETY: `push_deferred` wrote it, for the count was above it.
+        Some(unsafe { self.deferred_at(last).read() })
+    }
+
+    /// Forgets the `count` that were kept last.
+    pub(crate) fn drop_deferred(&self, count: usize) {
+        self.deferred.store(self.deferred.load(Relaxed).saturating_sub(count), Relaxed);
+    }
+
+    /// As new: nothing deferred, the reserve closed.
+    pub(crate) fn reset(&self) {
+        self.deferred.store(0, Relaxed);
+        self.close_reserve(self.hi());
+    }
+}

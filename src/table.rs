@@ -1,0 +1,116 @@
+//! Rows that never move: what Ms and threads are kept in.
+//!
+//! A row, once there, stays where it is until the kernel is stopped, so a
+//! pointer to it that was read a while ago still points to a row. That is what
+//! lets the extra list be popped without a lock.
+//!
+//! Chunk *k* holds `FIRST << k` rows, mapped straight from the system and zero
+//! to start with; adding takes no lock and may be interrupted anywhere.
+//!
+//! # Safety
+//! `E` must be valid as all zeros and hold nothing but atomics: [`Rows`].
+#![allow(unsafe_code)] // rows live in mappings
+
+use core::ptr;
+
+use crate::os::memory::{self, Access};
+use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, Relaxed};
+
+const FIRST: u32 = 64;
+const CHUNKS: usize = 24;
+
+/// What a row may be.
+///
+/// # Safety
+/// All zeros is a valid value, and every field can be shared.
+pub(crate) unsafe trait Rows: Sync {}
+
+/// A growing table of `E`.
+pub(crate) struct Table<E> {
+    chunks: [AtomicPtr<E>; CHUNKS],
+    len: AtomicU32,
+}
+
+/// The system had no memory for a row, or the table is full.
+#[derive(Debug)]
+pub(crate) struct Full;
+
+impl<E: Rows> Table<E> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
+            len: AtomicU32::new(0),
+        }
+    }
+
+    /// The chunk that row `index` is in, and the row's place there.
+    fn place(index: u32) -> (usize, usize) {
+        let shifted = index + FIRST;
+        let chunk = shifted.ilog2() - FIRST.ilog2();
+        (chunk as usize, (shifted - (FIRST << chunk)) as usize)
+    }
+
+    fn bytes(chunk: usize) -> usize {
+        (FIRST as usize * size_of::<E>()) << chunk
+    }
+
+    /// Rows so far.
+    pub(crate) fn len(&self) -> u32 {
+        self.len.load(Acquire)
+    }
+
+    /// Row `index`, if there is one.
+    pub(crate) fn get(&self, index: u32) -> Option<&E> {
+        if index >= self.len() {
+            return None;
+        }
+        let (chunk, row) = Self::place(index);
+        let start = self.chunks[chunk].load(Acquire);
+        // SAFETY: `len` covers the row, which means that its chunk was mapped
+        // before, and `clear`'s caller vouches that nobody is here then.
+        Some(unsafe { &*start.add(row) })
+    }
+
+    /// All rows.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &E> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    /// Adds a row of zeros and returns its index.
+    pub(crate) fn add(&self) -> Result<u32, Full> {
+        loop {
+            let index = self.len();
+            let (chunk, _) = Self::place(index);
+            let slot = self.chunks.get(chunk).ok_or(Full)?;
+            if slot.load(Acquire).is_null() {
+                let bytes = Self::bytes(chunk);
+                let start = memory::map(bytes, Access::ReadWrite).map_err(|_| Full)?;
+                let fresh = start as *mut E;
+                if slot.compare_exchange(ptr::null_mut(), fresh, AcqRel, Acquire).is_err() {
+                    // SAFETY: nobody but this thread has seen this mapping.
+                    unsafe { memory::unmap(start, bytes) };
+                }
+            }
+            if self.len.compare_exchange(index, index + 1, AcqRel, Relaxed).is_ok() {
+                return Ok(index);
+            }
+        }
+    }
+
+    /// Unmaps all rows.
+    ///
+    /// # Safety
+    /// No thread is in the table or holds a reference into it, and none comes
+    /// before this has returned.
+    pub(crate) unsafe fn clear(&self) {
+        self.len.store(0, Relaxed);
+        for (chunk, slot) in self.chunks.iter().enumerate() {
+            let start = slot.swap(ptr::null_mut(), AcqRel);
+            if !start.is_null() {
+                // SAFETY: the chunk was mapped with this size, and the caller
+                // vouches that nothing refers into it.
+                unsafe { memory::unmap(start as usize, Self::bytes(chunk)) };
+            }
+        }
+    }
+}

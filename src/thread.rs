@@ -1,0 +1,451 @@
+//! The thread's own record: what stays with a foreign thread between callbacks,
+//! and how its end is noticed.
+//!
+//! A record is taken at a thread's first callback and kept until it ends: the
+//! signal stack (`signal/minit.rs`), the M it had last, and what notices the end:
+//!
+//! 1. A thread-specific key's destructor, where there is a C library: at once, on
+//!    the thread itself. Not on the raw exit system call, and not for ever: the
+//!    last round of destructors is the last.
+//! 2. The kernel's robust-futex list, where the system has it: an entry of ours on
+//!    the list that the C library registered for this thread (or, where there is
+//!    none, on one of ours) is marked by the kernel when the thread ends in any way.
+//! 3. Asking whether a thread of that number lives, where nothing else is to be
+//!    had; a number that is used again delays it.
+//!
+//! 2 and 3 are looked at by who takes an M: a few records each time, all of them
+//! when the list is empty.
+//!
+//! Who changes `state` from `LIVE` to `ENDING` is the one who takes the record
+//! apart; everybody else leaves it alone.
+#![allow(unsafe_code)] // the robust list is the C library's memory
+
+use core::ffi::c_void;
+use core::ptr;
+
+use crate::extra::EXTRA;
+use crate::list::{Links, List};
+use crate::m::M;
+use crate::os::host::{self, Key};
+use crate::os::thread::{self as system, RobustHead};
+use crate::runtime;
+use crate::signal::minit;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
+use crate::table::{Rows, Table};
+use crate::tls::Tls;
+
+const FREE: u32 = 0;
+const LIVE: u32 = 1;
+const ENDING: u32 = 2;
+
+/// Words before a robust entry that a C library's offset may point into, and of
+/// which glibc writes the last one when a lock is linked in front of the entry
+/// (its list is doubly linked on 64 bits).
+const BEFORE_ENTRY: usize = 8;
+
+/// Records that a taker looks at for ended threads, each time.
+const GLANCE: u32 = 8;
+
+/// How far the kernel follows a robust list (include/linux/futex.h,
+/// `ROBUST_LIST_LIMIT`).
+const ROBUST_LIST_LIMIT: usize = 2048;
+
+/// A thread's record.
+#[repr(C, align(64))]
+pub(crate) struct Thread {
+    /// 32 bits each; one is the robust futex, by the C library's offset.
+    before: [AtomicU32; BEFORE_ENTRY],
+    /// The entry: the next one's address.
+    entry: AtomicUsize,
+    /// A head of our own, where the thread has none.
+    own_head: [AtomicUsize; 3],
+    /// Which of `before` is the futex, plus one; 0 without a robust list.
+    futex: AtomicU32,
+    tid: AtomicU32,
+    state: AtomicU32,
+    next: AtomicU32,
+    index: AtomicU32,
+    /// The innermost M that this thread holds, published or about to be.
+    pub(crate) m: AtomicPtr<M>,
+    /// The M it had last.
+    last: AtomicPtr<M>,
+    /// The start of the kernel that this record was taken in.
+    pub(crate) epoch: AtomicU32,
+    pub(crate) sig: minit::Signals,
+}
+
+// SAFETY: all fields are atomics, for which zero is valid.
+unsafe impl Rows for Thread {}
+
+static THREADS: Table<Thread> = Table::new();
+static FREE_THREADS: List = List::new();
+
+/// Where the next glance begins.
+static HAND: AtomicU32 = AtomicU32::new(0);
+/// The key's number plus one, 0 without one.
+static KEY: AtomicU32 = AtomicU32::new(0);
+/// From a thread's block to the robust head its C library registered, plus one;
+/// the same in every thread that library made. 0: not known.
+static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
+static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+impl Links for Table<Thread> {
+    fn link(&self, index: u32) -> Option<&AtomicU32> {
+        self.get(index).map(|thread| &thread.next)
+    }
+}
+
+fn key() -> Option<Key> {
+    KEY.load(Relaxed).checked_sub(1).map(Key::from_number)
+}
+
+/// Makes the key. Only for `runtime::start`.
+pub(crate) fn start() {
+    let key = host::key_create(ended).map_or(0, |key| key.number() + 1);
+    KEY.store(key, SeqCst);
+}
+
+/// This thread's record, taken now if it has none. `careful`: the caller may be
+/// a signal handler.
+pub(crate) fn current(tls: &Tls, careful: bool) -> Option<&'static Thread> {
+    if let Some(thread) = tls.thread() {
+        if thread.epoch.load(Relaxed) != runtime::epoch() {
+            renew(tls, thread);
+        }
+        thread.sig.minit(careful);
+        return Some(thread);
+    }
+    let thread = Thread::take()?;
+    if tls.set_thread(thread).is_err() {
+        // A handler that interrupted this very function was first.
+        thread.release();
+        return tls.thread();
+    }
+    if let Some(key) = key() {
+        key.set(ptr::from_ref(thread).cast());
+    }
+    thread.watch(tls);
+    thread.sig.minit(careful);
+    Some(thread)
+}
+
+impl Thread {
+    /// A record for this thread, without anything yet.
+    fn take() -> Option<&'static Self> {
+        let index = FREE_THREADS.pop(&THREADS).map(|(index, _)| index);
+        let index = index.or_else(|| THREADS.add().ok())?;
+        let thread = THREADS.get(index)?;
+        thread.index.store(index, Relaxed);
+        thread.tid.store(system::current(), Relaxed);
+        thread.futex.store(0, Relaxed);
+        thread.m.store(ptr::null_mut(), Relaxed);
+        thread.last.store(ptr::null_mut(), Relaxed);
+        thread.epoch.store(runtime::epoch(), Relaxed);
+        thread.state.store(LIVE, SeqCst);
+        Some(thread)
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Relaxed)
+    }
+
+    /// The M it had last, if the kernel has not been stopped since.
+    pub(crate) fn last(&self) -> Option<&'static M> {
+        // SAFETY: set only to rows of the table, which `runtime::stop` keeps
+        // for as long as there is a live record of another thread's.
+        unsafe { self.last.load(Relaxed).as_ref() }
+    }
+
+    /// The innermost M it holds.
+    pub(crate) fn held(&self) -> Option<&'static M> {
+        // SAFETY: as for `last`.
+        unsafe { self.m.load(Relaxed).as_ref() }
+    }
+
+    /// Notes that this thread holds `m` now, unless a handler's M came between.
+    pub(crate) fn hold(&self, m: &'static M, below: Option<&M>) -> Result<(), ()> {
+        let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
+        let fresh = ptr::from_ref(m).cast_mut();
+        m.below.store(below, Relaxed);
+        m.thread.store(ptr::from_ref(self).cast_mut(), Relaxed);
+        self.m.compare_exchange(below, fresh, SeqCst, SeqCst).map_err(drop)?;
+        self.last.store(fresh, Relaxed);
+        Ok(())
+    }
+
+    /// Notes that the innermost M is no longer held.
+    pub(crate) fn let_go(&self, m: &M) {
+        self.m.store(m.below.load(Relaxed), Relaxed);
+        m.below.store(ptr::null_mut(), Relaxed);
+        m.thread.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Has the kernel mark this record when the thread ends, if it can.
+    fn watch(&self, tls: &Tls) {
+        let Some(head) = robust_head_of(tls) else { return };
+        let head = if head.is_null() {
+            if key().is_some() {
+                return; // the C library will register its own, and ours would go
+            }
+            let Some(head) = self.register_own_head() else { return };
+            head
+        } else {
+            head
+        };
+        // SAFETY: the head is the one registered for this very thread; nobody
+        // else touches it or the list but the thread itself.
+        unsafe {
+            let offset = (*head).futex_offset;
+            let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
+            let Some(place) = place.filter(|place| *place < BEFORE_ENTRY && offset % 4 == 0) else {
+                return;
+            };
+            self.before[place].store(self.tid.load(Relaxed), SeqCst);
+            let first = (*head).list;
+            self.entry.store(first as usize, Relaxed);
+            if size_of::<usize>() == 8 {
+                // The word before an entry leads back, on 64 bits.
+                self.set_back(head.cast());
+                if first.cast() != head {
+                    entry_without_flag(first).sub(1).write(self.entry_address());
+                }
+            }
+            (*head).list = self.entry_address() as *mut usize;
+            #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
+            self.futex.store(place as u32 + 1, SeqCst);
+        }
+    }
+
+    fn entry_address(&self) -> usize {
+        ptr::from_ref(&self.entry) as usize
+    }
+
+    fn set_back(&self, to: *mut usize) {
+        let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
+        // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
+        unsafe { back.write(to as usize) };
+    }
+
+    fn register_own_head(&self) -> Option<*mut RobustHead> {
+        let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
+        // SAFETY: the three words are this thread's alone, and the record lives
+        // until the thread has ended.
+        unsafe {
+            #[allow(clippy::cast_possible_wrap)] // 32
+            let offset = -(size_of_val(&self.before) as isize);
+            head.write(RobustHead { list: head.cast(), futex_offset: offset, pending: ptr::null_mut() });
+            system::set_robust_head(head).ok()?;
+        }
+        // Some emulators say yes and do nothing.
+        (system::robust_head() == Some(head)).then_some(head)
+    }
+
+    /// Takes the entry off this thread's list.
+    fn unwatch(&self, tls: &Tls) {
+        if self.futex.swap(0, SeqCst) == 0 {
+            return;
+        }
+        let Some(head) = robust_head_of(tls).filter(|head| !head.is_null()) else { return };
+        let ours = self.entry_address();
+        // SAFETY: this thread's own list, whose entries its C library keeps valid.
+        unsafe {
+            let mut at: *mut usize = head.cast();
+            for _ in 0..ROBUST_LIST_LIMIT {
+                let next = at.read();
+                if next & !1 == ours {
+                    let after = self.entry.load(Relaxed);
+                    at.write(after);
+                    if size_of::<usize>() == 8 && after as *mut RobustHead != head {
+                        entry_without_flag(after as *mut usize).sub(1).write(at as usize);
+                    }
+                    return;
+                }
+                if next as *mut RobustHead == head || next == 0 {
+                    return;
+                }
+                at = entry_without_flag(next as *mut usize);
+            }
+        }
+    }
+
+    /// Whether the thread has ended, as far as can be told; `ask` the system if
+    /// nothing else tells.
+    fn has_ended(&self, ask: bool) -> bool {
+        match self.futex.load(SeqCst).checked_sub(1) {
+            Some(place) => system::owner_died(&self.before[place as usize]),
+            None => ask && !system::alive(self.tid.load(Relaxed)),
+        }
+    }
+
+    /// Gives back all that this thread held: it has ended, or is about to.
+    fn give_all_back(&self) {
+        while let Some(m) = self.held() {
+            runtime::settings().hooks().unminit(m);
+            self.let_go(m);
+            m.reset();
+            EXTRA.give(m);
+        }
+    }
+
+    /// The record is nobody's any more.
+    fn release(&self) {
+        self.futex.store(0, Relaxed);
+        self.state.store(FREE, SeqCst);
+        FREE_THREADS.push(&THREADS, self.index());
+    }
+
+    /// Takes the record of an ended thread apart; how many Ms came back.
+    fn reclaim(&self, ask: bool) -> u32 {
+        if self.state.load(SeqCst) != LIVE || !self.has_ended(ask) {
+            return 0;
+        }
+        if self.state.compare_exchange(LIVE, ENDING, SeqCst, SeqCst).is_err() {
+            return 0;
+        }
+        let mut count = 0;
+        if self.epoch.load(Relaxed) == runtime::epoch() {
+            let mut m = self.held();
+            while let Some(held) = m {
+                count += 1;
+                m = held.below();
+            }
+            EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
+            self.give_all_back();
+        }
+        self.sig.forget();
+        self.release();
+        count
+    }
+}
+
+/// The address in a link of a robust list; its lowest bit may be a flag
+/// (include/uapi/linux/futex.h: a priority-inheriting lock).
+fn entry_without_flag(entry: *mut usize) -> *mut usize {
+    entry.map_addr(|address| address & !1)
+}
+
+/// The robust head of this thread. Where the C library keeps it at one distance
+/// from the thread-local blocks of all its threads, only the first has to ask.
+fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
+    let block = ptr::from_ref(tls) as usize;
+    let distance = HEAD_DISTANCE.load(Relaxed);
+    if distance != 0 && key().is_some() {
+        let head = block.wrapping_add(distance - 1) as *mut RobustHead;
+        // SAFETY: the same C library made this thread (it has keys), so its
+        // own record is around the thread pointer as in the first one.
+        let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
+        if same {
+            return Some(head);
+        }
+    }
+    let head = system::robust_head()?;
+    if !head.is_null() && key().is_some() {
+        // SAFETY: the kernel says that this is this thread's head.
+        HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
+        HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
+    }
+    Some(head)
+}
+
+/// The key's destructor: this thread is ending. It waits for nothing, and takes
+/// what it needs from the key's value.
+unsafe extern "C" fn ended(value: *mut c_void) {
+    // SAFETY: the value is a record, which `current` set for this thread; stop
+    // deletes the key before the records go.
+    let thread = unsafe { &*value.cast::<Thread>() };
+    end(Tls::current(), thread);
+}
+
+/// Undoes all that was done for this thread.
+fn end(tls: &Tls, thread: &Thread) {
+    if thread.state.compare_exchange(LIVE, ENDING, SeqCst, SeqCst).is_err() {
+        return;
+    }
+    if tls.thread().is_some_and(|own| ptr::eq(own, thread)) {
+        tls.clear_thread();
+    }
+    if thread.epoch.load(Relaxed) == runtime::epoch() {
+        thread.give_all_back();
+    }
+    thread.unwatch(tls);
+    if thread.sig.unminit() {
+        thread.release();
+    } else {
+        // This thread still runs on the signal stack: the record waits for its end.
+        thread.state.store(LIVE, SeqCst);
+    }
+}
+
+/// Looks at a few records for threads that have ended; how many Ms came back.
+pub(crate) fn notice_ends() -> u32 {
+    let len = THREADS.len();
+    if len == 0 {
+        return 0;
+    }
+    let from = HAND.fetch_add(GLANCE, Relaxed);
+    let look = |step| THREADS.get(from.wrapping_add(step) % len).map_or(0, |t| t.reclaim(false));
+    (0..GLANCE.min(len)).map(look).sum()
+}
+
+/// Looks at all records for threads that have ended; how many Ms came back.
+pub(crate) fn reclaim_all() -> u32 {
+    THREADS.iter().map(|thread| thread.reclaim(true)).sum()
+}
+
+/// Ends the kernel's hold on this thread, and on all that have ended. Returns
+/// whether any other thread still has a record. Only for `runtime::stop`.
+pub(crate) fn stop(tls: &Tls) -> bool {
+    if let Some(key) = key() {
+        key.delete();
+    }
+    KEY.store(0, SeqCst);
+    if let Some(own) = tls.thread() {
+        end(tls, own);
+    }
+    reclaim_all();
+    let mut live = false;
+    for thread in THREADS.iter() {
+        if thread.state.load(SeqCst) == LIVE {
+            live = true;
+        } else {
+            thread.sig.unmap();
+        }
+    }
+    if !live {
+        FREE_THREADS.clear();
+        // SAFETY: no live thread's block leads to a record, and the kernel is
+        // closed: nobody is on the way to take one.
+        unsafe { THREADS.clear() };
+    }
+    live
+}
+
+/// Withdraws the record's claims from an earlier start of the kernel.
+fn renew(tls: &Tls, thread: &Thread) {
+    tls.publish(None, 0);
+    thread.m.store(ptr::null_mut(), Relaxed);
+    thread.last.store(ptr::null_mut(), Relaxed);
+    thread.epoch.store(runtime::epoch(), Relaxed);
+    if let Some(key) = key() {
+        key.set(ptr::from_ref(thread).cast());
+    }
+}
+
+/// In a forked child: only this thread exists.
+pub(crate) fn fork_child(tls: &Tls) {
+    let own = tls.thread();
+    FREE_THREADS.clear();
+    for thread in THREADS.iter() {
+        if own.is_some_and(|own| ptr::eq(own, thread)) {
+            // The kernel has emptied the child's robust list, and a C library
+            // registers a new one with it.
+            thread.tid.store(system::current(), Relaxed);
+            thread.futex.store(0, Relaxed);
+            thread.watch(tls);
+        } else {
+            thread.m.store(ptr::null_mut(), Relaxed);
+            thread.sig.forget();
+            thread.release();
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! This thread's block of thread-local words: `arch/<arch>/tls.S` defines it.
+//!
+//! Only its own thread reads or writes it, but its signal handlers do so between
+//! any two instructions: hence atomics, ordered for the compiler, and one
+//! compare-and-swap where a handler may have been first.
+//!
+//! Invariant: `pass` is the gate's value only while `m` is bound to this thread
+//! and of that start of the kernel; it is withdrawn before `m` is.
+#![allow(unsafe_code)] // a pointer to thread-local storage
+
+use core::ptr;
+
+use memoffset::offset_of;
+
+use crate::arch::needm_tls_block;
+use crate::layout;
+use crate::m::M;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::thread::Thread;
+
+/// The block.
+#[repr(C)]
+pub(crate) struct Tls {
+    m: AtomicPtr<M>,
+    pass: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
+    pad: u32,
+    thread: AtomicPtr<Thread>,
+    /// Keeps the block's size a multiple of what TLS alignment asks for.
+    reserved: AtomicUsize,
+}
+
+const WORD: usize = size_of::<usize>();
+const _: () = {
+    assert!(offset_of!(Tls, m) == layout::tls::M * WORD);
+    assert!(offset_of!(Tls, pass) == layout::tls::PASS * WORD);
+    assert!(offset_of!(Tls, thread) == layout::tls::THREAD * WORD);
+    assert!(size_of::<Tls>() == layout::tls::WORDS * WORD);
+};
+
+impl Tls {
+    /// This thread's block.
+    pub(crate) fn current() -> &'static Self {
+        // SAFETY: the block lives as long as its thread does, and the reference
+        // does not leave the thread: `Tls` is only passed down.
+        unsafe { &*needm_tls_block() }
+    }
+
+    /// The current M.
+    pub(crate) fn m(&self) -> Option<&'static M> {
+        // SAFETY: an M that a thread holds is not unmapped; `runtime::stop`
+        // keeps the table while a live thread's block may point into it.
+        unsafe { self.m.load(Relaxed).as_ref() }
+    }
+
+    /// Makes `m` current: the last step of needm.
+    pub(crate) fn publish(&self, m: Option<&M>, pass: u32) {
+        self.pass.store(0, Relaxed);
+        compiler_fence(SeqCst);
+        self.m.store(m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
+        compiler_fence(SeqCst);
+        self.pass.store(pass, Relaxed);
+    }
+
+    /// The gate's value with which the steady path may be taken, or 0.
+    pub(crate) fn pass(&self) -> u32 {
+        self.pass.load(Relaxed)
+    }
+
+    /// Sends the next callback by the slow path.
+    pub(crate) fn withdraw_pass(&self) {
+        self.pass.store(0, Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// This thread's record.
+    pub(crate) fn thread(&self) -> Option<&'static Thread> {
+        // SAFETY: a live thread's record is not unmapped (`thread.rs`).
+        unsafe { self.thread.load(Relaxed).as_ref() }
+    }
+
+    /// Sets the record, unless a signal handler has set one first.
+    pub(crate) fn set_thread(&self, thread: &'static Thread) -> Result<(), ()> {
+        let fresh = ptr::from_ref(thread).cast_mut();
+        let set = self.thread.compare_exchange(ptr::null_mut(), fresh, SeqCst, SeqCst);
+        set.map(drop).map_err(drop)
+    }
+
+    /// Forgets the record.
+    pub(crate) fn clear_thread(&self) {
+        self.publish(None, 0);
+        self.thread.store(ptr::null_mut(), Relaxed);
+    }
+}

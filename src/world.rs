@@ -1,0 +1,235 @@
+//! The world gate: stopping all callback code, and letting it go on.
+//!
+//! The gate is one 32-bit word: twice the number of the kernel's start, plus one
+//! while the gate is closed. Who comes in stores `running` in its M and then reads
+//! the gate; who closes the gate and then reads each `running` sees either that
+//! store, or has the entry see the closed gate. That is a store and a load that
+//! must not pass each other on both sides. The closing side pays for both with
+//! `membarrier`, a barrier on every running thread; where the system has none,
+//! entries go by the slow path, which has a fence (`needm::pass`).
+//!
+//! Leaving is the same: `running` is cleared, then the gate is read; whoever finds
+//! it closed wakes the stopper.
+#![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
+
+use core::ffi::{c_int, c_void};
+
+use crate::arch::{needm_gate, needm_sp};
+use crate::callback;
+use crate::error::Error;
+use crate::extra;
+use crate::m::{M, MS, Segment};
+use crate::os::thread as system;
+use crate::runtime;
+use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
+use crate::tls::Tls;
+
+const CLOSED: u32 = 1;
+
+/// 1 while somebody has, or waits to have, the world stopped.
+static STOPPER: AtomicU32 = AtomicU32::new(0);
+/// The block of the thread that has the world stopped.
+static OWNER: AtomicPtr<Tls> = AtomicPtr::new(core::ptr::null_mut());
+/// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
+static LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// How long one sleep is at most, so that nothing depends on a single wake-up.
+const LOOK_AGAIN: u64 = 10_000_000;
+
+fn gate() -> &'static AtomicU32 {
+    // SAFETY: defined in arch/<arch>/tls.S, as an aligned word of this type.
+    unsafe { &needm_gate }
+}
+
+/// The gate's value now.
+pub(crate) fn value() -> u32 {
+    gate().load(SeqCst)
+}
+
+/// Whether a gate's value is one that lets nobody in.
+pub(crate) fn is_closed(value: u32) -> bool {
+    value & CLOSED != 0
+}
+
+/// Opens the gate for the first time of a start.
+pub(crate) fn open(value: u32) {
+    gate().store(value, SeqCst);
+    system::wake(gate(), u32::MAX >> 1);
+}
+
+/// Closes the gate; when this returns, every thread that is running says so.
+pub(crate) fn close() {
+    gate().fetch_or(CLOSED, SeqCst);
+    fence(SeqCst);
+    if !runtime::settings().enters_with_fence() {
+        system::barrier();
+    }
+}
+
+/// Says that `m` runs, once the gate lets it. False if the kernel was stopped.
+///
+/// Must not be called with the G's stack in use below the segment's `gsp`: it
+/// may sleep here while a collector reads that stack.
+pub(crate) fn enter(m: &M) -> bool {
+    loop {
+        m.running.store(1, SeqCst);
+        fence(SeqCst);
+        let seen = value();
+        if !is_closed(seen) {
+            return true;
+        }
+        if owns_the_world() {
+            return true;
+        }
+        leave(m);
+        if !runtime::is_open() {
+            return false;
+        }
+        let _ = system::wait(gate(), seen, Some(LOOK_AGAIN));
+    }
+}
+
+/// Says that `m` runs no callback code.
+pub(crate) fn leave(m: &M) {
+    m.running.store(0, SeqCst);
+    fence(SeqCst);
+    if is_closed(value()) {
+        left();
+    }
+}
+
+/// Wakes the stopper. `needm_left` for assembly.
+pub(crate) extern "C" fn left() {
+    LEFT.fetch_add(1, SeqCst);
+    system::wake(&LEFT, u32::MAX >> 1);
+}
+
+/// Whether this thread has the world stopped: it may go on running callbacks.
+pub(crate) fn owns_the_world() -> bool {
+    let own = core::ptr::from_ref(Tls::current()).cast_mut();
+    OWNER.load(SeqCst) == own && STOPPER.load(SeqCst) == 1
+}
+
+/// Waits until nobody but this thread runs callback code; the gate is closed.
+fn wait_until_quiet(own: Option<&M>) {
+    for m in MS.iter() {
+        if own.is_some_and(|own| core::ptr::eq(own, m)) {
+            continue;
+        }
+        loop {
+            let seen = LEFT.load(SeqCst);
+            if m.running.load(SeqCst) == 0 {
+                break;
+            }
+            // A thread that died in a callback says nothing.
+            crate::thread::notice_ends();
+            let _ = system::wait(&LEFT, seen, Some(LOOK_AGAIN));
+        }
+    }
+}
+
+/// Whether this M has callbacks under way, not counting one being entered.
+pub(crate) fn in_callback(m: &M) -> bool {
+    extra::is_ready(m) && !m.seg.load(SeqCst).is_null()
+}
+
+/// Runs `work` with this thread counted as out: on its system stack, all its
+/// registers on the G's, if it runs callback code now.
+fn parked(mut work: impl FnMut()) {
+    match callback::running_segment(Tls::current()) {
+        Some((m, segment)) => callback::on_g0(m, segment, &mut work),
+        None => work(),
+    }
+}
+
+/// See [`crate::stop_the_world`].
+pub(crate) fn stop() -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    if owns_the_world() {
+        return Err(Error::Already);
+    }
+    let tls = Tls::current();
+    // While it waits for its turn, this thread must not keep another stopper
+    // waiting for it.
+    if STOPPER.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
+        parked(|| {
+            while STOPPER.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
+                let _ = system::wait(&STOPPER, 1, Some(LOOK_AGAIN));
+            }
+            OWNER.store(core::ptr::from_ref(Tls::current()).cast_mut(), SeqCst);
+        });
+    }
+    OWNER.store(core::ptr::from_ref(tls).cast_mut(), SeqCst);
+    close();
+    wait_until_quiet(tls.m());
+    Ok(())
+}
+
+/// See [`crate::Stopped`].
+pub(crate) fn start() -> Result<(), Error> {
+    if !owns_the_world() {
+        return Err(Error::Invalid);
+    }
+    OWNER.store(core::ptr::null_mut(), SeqCst);
+    open(value() & !CLOSED);
+    STOPPER.store(0, SeqCst);
+    system::wake(&STOPPER, 1);
+    Ok(())
+}
+
+/// See [`crate::safepoint`].
+pub(crate) fn safepoint() {
+    if !is_closed(gate().load(Relaxed)) || owns_the_world() {
+        return;
+    }
+    // Going out and coming in again is what stops.
+    parked(|| ());
+}
+
+/// What is done with each G of a stopped world: M, the lowest address in use, one
+/// past the highest, and the caller's own.
+pub(crate) type Visit = unsafe extern "C" fn(*const M, *mut c_void, *mut c_void, *mut c_void) -> c_int;
+
+/// See [`crate::Stopped::each_m`].
+pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result<c_int, Error> {
+    if !owns_the_world() {
+        return Err(Error::Invalid);
+    }
+    let tls = Tls::current();
+    let own = tls.m();
+    for m in MS.iter().filter(|m| in_callback(m)) {
+        let mine = own.is_some_and(|own| core::ptr::eq(own, m));
+        let sp = if mine && m.stack.holds(needm_sp()) { Some(needm_sp()) } else { live_from(m) };
+        let Some(sp) = sp else { continue };
+        let answer = visit(m, sp, m.stack.hi());
+        if answer != 0 {
+            return Ok(answer);
+        }
+    }
+    Ok(0)
+}
+
+/// The lowest address in use on the stack of an M that does not run.
+fn live_from(m: &M) -> Option<usize> {
+    let mut segment = m.segment();
+    while let Some(inner) = segment {
+        match inner.gsp.load(SeqCst) {
+            // Being entered or left: what is around it is what is live.
+            0 => segment = inner.outer(),
+            gsp => return Some(gsp),
+        }
+    }
+    None
+}
+
+/// In a forked child: nobody else has the world stopped.
+pub(crate) fn fork_child() {
+    if STOPPER.load(SeqCst) == 1 && !owns_the_world() {
+        OWNER.store(core::ptr::null_mut(), SeqCst);
+        STOPPER.store(0, SeqCst);
+        gate().fetch_and(!CLOSED, SeqCst);
+    }
+}
+
