@@ -20,7 +20,6 @@ fn offsets(word: usize) -> String {
     line("TLS_PASS", layout::tls::PASS);
     line("TLS_SIZE", layout::tls::WORDS);
     line("M_SEG", layout::m::SEG);
-    line("M_RUNNING", layout::m::RUNNING);
     line("M_BASE", layout::m::BASE);
     line("M_NEEDEXTRAM", layout::m::NEEDEXTRAM);
     line("SEG_CALL", layout::segment::CALL);
@@ -36,6 +35,7 @@ fn offsets(word: usize) -> String {
     line("CALL_BYTES", layout::call::WORDS);
     line("FAULT_SP", layout::fault::SP);
     line("FAULT_PC", layout::fault::PC);
+    writeln!(out, "#define RUNNING {}", layout::m::RUNNING).expect("a String takes all");
     // The three ints take four bytes more where a word of eight must follow aligned.
     let ints = layout::panic_info::INT_BYTES.next_multiple_of(word);
     writeln!(out, "#define INFO_BYTES {}", layout::panic_info::WORDS * word + ints)

@@ -160,7 +160,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
 
 impl Place {
     fn base(m: &'static M, taken: bool) -> Self {
-        let base = m.base.load(Relaxed) as usize;
+        let base = m.base();
         Self { m, below: base + size_of::<Segment>(), outer: ptr::null_mut(), taken }
     }
 }
@@ -182,27 +182,23 @@ fn look_again_at_signals(tls: &Tls) {
 /// Builds the segment and passes the gate.
 fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     let m = place.m;
-    // A leaf's red zone, where it is this G's own code that was interrupted.
-    let top = if place.outer.is_null() {
-        place.below
-    } else {
-        place.below.saturating_sub(crate::arch::context::RED_ZONE)
-    };
-    let at = (top - size_of::<Segment>()) & !(ALIGN - 1);
+    let at = (place.below - size_of::<Segment>()) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
 
     // SAFETY: below everything that is in use on the G, and above its lower end.
     let segment = unsafe { Segment::place(at, place.outer) };
-    segment.was_running.store(m.running.load(Relaxed), Relaxed);
-    m.seg.store(ptr::from_ref(segment).cast_mut(), Relaxed);
+    let running = m.is_running();
+    segment.was_running.store(usize::from(running), Relaxed);
+    m.set_segment(segment, running);
 
-    if m.running.load(Relaxed) == 0 && !world::enter(m) {
-        m.seg.store(place.outer, Relaxed);
+    if !running && !world::enter(m) {
+        m.set_segment(place.outer, false);
         return Err(Error::NotStarted);
     }
     call.arg = call.frame;
     if call.size != 0 {
+        segment.size.store(call.size, Relaxed);
         call.arg = sp as *mut u8;
         // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has
         // as many free from `sp` up to the segment.
@@ -232,9 +228,10 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
         pop(m, inner);
     }
     let Some(segment) = m.segment() else { return code };
-    if call.size != 0 {
+    let size = segment.size.load(Relaxed);
+    if size != 0 {
         // SAFETY: as in `begin`; the copy still stands, below the segment.
-        unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, call.size) };
+        unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let was_running = segment.was_running.load(Relaxed);
     pop(m, segment);
@@ -254,8 +251,9 @@ fn pop(m: &M, segment: &Segment) {
     segment.deferred.store(0, Relaxed);
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
-    segment.call.store(ptr::null_mut(), Relaxed);
-    m.seg.store(segment.prev.load(Relaxed), Relaxed);
+    segment.was_running.store(0, Relaxed);
+    segment.size.store(0, Relaxed);
+    m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
 /// From `needm_entry`, on the G: this callback took the last M.

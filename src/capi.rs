@@ -141,16 +141,13 @@ extern "C" fn needm_stop() -> c_int {
     code(runtime::stop())
 }
 
-// Not one instruction but the jump: all checks are in the entry's slow path.
-#[unsafe(no_mangle)]
-unsafe extern "C" fn needm_callback(
-    function: Option<Function>,
-    frame: *mut c_void,
-    framesize: usize,
-    info: *mut c_void,
-) -> c_int {
-    // SAFETY: the caller's.
-    unsafe { arch::needm_entry(function, frame, framesize, info) }
+arch::c_entry! {
+    fn needm_callback(
+        function: Option<Function>,
+        frame: *mut c_void,
+        framesize: usize,
+        info: *mut c_void
+    ) -> c_int = arch::needm_entry
 }
 
 #[unsafe(no_mangle)]

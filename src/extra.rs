@@ -24,8 +24,9 @@ use crate::list::List;
 use crate::m::{M, MS};
 use crate::os::thread as system;
 use crate::runtime;
-use crate::sync::{AtomicU32, AtomicU64, Relaxed, SeqCst};
+use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst};
 use crate::thread::{self, Thread};
+use crate::world;
 
 const READY: u32 = 1;
 const LISTED: u32 = 2;
@@ -140,6 +141,8 @@ impl Extra {
         let start = system::now();
         let limit = runtime::settings().wait_ns();
         self.waiters.fetch_add(1, SeqCst);
+        // From here on who gives back sees a waiter, or what it gave is seen here.
+        world::heavy_barrier();
         let mut waited = false;
         let result = loop {
             let seen = self.returned.load(SeqCst);
@@ -186,15 +189,21 @@ impl Extra {
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
     pub(crate) fn give(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
+        if state & LISTED != 0 {
+            // On the list already: a store does. Should who pops it clear LISTED
+            // just now, a sweep finds it, as the head of this file says.
+            m.state.store(READY | LISTED, Release);
+            world::order();
+            self.wake();
+            return;
+        }
         loop {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
         }
-        if state & LISTED == 0 {
-            self.idle.push(&MS, m.index());
-        }
+        self.idle.push(&MS, m.index());
         self.wake();
     }
 

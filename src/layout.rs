@@ -18,14 +18,14 @@ pub(crate) mod tls {
 
 /// Words of an M.
 pub(crate) mod m {
-    /// The innermost segment, 0 outside callbacks.
+    /// The innermost segment, 0 outside callbacks, and [`RUNNING`].
     pub(crate) const SEG: usize = 0;
-    /// 1 while callback code runs, else 0.
+    /// The bit of that word which says that callback code runs.
     pub(crate) const RUNNING: usize = 1;
-    /// Where the outermost segment stands.
-    pub(crate) const BASE: usize = 2;
+    /// Where the outermost segment stands, with that bit.
+    pub(crate) const BASE: usize = 1;
     /// Whether the next callback has spares to make.
-    pub(crate) const NEEDEXTRAM: usize = 3;
+    pub(crate) const NEEDEXTRAM: usize = 2;
 }
 
 /// Words of a segment: the head of one callback's part of a G's stack.

@@ -7,11 +7,11 @@
 //! they are used, the rest is `Relaxed`.
 //!
 //! Invariants:
-//! - `seg` is the innermost segment; null outside callbacks. A segment whose
-//!   `call` is 0 is being entered or left, and nothing runs on it.
+//! - `seg` is the innermost segment, 0 outside callbacks, with a bit that is set only
+//!   while callback code may run on the G (`world.rs`). A segment whose `call` is 0
+//!   is being entered, and nothing runs on it yet.
 //! - `gsp` of a segment is not 0 exactly while C runs on the system stack for it,
 //!   or its thread waits in a safepoint; below it the G's stack is free.
-//! - `running` is 1 only while callback code may run on the G (`world.rs`).
 //! - `below` chains what a thread holds, innermost first, and is written before
 //!   the M is published and after it is withdrawn.
 #![allow(unsafe_code)] // segments are raw memory on a G's stack
@@ -25,7 +25,7 @@ use crate::callback::Call;
 use crate::layout;
 use crate::list::Links;
 use crate::stack::Stack;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
 use crate::table::{Rows, Table};
 use crate::thread::Thread;
 use crate::unwind::Panic;
@@ -33,9 +33,8 @@ use crate::unwind::Panic;
 /// The context that the kernel lends to a thread.
 #[repr(C, align(128))]
 pub struct M {
-    pub(crate) seg: AtomicPtr<Segment>,
-    pub(crate) running: AtomicUsize,
-    pub(crate) base: AtomicPtr<Segment>,
+    seg: AtomicUsize,
+    base: AtomicUsize,
     pub(crate) needextram: AtomicUsize,
     /// Whose it is: `extra.rs`.
     pub(crate) state: AtomicU32,
@@ -79,21 +78,23 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// What `running` was before.
+    /// Whether callback code ran before, on this G.
     pub(crate) was_running: AtomicUsize,
-    pad: [AtomicUsize; 2],
+    /// Bytes to copy back to the caller's frame.
+    pub(crate) size: AtomicUsize,
+    pad: AtomicUsize,
 }
 
 const WORD: usize = size_of::<usize>();
 const _: () = {
     assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
-    assert!(offset_of!(M, running) == layout::m::RUNNING * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
     assert!(offset_of!(M, needextram) == layout::m::NEEDEXTRAM * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
     assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
     assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
     assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
+    assert!(align_of::<Segment>() > layout::m::RUNNING);
     assert!(size_of::<M>() <= 256);
 };
 
@@ -114,7 +115,8 @@ impl Segment {
                 prev: AtomicPtr::new(prev),
                 panic: AtomicPtr::new(ptr::null_mut()),
                 was_running: AtomicUsize::new(0),
-                pad: [const { AtomicUsize::new(0) }; 2],
+                size: AtomicUsize::new(0),
+                pad: AtomicUsize::new(0),
             });
             &*segment
         }
@@ -136,22 +138,52 @@ impl M {
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
         let base = self.stack.hi() - size_of::<Segment>();
-        // SAFETY: the stack has just been mapped; its top is free and aligned.
-        let segment = unsafe { Segment::place(base, ptr::null_mut()) };
-        self.base.store(ptr::from_ref(segment).cast_mut(), Relaxed);
+        self.base.store(base | layout::m::RUNNING, Relaxed);
+        self.attached.store(true, Relaxed);
         self.reset();
+    }
+
+    /// Where its outermost segment stands.
+    pub(crate) fn base(&self) -> usize {
+        self.base.load(Relaxed) & !layout::m::RUNNING
     }
 
     /// As new, but for what the host keeps in it.
     pub(crate) fn reset(&self) {
-        self.seg.store(ptr::null_mut(), Relaxed);
-        self.running.store(0, Relaxed);
+        let clean = self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed);
+        if clean && self.stack.is_clean() {
+            return;
+        }
+        self.seg.store(0, Relaxed);
         self.needextram.store(0, Relaxed);
         self.attached.store(false, Relaxed);
-        self.over.store(ptr::null_mut(), Relaxed);
         self.stack.reset();
         // SAFETY: nothing runs on a G that is being reset, so its top is free.
-        unsafe { Segment::place(self.base.load(Relaxed) as usize, ptr::null_mut()) };
+        unsafe { Segment::place(self.base(), ptr::null_mut()) };
+    }
+
+    /// Whether callback code may run on its G.
+    pub(crate) fn is_running(&self) -> bool {
+        self.seg.load(SeqCst) & layout::m::RUNNING != 0
+    }
+
+    /// Whether it has callbacks under way.
+    pub(crate) fn is_inside(&self) -> bool {
+        self.seg.load(SeqCst) & !layout::m::RUNNING != 0
+    }
+
+    /// Sets the innermost segment, and whether callback code runs.
+    ///
+    /// Only the thread that holds the M writes the word, and its handlers, which
+    /// put back what they found.
+    pub(crate) fn set_segment(&self, segment: *const Segment, running: bool) {
+        self.seg.store(segment as usize | usize::from(running), Release);
+    }
+
+    /// Says whether callback code runs.
+    pub(crate) fn set_running(&self, running: bool) {
+        let segment = self.seg.load(Relaxed) & !layout::m::RUNNING;
+        self.seg.store(segment | usize::from(running), Release);
     }
 
     /// Its row.
@@ -161,8 +193,9 @@ impl M {
 
     /// The innermost segment.
     pub(crate) fn segment(&self) -> Option<&'static Segment> {
-        // SAFETY: `seg` is null or a live segment of this M's own G.
-        unsafe { self.seg.load(Relaxed).as_ref() }
+        let segment = (self.seg.load(Relaxed) & !layout::m::RUNNING) as *const Segment;
+        // SAFETY: it is null or a live segment of this M's own G.
+        unsafe { segment.as_ref() }
     }
 
     /// A number of its own, from 1 on; the same for as long as the kernel runs.

@@ -39,7 +39,7 @@ pub(crate) enum Want {
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     let thread = thread::current(tls, want == Want::Callback).ok_or(Error::NoMemory)?;
     loop {
-        let below = thread.held();
+        let (below, over) = (thread.held(), tls.m());
         let again = if want == Want::Callback && runtime::settings().binds_calls() {
             EXTRA.take_again(thread)
         } else {
@@ -49,13 +49,15 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
             Some(m) => m,
             None => EXTRA.take(thread, below.is_some())?,
         };
-        if thread.hold(m, below).is_err() {
+        if thread.hold(tls, m, below, over).is_err() {
             // A handler has called back since, and its M is bound now.
             EXTRA.give(m);
+            if let Some(bound) = tls.m().filter(|bound| bound.segment().is_none()) {
+                return Ok(bound);
+            }
             continue;
         }
         runtime::settings().hooks().minit(m);
-        let over = tls.m();
         m.over.store(over.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
         m.over_pass.store(tls.pass(), Relaxed);
         tls.publish(Some(m), pass(thread, m));

@@ -173,6 +173,11 @@ impl Stack {
         self.deferred.store(self.deferred.load(Relaxed).saturating_sub(count), Relaxed);
     }
 
+    /// Whether nothing is deferred and the reserve is closed.
+    pub(crate) fn is_clean(&self) -> bool {
+        self.deferred.load(Relaxed) == 0 && !self.opened.load(Relaxed)
+    }
+
     /// As new: nothing deferred, the reserve closed.
     pub(crate) fn reset(&self) {
         self.deferred.store(0, Relaxed);

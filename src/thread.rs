@@ -30,7 +30,7 @@ use crate::os::host::{self, Key};
 use crate::os::thread::{self as system, RobustHead};
 use crate::runtime;
 use crate::signal::minit;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::table::{Rows, Table};
 use crate::tls::Tls;
 
@@ -162,13 +162,30 @@ impl Thread {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
-    /// Notes that this thread holds `m` now, unless a handler's M came between.
-    pub(crate) fn hold(&self, m: &'static M, below: Option<&M>) -> Result<(), ()> {
+    /// Notes that this thread holds `m` now, unless a handler has bound an M since
+    /// `below` and `over` were read.
+    pub(crate) fn hold(
+        &self,
+        tls: &Tls,
+        m: &'static M,
+        below: Option<&'static M>,
+        over: Option<&'static M>,
+    ) -> Result<(), ()> {
         let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         let fresh = ptr::from_ref(m).cast_mut();
         m.below.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut(), Relaxed);
-        self.m.compare_exchange(below, fresh, SeqCst, SeqCst).map_err(drop)?;
+        compiler_fence(SeqCst);
+        self.m.store(fresh, Relaxed);
+        compiler_fence(SeqCst);
+        // A handler before that store may have bound one, which is published now;
+        // a handler after it has seen `m` and borrowed.
+        let now = tls.m();
+        if now.map(ptr::from_ref) != over.map(ptr::from_ref) {
+            self.m.store(now.map_or(below, |now| ptr::from_ref(now).cast_mut()), Relaxed);
+            m.below.store(ptr::null_mut(), Relaxed);
+            return Err(());
+        }
         self.last.store(fresh, Relaxed);
         Ok(())
     }

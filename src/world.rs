@@ -1,14 +1,14 @@
 //! The world gate: stopping all callback code, and letting it go on.
 //!
 //! The gate is one 32-bit word: twice the number of the kernel's start, plus one
-//! while the gate is closed. Who comes in stores `running` in its M and then reads
-//! the gate; who closes the gate and then reads each `running` sees either that
-//! store, or has the entry see the closed gate. That is a store and a load that
+//! while the gate is closed. Who comes in says "running" in its M and then reads
+//! the gate; who closes the gate and then reads each M either sees that, or has
+//! the entry see the closed gate. That is a store and a load that
 //! must not pass each other on both sides. The closing side pays for both with
 //! `membarrier`, a barrier on every running thread; where the system has none,
-//! entries go by the slow path, which has a fence (`needm::pass`).
+//! entries go by the slow path, which has a fence ([`order`], `needm::pass`).
 //!
-//! Leaving is the same: `running` is cleared, then the gate is read; whoever finds
+//! Leaving is the same: "running" is withdrawn, then the gate is read; whoever finds
 //! it closed wakes the stopper.
 #![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
 
@@ -18,10 +18,10 @@ use crate::arch::{needm_gate, needm_sp};
 use crate::callback;
 use crate::error::Error;
 use crate::extra;
-use crate::m::{M, MS, Segment};
+use crate::m::{M, MS};
 use crate::os::thread as system;
 use crate::runtime;
-use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
+use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence, fence};
 use crate::tls::Tls;
 
 const CLOSED: u32 = 1;
@@ -61,8 +61,24 @@ pub(crate) fn open(value: u32) {
 pub(crate) fn close() {
     gate().fetch_or(CLOSED, SeqCst);
     fence(SeqCst);
+    heavy_barrier();
+}
+
+/// The other side of [`order`], and of every plain store before a look elsewhere.
+pub(crate) fn heavy_barrier() {
     if !runtime::settings().enters_with_fence() {
         system::barrier();
+    }
+}
+
+/// Between a plain store and a look at what another thread wrote ("running" and the
+/// gate, an M given back and the waiters): ordered by that thread's
+/// [`heavy_barrier`], or by a fence.
+pub(crate) fn order() {
+    if runtime::settings().enters_with_fence() {
+        fence(SeqCst);
+    } else {
+        compiler_fence(SeqCst);
     }
 }
 
@@ -72,8 +88,8 @@ pub(crate) fn close() {
 /// may sleep here while a collector reads that stack.
 pub(crate) fn enter(m: &M) -> bool {
     loop {
-        m.running.store(1, SeqCst);
-        fence(SeqCst);
+        m.set_running(true);
+        order();
         let seen = value();
         if !is_closed(seen) {
             return true;
@@ -91,8 +107,8 @@ pub(crate) fn enter(m: &M) -> bool {
 
 /// Says that `m` runs no callback code.
 pub(crate) fn leave(m: &M) {
-    m.running.store(0, SeqCst);
-    fence(SeqCst);
+    m.set_running(false);
+    order();
     if is_closed(value()) {
         left();
     }
@@ -118,7 +134,7 @@ fn wait_until_quiet(own: Option<&M>) {
         }
         loop {
             let seen = LEFT.load(SeqCst);
-            if m.running.load(SeqCst) == 0 {
+            if !m.is_running() {
                 break;
             }
             // A thread that died in a callback says nothing.
@@ -130,7 +146,7 @@ fn wait_until_quiet(own: Option<&M>) {
 
 /// Whether this M has callbacks under way, not counting one being entered.
 pub(crate) fn in_callback(m: &M) -> bool {
-    extra::is_ready(m) && !m.seg.load(SeqCst).is_null()
+    extra::is_ready(m) && m.is_inside()
 }
 
 /// Runs `work` with this thread counted as out: on its system stack, all its

@@ -66,10 +66,7 @@ ROUTINE(needm_entry)
         .cfi_offset r15, -56
         stmxcsr CONTROL(%rbp)
         fnstcw  CONTROL+4(%rbp)
-        movq    %rcx, CALL_INFO(%rsp)
-        movq    %rdx, CALL_SIZE(%rsp)
-        movq    %rsi, CALL_FRAME(%rsp)
-        movq    %rdi, CALL_FN(%rsp)
+        movq    %rcx, CALL_INFO(%rsp)           /* the rest only on the slow path */
 
         movq    needm_tls@gottpoff(%rip), %rax
         movl    %fs:TLS_PASS(%rax), %r12d       /* r12: the pass, until the end */
@@ -78,22 +75,25 @@ ROUTINE(needm_entry)
         movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
         testq   %rdi, %rdi
         je      .Lslow
-        orq     M_SEG(%rbx), %rdx               /* in a callback, or bytes to copy? */
+        movq    M_SEG(%rbx), %rax
+        orq     %rdx, %rax                      /* in a callback, or bytes to copy? */
         jne     .Lslow
         testq   %rcx, %rcx
         je      1f
         cmpq    $INFO_BYTES, (%rcx)
         jb      .Lslow
 1:
-        /* M_SEG before SEG_CALL: a handler that calls back in between finds a
-           segment without a call and starts below it. */
-        movq    M_BASE(%rbx), %r10
+        movq    M_BASE(%rbx), %r10              /* the segment, and RUNNING */
+        /* A handler that calls back before M_SEG is set uses this segment too,
+           and leaves its own call in it: hence the look afterwards. */
+.Lbegin:
+        movq    %rsp, SEG_CALL-RUNNING(%r10)
         movq    %r10, M_SEG(%rbx)
-        movq    %rsp, SEG_CALL(%r10)
-        movq    $1, M_RUNNING(%rbx)
-        cmpl    needm_gate(%rip), %r12d         /* read after the store above: src/world.rs */
+        cmpq    %rsp, SEG_CALL-RUNNING(%r10)
+        jne     .Lagain
+        cmpl    needm_gate(%rip), %r12d         /* after the store to M_SEG: src/world.rs */
         jne     .Lclosed
-        movq    %r10, %rsp
+        leaq    -RUNNING(%r10), %rsp
         movq    %rdi, %rax
         movq    %rsi, %rdi
         callq   *%rax
@@ -101,10 +101,7 @@ ROUTINE(needm_entry)
         cmpq    $0, SEG_DEFERS(%rsp)
         jne     .Ldefers
 .Lleave:
-        movq    %rsp, %r10
         leaq    -FRAME_BYTES(%rbp), %rsp
-        movq    $0, SEG_CALL(%r10)
-        movq    $0, M_RUNNING(%rbx)
         movq    $0, M_SEG(%rbx)
         cmpl    needm_gate(%rip), %r12d
         jne     .Lleft
@@ -123,10 +120,12 @@ ROUTINE(needm_entry)
         /* The gate closed while this thread came in: step back, then wait as a
            slow caller. rsp: Call. */
 .Lclosed:
-        movq    $0, SEG_CALL(%r10)
-        movq    $0, M_RUNNING(%rbx)
         movq    $0, M_SEG(%rbx)
         jmp     .Lslow
+
+.Lagain:
+        movq    $0, M_SEG(%rbx)
+        jmp     .Lbegin
 
         /* rsp: the segment; rbx: M */
 .Ldefers:
@@ -141,6 +140,9 @@ ROUTINE(needm_entry)
 
         /* rsp: Call; rbp: the caller's frame */
 .Lslow:
+        movq    %rdx, CALL_SIZE(%rsp)
+        movq    %rsi, CALL_FRAME(%rsp)
+        movq    %rdi, CALL_FN(%rsp)
         movq    %rsp, %rdi
         callq   needm_enter                     /* -> the G's stack pointer, or 0 */
         testq   %rax, %rax
@@ -156,7 +158,7 @@ ROUTINE(needm_entry)
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
         movq    M_SEG(%rbx), %rax
-        cmpq    $0, SEG_DEFERS(%rax)
+        cmpq    $0, SEG_DEFERS-RUNNING(%rax)
         je      3f
         movq    %rbx, %rdi
         callq   needm_run_defers

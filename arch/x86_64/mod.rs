@@ -5,6 +5,8 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 mod upcalls;
 
+#[cfg(feature = "capi")]
+pub(crate) use upcalls::c_entry;
 pub(crate) use upcalls::upcalls;
 
 /// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).

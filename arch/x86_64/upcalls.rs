@@ -1,7 +1,8 @@
-//! The calls upward: symbols of the kernel's own that assembly calls, and the
-//! Rust function behind each. A jump, because the symbol must be hidden (two
-//! copies of the kernel live in one process) and Rust has no attribute for it.
+//! Symbols between assembly and Rust, each a jump.
 
+/// The calls upward: symbols of the kernel's own that assembly calls, and the Rust
+/// function behind each. The symbol must be hidden, because two copies of the kernel
+/// live in one process, and Rust has no attribute for that.
 macro_rules! upcalls {
     ($($symbol:literal => $function:path),* $(,)?) => {$(
         core::arch::global_asm!(
@@ -20,3 +21,19 @@ macro_rules! upcalls {
     )*};
 }
 pub(crate) use upcalls;
+
+/// Defines the C symbols of routines that assembly implements: one jump, since a
+/// symbol that Rust does not define itself is not exported from a shared library.
+#[cfg(feature = "capi")]
+macro_rules! c_entry {
+    ($(#[$doc:meta])* fn $name:ident($($arg:ident: $type:ty),*) -> $result:ty = $routine:path) => {
+        $(#[$doc])*
+        #[unsafe(no_mangle)]
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name($($arg: $type),*) -> $result {
+            core::arch::naked_asm!("jmp {routine}", routine = sym $routine)
+        }
+    };
+}
+#[cfg(feature = "capi")]
+pub(crate) use c_entry;

@@ -49,7 +49,7 @@ fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.
-        let running = current.running.load(crate::sync::Relaxed) != 0;
+        let running = current.is_running();
         if inside && running && is_memory(what.signo) && current.stack.guards(what.addr) {
             return Some(current);
         }
