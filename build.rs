@@ -43,6 +43,21 @@ fn offsets(word: usize) -> String {
     out
 }
 
+/// The C side of `examples/cthread`. Linked into examples only, and only into those
+/// that ask for it.
+fn build_example_threads() {
+    let mut build = cc::Build::new();
+    build.file("examples/cthread/threads.c").flag("-pthread").cargo_metadata(false);
+    match build.try_compile("cthread") {
+        Ok(()) => {
+            let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+            println!("cargo:rustc-link-arg-examples={out}/libcthread.a");
+        }
+        // A target without a C library has no threads of C's, and no examples.
+        Err(error) => println!("cargo:warning=examples/cthread is not built: {error}"),
+    }
+}
+
 fn main() {
     let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let (arch, os) = (var("CARGO_CFG_TARGET_ARCH"), var("CARGO_CFG_TARGET_OS"));
@@ -61,7 +76,8 @@ fn main() {
         build.file(room.join(name));
     }
     build.compile("needm_arch");
-    for path in ["arch", "src/layout.rs", "build.rs"] {
+    build_example_threads();
+    for path in ["arch", "examples/cthread/threads.c", "src/layout.rs", "build.rs"] {
         println!("cargo:rerun-if-changed={path}");
     }
 }

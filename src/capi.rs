@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::m::M;
 use crate::runtime::{self, Hooks, Settings, ThreadStart};
 use crate::unwind::{self, PanicInfo};
-use crate::world::{self, Visit};
+use crate::world;
 
 const BIND_THREAD: u32 = 0;
 const BIND_CALL: u32 = 1;
@@ -24,6 +24,10 @@ const UNRECOVERED_ABORTS: u32 = 2;
 
 type MNew = unsafe extern "C" fn(*mut c_void, *const M) -> c_int;
 type OnM = unsafe extern "C" fn(*mut c_void, *const M);
+
+/// What `needm_each_m` calls: an M, the lowest address in use, one past the highest,
+/// and the caller's own.
+type Visit = unsafe extern "C" fn(*const M, *mut c_void, *mut c_void, *mut c_void) -> c_int;
 
 /// `needm_hooks`.
 #[repr(C)]
@@ -63,7 +67,7 @@ struct CStats {
 
 /// `needm_defer`: room for what the kernel may want to keep in it one day.
 #[repr(C)]
-pub struct CDefer {
+struct CDefer {
     opaque: [usize; 4],
 }
 
@@ -109,6 +113,7 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
         let hooks = unsafe { versioned(config.hooks)? };
         Hooks {
             user: hooks.user,
+            kind: None,
             m_new: hooks.m_new,
             m_free: hooks.m_free,
             minit: hooks.minit,

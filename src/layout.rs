@@ -3,6 +3,7 @@
 //! `build.rs` includes this file and writes `offsets.h` from it, multiplied by
 //! the target's word size, so it may use nothing of the crate. The structs
 //! prove their side with `const` assertions next to their definitions.
+#![allow(dead_code)] // each includer uses some
 
 /// Words of the thread-local block that the entry code reads.
 pub(crate) mod tls {

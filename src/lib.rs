@@ -28,7 +28,7 @@
 //! A thread's end is noticed in `thread.rs`. `runtime.rs` starts, stops and forks it
 //! all; `capi.rs` says the same in C.
 #![no_std]
-#![deny(missing_docs)]
+#![deny(unsafe_code)] // opened room by room, each with its Safety section
 
 #[cfg(feature = "std")]
 extern crate std;

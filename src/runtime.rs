@@ -4,6 +4,7 @@
 //! on the way in, and only read while the kernel is open.
 #![allow(unsafe_code)] // the settings' cell
 
+use core::any::TypeId;
 use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 
@@ -50,6 +51,8 @@ const HANDLER_ROOM: usize = 2048;
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
     pub(crate) user: *mut c_void,
+    /// The type of the Rust interface's hooks, if they are that.
+    pub(crate) kind: Option<TypeId>,
     pub(crate) m_new: Option<unsafe extern "C" fn(*mut c_void, *const M) -> c_int>,
     pub(crate) m_free: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
     pub(crate) minit: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
@@ -66,6 +69,7 @@ pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 impl Hooks {
     pub(crate) const NONE: Self = Self {
         user: core::ptr::null_mut(),
+        kind: None,
         m_new: None,
         m_free: None,
         minit: None,
@@ -418,8 +422,10 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
         // SAFETY: `spawn` waits until `taken` is set.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
         let copied = spawned.run;
+        let taken = core::ptr::from_ref(&spawned.taken);
         spawned.taken.store(1, SeqCst);
-        system::wake(&spawned.taken, 1);
+        // Only its address is used from here on.
+        system::wake_at(taken);
         copied
     };
     let mut info = crate::unwind::PanicInfo::new();

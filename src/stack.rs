@@ -47,6 +47,7 @@ pub const MAX_DEFERRED: usize =
     (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
 
 /// A G's memory. All zeros is none.
+#[repr(C)]
 pub(crate) struct Stack {
     map: AtomicUsize,
     len: AtomicUsize,

@@ -67,12 +67,6 @@ impl Tls {
         self.pass.load(Relaxed)
     }
 
-    /// Sends the next callback by the slow path.
-    pub(crate) fn withdraw_pass(&self) {
-        self.pass.store(0, Relaxed);
-        compiler_fence(SeqCst);
-    }
-
     /// This thread's record.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
         // SAFETY: a live thread's record is not unmapped (`thread.rs`).

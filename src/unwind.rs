@@ -109,6 +109,7 @@ impl Default for PanicInfo {
 }
 
 /// A panic on its way: lives in the frame that raises it.
+#[repr(C)]
 pub(crate) struct Panic {
     info: PanicInfo,
     recovered: bool,

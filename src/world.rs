@@ -12,7 +12,7 @@
 //! it closed wakes the stopper.
 #![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 
 use crate::arch::{needm_gate, needm_sp};
 use crate::callback;
@@ -203,10 +203,6 @@ pub(crate) fn safepoint() {
     // Going out and coming in again is what stops.
     parked(|| ());
 }
-
-/// What is done with each G of a stopped world: M, the lowest address in use, one
-/// past the highest, and the caller's own.
-pub(crate) type Visit = unsafe extern "C" fn(*const M, *mut c_void, *mut c_void, *mut c_void) -> c_int;
 
 /// See [`crate::Stopped::each_m`].
 pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result<c_int, Error> {

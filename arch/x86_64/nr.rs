@@ -17,6 +17,3 @@ pub(crate) const SET_ROBUST_LIST: usize = 273;
 pub(crate) const GET_ROBUST_LIST: usize = 274;
 pub(crate) const RT_TGSIGQUEUEINFO: usize = 297;
 pub(crate) const MEMBARRIER: usize = 324;
-
-/// What `mmap` takes as its last argument is in bytes here.
-pub(crate) const MMAP_OFFSET_UNIT: usize = 1;

@@ -26,6 +26,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 const LOOKS: u32 = 32;
 
 /// The signal side of a thread's record.
+#[repr(C)]
 pub(crate) struct Signals {
     /// Our stack: mapped once, kept with the record; guarded below.
     map: AtomicUsize,

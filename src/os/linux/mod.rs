@@ -17,12 +17,8 @@ use crate::arch::syscall::syscall;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Errno(pub(crate) i32);
 
-// include/uapi/asm-generic/errno-base.h and errno.h; the same on every
-// architecture here.
-pub(crate) const EPERM: Errno = Errno(1);
+/// include/uapi/asm-generic/errno-base.h; the same on every architecture here.
 pub(crate) const ESRCH: Errno = Errno(3);
-pub(crate) const EINTR: Errno = Errno(4);
-pub(crate) const ETIMEDOUT: Errno = Errno(110);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
 const MAX_ERRNO: isize = 4095;

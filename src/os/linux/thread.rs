@@ -67,10 +67,19 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> Result<(
 
 /// Wakes up to `count` of those who sleep on `word`.
 pub(crate) fn wake(word: &AtomicU32, count: u32) {
-    // SAFETY: the word outlives the call, which writes nothing.
+    wake_some(word, count);
+}
+
+/// Wakes one who sleeps on the word of this address, which may be gone by now: the
+/// kernel only looks for sleepers under it.
+pub(crate) fn wake_at(word: *const AtomicU32) {
+    wake_some(word, 1);
+}
+
+fn wake_some(word: *const AtomicU32, count: u32) {
+    // SAFETY: FUTEX_WAKE reads and writes no memory of ours.
     unsafe {
-        let word = ptr::from_ref(word) as usize;
-        let _ = call(nr::FUTEX, [word, FUTEX_WAKE_PRIVATE, count as usize]);
+        let _ = call(nr::FUTEX, [word as usize, FUTEX_WAKE_PRIVATE, count as usize]);
     }
 }
 
@@ -122,5 +131,6 @@ pub(crate) fn owner_died(word: &AtomicU32) -> bool {
     word.load(Relaxed) & FUTEX_OWNER_DIED != 0
 }
 
-/// The error number where a host can make no threads (ENOSYS).
+/// The error number where a host can make no threads: ENOSYS
+/// (include/uapi/asm-generic/errno.h).
 pub(crate) const NO_THREADS: i32 = 38;

@@ -1,0 +1,411 @@
+//! Callbacks as closures.
+//!
+//! # Safety
+//! A closure and the place for its result stand in the frame of the function that
+//! waits for it; the untyped functions below get exactly that frame.
+#![allow(unsafe_code)] // frames as untyped pointers
+
+use core::ffi::c_void;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ptr;
+
+use crate::api::config::{self, Hooks};
+use crate::arch;
+use crate::callback::{self, Function};
+use crate::error::Error;
+use crate::m::M;
+use crate::os::thread as system;
+use crate::runtime;
+use crate::sync::{AtomicU32, SeqCst};
+use crate::unwind::{self, PanicInfo};
+
+/// What a fault was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Fault {
+    /// The signal's number.
+    pub signo: i32,
+    /// Its `si_code`.
+    pub code: i32,
+    /// The address that was touched (`si_addr`).
+    pub addr: usize,
+    /// The instruction.
+    pub pc: usize,
+}
+
+/// Why there is no result of a callback.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum CallbackError {
+    /// The callback did not run.
+    Refused(Error),
+    /// [`panic`] ended it, with this value.
+    Panic(*mut c_void),
+    /// A hardware fault ended it.
+    Fault(Fault),
+    /// Its stack ran out.
+    Overflow(Fault),
+    /// A panic, fault or overflow ended it, and a deferred function recovered.
+    Recovered,
+    /// A Rust panic ended it; its payload.
+    #[cfg(feature = "std")]
+    Panicked(std::boxed::Box<dyn core::any::Any + Send>),
+}
+
+impl fmt::Display for CallbackError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused(error) => error.fmt(f),
+            Self::Panic(value) => write!(f, "panic({value:p}) ended the callback"),
+            Self::Fault(fault) => write!(
+                f,
+                "signal {} (code {}) at {:#x} touching {:#x} ended the callback",
+                fault.signo, fault.code, fault.pc, fault.addr
+            ),
+            Self::Overflow(fault) => {
+                write!(f, "the callback's stack ran out at {:#x}", fault.pc)
+            }
+            Self::Recovered => f.write_str("the callback was ended, and recovered"),
+            #[cfg(feature = "std")]
+            Self::Panicked(_) => f.write_str("a Rust panic ended the callback"),
+        }
+    }
+}
+
+impl core::error::Error for CallbackError {}
+
+impl CallbackError {
+    fn new(code: i32, info: &PanicInfo) -> Self {
+        let PanicInfo { signo, code: si_code, addr, pc, value, .. } = *info;
+        let fault = Fault { signo, code: si_code, addr, pc };
+        match Error::from_code(code) {
+            Some(Error::Panic) => Self::Panic(value),
+            Some(Error::Fault) => Self::Fault(fault),
+            Some(Error::Overflow) if info.kind == code => Self::Overflow(fault),
+            Some(error) => Self::Refused(error),
+            None => Self::Recovered,
+        }
+    }
+}
+
+/// The inside of a callback. `'scope` is the callback's own time, deferred functions
+/// included; what they use must outlive it, and so cannot be the callback's locals.
+#[derive(Debug)]
+pub struct Context<'scope, 'env: 'scope> {
+    scope: PhantomData<&'scope mut &'scope ()>,
+    env: PhantomData<&'env mut &'env ()>,
+    /// Not for another thread.
+    here: PhantomData<*mut ()>,
+}
+
+/// Runs `f` on this thread's G.
+///
+/// It nests: inside, [`Context::ccall`] runs code on the thread's own stack, which may
+/// call back again.
+///
+/// A fault, an overflow or [`panic`] in `f` skips the frames between there and here as
+/// `longjmp` would: their destructors do not run. Do not keep on them what must be
+/// dropped for safety's sake, a scope of threads for example. With the feature `std` a
+/// Rust panic unwinds those frames as always and is returned.
+///
+/// # Errors
+/// [`CallbackError`] says how it ended, if not by returning.
+///
+/// ```
+/// needm::start(needm::Config::default())?;
+/// assert_eq!(needm::callback(|_| 6 * 7)?, 42);
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn callback<'env, F, R>(f: F) -> Result<R, CallbackError>
+where
+    F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
+{
+    struct Frame<F, R> {
+        function: Option<F>,
+        result: Option<caught::Caught<R>>,
+    }
+    unsafe extern "C" fn run<'env, F, R>(frame: *mut c_void)
+    where
+        F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
+    {
+        // SAFETY: `callback` waits with just this frame.
+        let frame = unsafe { &mut *frame.cast::<Frame<F, R>>() };
+        if let Some(function) = frame.function.take() {
+            let cx = Context { scope: PhantomData, env: PhantomData, here: PhantomData };
+            frame.result = Some(caught::catch(|| function(&cx)));
+        }
+    }
+    let mut frame = Frame { function: Some(f), result: None };
+    let mut info = PanicInfo::new();
+    let mark = caught::mark();
+    // SAFETY: `run` is for this frame, which waits here, as `info` does.
+    let code = unsafe {
+        let frame = (&raw mut frame).cast();
+        arch::needm_entry(Some(run::<F, R> as Function), frame, 0, (&raw mut info).cast())
+    };
+    let result = frame.result.take();
+    if code == 0 {
+        caught::forget(mark);
+        return match result {
+            Some(caught) => caught.map_err(caught::into_error),
+            None => Err(CallbackError::Recovered),
+        };
+    }
+    Err(caught::take(mark, info.value).unwrap_or_else(|| CallbackError::new(code, &info)))
+}
+
+impl<'scope, 'env> Context<'scope, 'env> {
+    /// Runs `f` on the thread's own stack, out of the world.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] off the callback's G: in a `ccall` of its own.
+    pub fn ccall<F, R>(&self, f: F) -> Result<R, Error>
+    where
+        F: FnOnce() -> R,
+    {
+        struct Frame<F, R> {
+            function: Option<F>,
+            result: Option<caught::Caught<R>>,
+        }
+        unsafe extern "C" fn run<F: FnOnce() -> R, R>(frame: *mut c_void) {
+            // SAFETY: `ccall` waits with just this frame.
+            let frame = unsafe { &mut *frame.cast::<Frame<F, R>>() };
+            frame.result = frame.function.take().map(caught::catch);
+        }
+        let mut frame = Frame { function: Some(f), result: None };
+        callback::ccall(run::<F, R>, (&raw mut frame).cast())?;
+        frame.result.take().map(caught::resume).ok_or(Error::Invalid)
+    }
+
+    /// Has `f` run when the callback ends, however it does; last in, first out.
+    ///
+    /// # Errors
+    /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G.
+    ///
+    /// ```
+    /// # use core::cell::Cell;
+    /// # needm::start(needm::Config::default())?;
+    /// let ended = Cell::new(false);
+    /// let end = |_: &needm::Deferred| ended.set(true);
+    /// needm::callback(|cx| cx.defer(&end))??;
+    /// assert!(ended.get());
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn defer<F>(&self, f: &'scope F) -> Result<(), Error>
+    where
+        F: Fn(&Deferred),
+    {
+        unsafe extern "C" fn run<F: Fn(&Deferred)>(f: *mut c_void) {
+            // SAFETY: `defer` gave a reference that lives for the callback's time.
+            let f = unsafe { &*f.cast::<F>() };
+            let deferred = Deferred { here: PhantomData };
+            if let Err(caught) = caught::catch(|| f(&deferred)) {
+                caught::replace(caught);
+            }
+        }
+        unwind::defer(run::<F>, ptr::from_ref(f).cast_mut().cast())
+    }
+
+    /// The M that runs this callback.
+    #[must_use]
+    pub fn m(&self) -> Option<&'scope M> {
+        callback::current_m()
+    }
+
+    /// The value that its M carries, if the kernel was started with hooks of this type.
+    #[must_use]
+    pub fn local<H: Hooks>(&self) -> Option<&'static H::Local> {
+        callback::current_m().and_then(config::local::<H>)
+    }
+}
+
+/// The inside of a deferred function.
+#[derive(Debug)]
+pub struct Deferred {
+    here: PhantomData<*mut ()>,
+}
+
+impl Deferred {
+    /// Stops the panic that runs this function, if there is one; what it was.
+    #[must_use]
+    pub fn recover(&self) -> Option<PanicInfo> {
+        unwind::recover()
+    }
+}
+
+/// Ends the innermost callback with [`CallbackError::Panic`]. Outside a callback,
+/// prints one line and aborts.
+pub fn panic(value: *mut c_void) -> ! {
+    unwind::panic(value)
+}
+
+/// Takes an M for this thread now, so that its first callback costs nothing; it stays
+/// until [`detach`] or the thread's end, in both bindings. Not from a signal handler.
+///
+/// # Errors
+/// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
+pub fn attach() -> Result<(), Error> {
+    callback::attach()
+}
+
+/// Gives this thread's M back now, and its signal stack.
+///
+/// # Errors
+/// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
+pub fn detach() -> Result<(), Error> {
+    callback::detach()
+}
+
+/// Does something with this thread's M, if it has one.
+pub fn with_m<R>(f: impl FnOnce(&M) -> R) -> Option<R> {
+    callback::current_m().map(f)
+}
+
+/// Makes a thread that runs `f` as one callback from birth. A panic that ends it ends
+/// the process.
+///
+/// # Errors
+/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made.
+pub fn spawn<F>(f: F) -> Result<(), Error>
+where
+    F: FnOnce() + Send + 'static,
+{
+    struct Handed<F> {
+        function: Option<F>,
+        taken: AtomicU32,
+    }
+    unsafe extern "C" fn run<F: FnOnce()>(handed: *mut c_void) {
+        // SAFETY: `spawn` waits with it until `taken` is set.
+        let handed = unsafe { &mut *handed.cast::<Handed<F>>() };
+        let function = handed.function.take();
+        let taken = ptr::from_ref(&handed.taken);
+        handed.taken.store(1, SeqCst);
+        // Only its address is used from here on.
+        system::wake_at(taken);
+        if let Some(function) = function {
+            caught::end_process(caught::catch(function));
+        }
+    }
+    let mut handed = Handed { function: Some(f), taken: AtomicU32::new(0) };
+    runtime::spawn(run::<F>, (&raw mut handed).cast())?;
+    while handed.taken.load(SeqCst) == 0 {
+        let _ = system::wait(&handed.taken, 0, None);
+    }
+    Ok(())
+}
+
+/// Rust panics at the boundary: with `std` they are caught and carried over.
+#[cfg(feature = "std")]
+mod caught {
+    use core::any::Any;
+    use core::cell::RefCell;
+    use core::ffi::c_void;
+    use std::boxed::Box;
+    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+    use std::vec::Vec;
+
+    use super::CallbackError;
+    use crate::unwind;
+
+    pub(super) type Payload = Box<dyn Any + Send>;
+    pub(super) type Caught<R> = Result<R, Payload>;
+
+    std::thread_local! {
+        /// Payloads of Rust panics in deferred functions, on their way to the
+        /// callback's end as panics of the kernel's own, whose value is the token.
+        static ON_THE_WAY: RefCell<Vec<(Box<u8>, Payload)>> = const { RefCell::new(Vec::new()) };
+    }
+
+    pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Caught<R> {
+        // What the closure borrowed is the caller's to look at after an error.
+        catch_unwind(AssertUnwindSafe(f))
+    }
+
+    pub(super) fn into_error(payload: Payload) -> CallbackError {
+        CallbackError::Panicked(payload)
+    }
+
+    pub(super) fn resume<R>(caught: Caught<R>) -> R {
+        caught.unwrap_or_else(|payload| resume_unwind(payload))
+    }
+
+    /// Goes on as a panic of the kernel's, which replaces the one there is.
+    pub(super) fn replace(payload: Payload) -> ! {
+        let mut token = Box::new(0_u8);
+        let value: *mut u8 = &raw mut *token;
+        ON_THE_WAY.with_borrow_mut(|payloads| payloads.push((token, payload)));
+        unwind::panic(value.cast())
+    }
+
+    pub(super) fn mark() -> usize {
+        ON_THE_WAY.with_borrow(Vec::len)
+    }
+
+    pub(super) fn forget(mark: usize) {
+        let dropped = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
+        drop(dropped);
+    }
+
+    pub(super) fn take(mark: usize, value: *mut c_void) -> Option<CallbackError> {
+        let all = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
+        let found = all.into_iter().find(|(token, _)| core::ptr::eq(&raw const **token, value.cast()));
+        found.map(|(_, payload)| CallbackError::Panicked(payload))
+    }
+
+    pub(super) fn end_process(caught: Caught<()>) {
+        if let Err(payload) = caught {
+            let message = payload
+                .downcast_ref::<&str>()
+                .copied()
+                .or_else(|| payload.downcast_ref::<std::string::String>().map(|text| &**text))
+                .unwrap_or("no message");
+            crate::throw::throw(format_args!("needm: a spawned thread panicked: {message}"));
+        }
+    }
+}
+
+/// Without `std` a Rust panic ends the program or thread as its panic handler says.
+#[cfg(not(feature = "std"))]
+mod caught {
+    use core::convert::Infallible;
+    use core::ffi::c_void;
+
+    use super::CallbackError;
+
+    pub(super) type Caught<R> = Result<R, Infallible>;
+
+    #[allow(clippy::unnecessary_wraps)] // one form with and without std
+    pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Caught<R> {
+        Ok(f())
+    }
+
+    pub(super) fn into_error(never: Infallible) -> CallbackError {
+        match never {}
+    }
+
+    pub(super) fn resume<R>(caught: Caught<R>) -> R {
+        match caught {
+            Ok(result) => result,
+            Err(never) => match never {},
+        }
+    }
+
+    pub(super) fn replace(never: Infallible) -> ! {
+        match never {}
+    }
+
+    pub(super) fn mark() -> usize {
+        0
+    }
+
+    pub(super) fn forget(_mark: usize) {}
+
+    pub(super) fn take(_mark: usize, _value: *mut c_void) -> Option<CallbackError> {
+        None
+    }
+
+    pub(super) fn end_process(_caught: Caught<()>) {}
+}
