@@ -20,6 +20,8 @@ fn offsets(word: usize) -> String {
     line("TLS_PASS", layout::tls::PASS);
     line("TLS_SIZE", layout::tls::WORDS);
     line("M_SEG", layout::m::SEG);
+    line("M_BEGIN", layout::m::BEGIN);
+    line("M_TOP", layout::m::TOP);
     line("M_BASE", layout::m::BASE);
     line("M_NEEDEXTRAM", layout::m::NEEDEXTRAM);
     line("SEG_CALL", layout::segment::CALL);

@@ -32,7 +32,7 @@ use crate::m::{M, Segment};
 use crate::needm::{self, Want};
 use crate::os::signal;
 use crate::runtime;
-use crate::sync::Relaxed;
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use crate::unwind::{self, PanicInfo};
 use crate::world;
@@ -84,11 +84,11 @@ const SAME_STACK: usize = 16 * 1024;
 /// A caller this far below C's starting point is C's, without asking further.
 const NEAR: usize = 64 * 1024;
 
-/// Where a callback goes: its M, its stack pointer, the segment around it.
+/// Where a callback goes: its M, what of the G is free, the segment around it.
 struct Place {
     m: &'static M,
     below: usize,
-    outer: *mut Segment,
+    outer: Option<&'static Segment>,
     /// The M was taken for this callback.
     taken: bool,
 }
@@ -142,9 +142,9 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
-        let outer = ptr::from_ref(segment).cast_mut();
+        let outer = Some(segment);
         if m.stack.holds(at) {
-            let below = at.min(segment.address());
+            let below = at.min(m.position(segment));
             return Ok(Place { m, below, outer, taken: false });
         }
         let gsp = segment.gsp.load(Relaxed);
@@ -152,7 +152,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
             return Ok(Place { m, below: gsp, outer, taken: false });
         }
         if segment.call.load(Relaxed).is_null() {
-            return Ok(Place { m, below: segment.address(), outer, taken: false });
+            return Ok(Place { m, below: m.position(segment), outer, taken: false });
         }
     }
     needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
@@ -160,8 +160,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
 
 impl Place {
     fn base(m: &'static M, taken: bool) -> Self {
-        let base = m.base();
-        Self { m, below: base + size_of::<Segment>(), outer: ptr::null_mut(), taken }
+        Self { m, below: m.stack.hi(), outer: None, taken }
     }
 }
 
@@ -179,23 +178,32 @@ fn look_again_at_signals(tls: &Tls) {
     }
 }
 
-/// Builds the segment and passes the gate.
+/// Passes the gate and builds the segment.
 fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     let m = place.m;
-    let at = (place.below - size_of::<Segment>()) & !(ALIGN - 1);
+    let head = if place.outer.is_some() { size_of::<Segment>() } else { 0 };
+    let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
 
-    // SAFETY: below everything that is in use on the G, and above its lower end.
-    let segment = unsafe { Segment::place(at, place.outer) };
     let running = m.is_running();
-    segment.was_running.store(usize::from(running), Relaxed);
-    m.set_segment(segment, running);
-
     if !running && !world::enter(m) {
-        m.set_segment(place.outer, false);
         return Err(Error::NotStarted);
     }
+    let segment = match place.outer {
+        None => m.base(),
+        // SAFETY: below everything that is in use on the G, above its lower end, and
+        // aligned. It stays a segment for as long as the M's chain leads here.
+        Some(_) => unsafe { &*(at as *const Segment) },
+    };
+    segment.clear(place.outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut()));
+    segment.was_running.store(usize::from(running), Relaxed);
+    segment.taken.store(usize::from(place.taken), Relaxed);
+    m.set_segment(segment, true);
+    // From here on a handler's callback goes elsewhere: the frame can be copied.
+    call.out = ptr::from_ref(m) as usize;
+    segment.call.store(call, Relaxed);
+    compiler_fence(SeqCst);
     call.arg = call.frame;
     if call.size != 0 {
         segment.size.store(call.size, Relaxed);
@@ -204,8 +212,6 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
         // as many free from `sp` up to the segment.
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
-    call.out = ptr::from_ref(m) as usize;
-    segment.call.store(call, Relaxed);
     Ok(sp)
 }
 
@@ -234,12 +240,13 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let was_running = segment.was_running.load(Relaxed);
+    let taken = segment.taken.load(Relaxed) != 0;
     pop(m, segment);
-    m.stack.close_reserve(segment.address());
+    m.stack.close_reserve(m.position(segment));
     if was_running == 0 {
         world::leave(m);
     }
-    if m.segment().is_none() && needm::goes_back(m) {
+    if taken && needm::goes_back(m) {
         needm::dropm(tls, m);
     }
     code
@@ -253,6 +260,7 @@ fn pop(m: &M, segment: &Segment) {
     segment.gsp.store(0, Relaxed);
     segment.was_running.store(0, Relaxed);
     segment.size.store(0, Relaxed);
+    segment.taken.store(0, Relaxed);
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
@@ -273,8 +281,9 @@ extern "C" fn newextram(m: *const M) {
 pub(crate) fn settle(tls: &Tls, at: usize) {
     while let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
         let Some(segment) = m.segment() else {
-            // Borrowed, and its callback is gone: or it is bound, or attached.
-            if m.over().is_none() || !needm::is_borrowed(m) {
+            // It is idle, or about to be used by a callback that was interrupted;
+            // unless its borrower's stack is gone, back below to a G.
+            if !is_over_a_g_that_holds(m, at) {
                 return;
             }
             needm::dropm(tls, m);
@@ -295,18 +304,20 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         let Some(dead) = (if under { last_segment(m) } else { outermost_gone(m, at) }) else {
             return;
         };
+        let mut taken = false;
         while let Some(inner) = m.segment() {
+            taken |= inner.taken.load(Relaxed) != 0;
             pop(m, inner);
             if ptr::eq(inner, dead) {
                 break;
             }
         }
-        m.stack.close_reserve(m.segment().map_or(m.stack.hi(), Segment::address));
+        m.stack.close_reserve(m.segment().map_or(m.stack.hi(), |inner| m.position(inner)));
         let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
         if outside {
             world::leave(m);
         }
-        if m.segment().is_some() || !needm::goes_back(m) {
+        if m.segment().is_some() || !taken || !needm::goes_back(m) {
             return;
         }
         needm::dropm(tls, m);
@@ -316,7 +327,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
 /// On its own G: segments below `at` are gone, and if C that the innermost called
 /// was jumped out of, callback code runs again.
 fn settle_on_g(m: &M, at: usize) {
-    while let Some(inner) = m.segment().filter(|inner| inner.address() < at) {
+    while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         if inner.call.load(Relaxed).is_null() {
             break;
         }

@@ -189,6 +189,10 @@ impl Extra {
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
     pub(crate) fn give(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
+        if state & HELD == 0 {
+            // The kernel was stopped in the meantime, and the M with it.
+            return;
+        }
         if state & LISTED != 0 {
             // On the list already: a store does. Should who pops it clear LISTED
             // just now, a sweep finds it, as the head of this file says.
@@ -197,12 +201,16 @@ impl Extra {
             self.wake();
             return;
         }
-        loop {
+        while state & HELD != 0 {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
-                Ok(_) => break,
+                Ok(_) => return self.put(m),
                 Err(now) => state = now,
             }
         }
+    }
+
+    /// Puts an M that says LISTED on the list.
+    fn put(&self, m: &M) {
         self.idle.push(&MS, m.index());
         self.wake();
     }
@@ -259,7 +267,10 @@ impl Extra {
         }
         match thread {
             Some(thread) => m.state.store(READY | held_by(thread), SeqCst),
-            None => self.give(m),
+            None => {
+                m.state.store(READY | LISTED, SeqCst);
+                self.put(m);
+            }
         }
         Ok(m)
     }

@@ -23,13 +23,17 @@ pub(crate) mod m {
     pub(crate) const SEG: usize = 0;
     /// The bit of that word which says that callback code runs.
     pub(crate) const RUNNING: usize = 1;
-    /// Where the outermost segment stands, with that bit.
-    pub(crate) const BASE: usize = 1;
+    /// The address of [`BASE`] in the same M, with that bit.
+    pub(crate) const BEGIN: usize = 1;
+    /// The top of the G's stack.
+    pub(crate) const TOP: usize = 2;
     /// Whether the next callback has spares to make.
-    pub(crate) const NEEDEXTRAM: usize = 2;
+    pub(crate) const NEEDEXTRAM: usize = 3;
+    /// The segment of the outermost callback.
+    pub(crate) const BASE: usize = 4;
 }
 
-/// Words of a segment: the head of one callback's part of a G's stack.
+/// Words of a segment: the record of one callback's part of a G's stack.
 pub(crate) mod segment {
     /// The caller's [`super::call`].
     pub(crate) const CALL: usize = 0;

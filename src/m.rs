@@ -1,5 +1,7 @@
 //! The M: what a thread holds while runtime code may run on it; and the segment:
-//! one callback's part of its G's stack.
+//! the record of one callback's part of its G's stack. The outermost callback's is
+//! in the M, so that nothing on the G is touched before the gate is passed; those of
+//! nested ones are at the top of their parts.
 //!
 //! An M is a row of a table and never moves. All its fields are atomics, because
 //! signal handlers, a stopped world's visitor and who takes back a dead thread's
@@ -34,8 +36,10 @@ use crate::unwind::Panic;
 #[repr(C, align(128))]
 pub struct M {
     seg: AtomicUsize,
-    base: AtomicUsize,
+    begin: AtomicUsize,
+    top: AtomicUsize,
     pub(crate) needextram: AtomicUsize,
+    base: Segment,
     /// Whose it is: `extra.rs`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
@@ -66,7 +70,7 @@ impl Links for Table<M> {
     }
 }
 
-/// The head of one callback's part of a G's stack; the stack goes on below it.
+/// The record of one callback.
 #[repr(C, align(16))]
 pub(crate) struct Segment {
     /// The caller's record, on whichever stack it called from.
@@ -82,12 +86,15 @@ pub(crate) struct Segment {
     pub(crate) was_running: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
-    pad: AtomicUsize,
+    /// Whether the M was taken for this callback, which then gives it back.
+    pub(crate) taken: AtomicUsize,
 }
 
 const WORD: usize = size_of::<usize>();
 const _: () = {
     assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
+    assert!(offset_of!(M, begin) == layout::m::BEGIN * WORD);
+    assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
     assert!(offset_of!(M, needextram) == layout::m::NEEDEXTRAM * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
@@ -99,27 +106,16 @@ const _: () = {
 };
 
 impl Segment {
-    /// Makes a segment at `at`, without a call yet.
-    ///
-    /// # Safety
-    /// `at` is aligned and on the G's stack, below all that is in use there.
-    pub(crate) unsafe fn place(at: usize, prev: *mut Self) -> &'static Self {
-        let segment = at as *mut Self;
-        // SAFETY: the caller vouches for the memory; it stays a segment for as
-        // long as the M's chain leads here, which is as long as it is used.
-        unsafe {
-            segment.write(Self {
-                call: AtomicPtr::new(ptr::null_mut()),
-                gsp: AtomicUsize::new(0),
-                deferred: AtomicUsize::new(0),
-                prev: AtomicPtr::new(prev),
-                panic: AtomicPtr::new(ptr::null_mut()),
-                was_running: AtomicUsize::new(0),
-                size: AtomicUsize::new(0),
-                pad: AtomicUsize::new(0),
-            });
-            &*segment
-        }
+    /// As new, without a call yet, inside `prev`.
+    pub(crate) fn clear(&self, prev: *mut Self) {
+        self.call.store(ptr::null_mut(), Relaxed);
+        self.gsp.store(0, Relaxed);
+        self.deferred.store(0, Relaxed);
+        self.prev.store(prev, Relaxed);
+        self.panic.store(ptr::null_mut(), Relaxed);
+        self.was_running.store(0, Relaxed);
+        self.size.store(0, Relaxed);
+        self.taken.store(0, Relaxed);
     }
 
     pub(crate) fn address(&self) -> usize {
@@ -137,15 +133,21 @@ impl M {
     /// Makes row `index` an M with this stack of its own mapped.
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
-        let base = self.stack.hi() - size_of::<Segment>();
-        self.base.store(base | layout::m::RUNNING, Relaxed);
+        let base = ptr::from_ref(&self.base) as usize;
+        self.begin.store(base | layout::m::RUNNING, Relaxed);
+        self.top.store(self.stack.hi(), Relaxed);
         self.attached.store(true, Relaxed);
         self.reset();
     }
 
-    /// Where its outermost segment stands.
-    pub(crate) fn base(&self) -> usize {
-        self.base.load(Relaxed) & !layout::m::RUNNING
+    /// The segment of its outermost callback.
+    pub(crate) fn base(&self) -> &Segment {
+        &self.base
+    }
+
+    /// The end of what a segment, or what is around it, uses of the G's stack.
+    pub(crate) fn position(&self, segment: &Segment) -> usize {
+        if ptr::eq(segment, &raw const self.base) { self.stack.hi() } else { segment.address() }
     }
 
     /// As new, but for what the host keeps in it.
@@ -158,8 +160,7 @@ impl M {
         self.needextram.store(0, Relaxed);
         self.attached.store(false, Relaxed);
         self.stack.reset();
-        // SAFETY: nothing runs on a G that is being reset, so its top is free.
-        unsafe { Segment::place(self.base(), ptr::null_mut()) };
+        self.base.clear(ptr::null_mut());
     }
 
     /// Whether callback code may run on its G.
@@ -194,7 +195,7 @@ impl M {
     /// The innermost segment.
     pub(crate) fn segment(&self) -> Option<&'static Segment> {
         let segment = (self.seg.load(Relaxed) & !layout::m::RUNNING) as *const Segment;
-        // SAFETY: it is null or a live segment of this M's own G.
+        // SAFETY: it is null or a live segment of this M's own.
         unsafe { segment.as_ref() }
     }
 

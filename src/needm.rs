@@ -37,7 +37,7 @@ pub(crate) enum Want {
 
 /// Takes an M for this thread and publishes it over whatever is.
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
-    let thread = thread::current(tls, want == Want::Callback).ok_or(Error::NoMemory)?;
+    let thread = thread::current(tls, want == Want::Callback)?;
     loop {
         let (below, over) = (thread.held(), tls.m());
         let again = if want == Want::Callback && runtime::settings().binds_calls() {

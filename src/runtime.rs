@@ -190,7 +190,7 @@ impl Settings {
             }
         }
         or(&mut self.seed_ms, 1);
-        or(&mut self.max_ms, DEFAULT_MAX_MS.max(self.seed_ms));
+        or(&mut self.max_ms, DEFAULT_MAX_MS);
         if self.max_ms < self.seed_ms {
             return Err(Error::Invalid);
         }
@@ -284,15 +284,17 @@ pub(crate) fn stop() -> Result<(), Error> {
     }
     world::close();
     thread::reclaim_all();
-    if MS.iter().any(world::in_callback) {
+    if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
         world::open(epoch_open());
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
-    while EXTRA.waiting() != 0 {
+    // Who waits has a live record, so nothing that it looks at is unmapped, even if
+    // it should take its time.
+    thread::until(|| {
         EXTRA.wake_all();
-        core::hint::spin_loop();
-    }
+        EXTRA.waiting() == 0
+    });
     if settings().handles_signals() {
         chain::uninstall();
     }

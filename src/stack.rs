@@ -33,6 +33,10 @@ const DEFERRED_ON_TOP: usize = PAGE / 4;
 /// And on pages of their own, which are touched only by who defers that much.
 const DEFERRED_MORE: usize = 4 * PAGE;
 
+/// More than an address space holds: 47 bits of it are a program's on the widest
+/// architecture here, and half of what a word counts where that is less.
+const LARGEST: usize = if usize::BITS > 47 { 1 << 47 } else { isize::MAX as usize };
+
 /// A deferred function: the kernel's own copy, because the callback's frame is
 /// gone when it runs on a plain return.
 #[repr(C)]
@@ -60,7 +64,7 @@ pub(crate) struct Stack {
 pub(crate) fn round(size: usize) -> Option<usize> {
     let rounded = size.checked_add(PAGE - 1)? & !(PAGE - 1);
     let whole = rounded.checked_add(GUARD + RESERVE + PAGE + DEFERRED_MORE)?;
-    (whole <= isize::MAX as usize).then_some(rounded)
+    (whole <= LARGEST).then_some(rounded)
 }
 
 impl Stack {

@@ -23,6 +23,7 @@
 use core::ffi::c_void;
 use core::ptr;
 
+use crate::error::Error;
 use crate::extra::EXTRA;
 use crate::list::{Links, List};
 use crate::m::M;
@@ -80,6 +81,12 @@ unsafe impl Rows for Thread {}
 static THREADS: Table<Thread> = Table::new();
 static FREE_THREADS: List = List::new();
 
+/// Threads that are taking a record.
+static TAKING: AtomicU32 = AtomicU32::new(0);
+/// How often `stop` looks whether they are done, a millisecond each: one that was
+/// killed in the middle is not waited for for ever.
+const PATIENCE: u32 = 1000;
+
 /// Where the next glance begins.
 static HAND: AtomicU32 = AtomicU32::new(0);
 /// The key's number plus one, 0 without one.
@@ -107,29 +114,39 @@ pub(crate) fn start() {
 
 /// This thread's record, taken now if it has none. `careful`: the caller may be
 /// a signal handler.
-pub(crate) fn current(tls: &Tls, careful: bool) -> Option<&'static Thread> {
+pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != runtime::epoch() {
             renew(tls, thread);
         }
         thread.sig.minit(careful);
-        return Some(thread);
+        return Ok(thread);
     }
-    let thread = Thread::take()?;
+    let Some(thread) = Thread::take_while_open()? else { return Err(Error::NotStarted) };
     if tls.set_thread(thread).is_err() {
         // A handler that interrupted this very function was first.
         thread.release();
-        return tls.thread();
+        return tls.thread().ok_or(Error::NoMemory);
     }
     if let Some(key) = key() {
         key.set(ptr::from_ref(thread).cast());
     }
     thread.watch(tls);
     thread.sig.minit(careful);
-    Some(thread)
+    Ok(thread)
 }
 
 impl Thread {
+    /// A record for this thread, unless the kernel is being stopped: `stop` waits
+    /// for who is in here, and unmaps no record that is live.
+    fn take_while_open() -> Result<Option<&'static Self>, Error> {
+        TAKING.fetch_add(1, SeqCst);
+        let taken =
+            if runtime::is_open() { Self::take().map(Some).ok_or(Error::NoMemory) } else { Ok(None) };
+        TAKING.fetch_sub(1, SeqCst);
+        taken
+    }
+
     /// A record for this thread, without anything yet.
     fn take() -> Option<&'static Self> {
         let index = FREE_THREADS.pop(&THREADS).map(|(index, _)| index);
@@ -420,7 +437,7 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         end(tls, own);
     }
     reclaim_all();
-    let mut live = false;
+    let mut live = !until(|| TAKING.load(SeqCst) == 0);
     for thread in THREADS.iter() {
         if thread.state.load(SeqCst) == LIVE {
             live = true;
@@ -435,6 +452,17 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         unsafe { THREADS.clear() };
     }
     live
+}
+
+/// Sleeps until `done`; false if that took too long.
+pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
+    let never = AtomicU32::new(0);
+    (0..PATIENCE).any(|_| {
+        done() || {
+            let _ = system::wait(&never, 0, Some(1_000_000));
+            false
+        }
+    })
 }
 
 /// Withdraws the record's claims from an earlier start of the kernel.

@@ -12,12 +12,12 @@
  rbp -> saved rbp
         rbx r12 r13 r14 r15 (rbp-8 .. -40)
         mxcsr, x87 control word  (rbp-48)     ...segments of outer callbacks
- Call-> OUT   (rbp-56)                        Segment (SEG_SIZE bytes)  <- rsp
-        ARG   (rbp-64)                          .call points at Call
-        INFO  (rbp-72)                        copied frame, if any
-        SIZE  (rbp-80)                        return address into here
-        FRAME (rbp-88)                        fn's own frame
-        FN    (rbp-96)   <- Call
+        OUT   (rbp-56)                        Segment, if nested (the outermost
+        ARG   (rbp-64)                          one's is in the M); its SEG_CALL
+        INFO  (rbp-72)                          points at Call
+        SIZE  (rbp-80)                        copied frame, if any      <- rsp
+        FRAME (rbp-88)                        return address into here
+        FN    (rbp-96)   <- Call              fn's own frame
 
    rbp points into the caller's stack for as long as the callback runs, which
    keeps the CFI below one plain rule on either stack, and the chain of frame
@@ -83,22 +83,22 @@ ROUTINE(needm_entry)
         cmpq    $INFO_BYTES, (%rcx)
         jb      .Lslow
 1:
-        movq    M_BASE(%rbx), %r10              /* the segment, and RUNNING */
+        movq    M_BEGIN(%rbx), %r10             /* the M's own segment, and RUNNING */
         /* A handler that calls back before M_SEG is set uses this segment too,
            and leaves its own call in it: hence the look afterwards. */
 .Lbegin:
-        movq    %rsp, SEG_CALL-RUNNING(%r10)
+        movq    %rsp, M_BASE+SEG_CALL(%rbx)
         movq    %r10, M_SEG(%rbx)
-        cmpq    %rsp, SEG_CALL-RUNNING(%r10)
+        cmpq    %rsp, M_BASE+SEG_CALL(%rbx)
         jne     .Lagain
         cmpl    needm_gate(%rip), %r12d         /* after the store to M_SEG: src/world.rs */
         jne     .Lclosed
-        leaq    -RUNNING(%r10), %rsp
+        movq    M_TOP(%rbx), %rsp
         movq    %rdi, %rax
         movq    %rsi, %rdi
         callq   *%rax
-        /* rsp: the segment; rbx: M; r12: pass; rbp: the caller's frame */
-        cmpq    $0, SEG_DEFERS(%rsp)
+        /* rsp: the G's top; rbx: M; r12: pass; rbp: the caller's frame */
+        cmpq    $0, M_BASE+SEG_DEFERS(%rbx)
         jne     .Ldefers
 .Lleave:
         leaq    -FRAME_BYTES(%rbp), %rsp
@@ -127,7 +127,7 @@ ROUTINE(needm_entry)
         movq    $0, M_SEG(%rbx)
         jmp     .Lbegin
 
-        /* rsp: the segment; rbx: M */
+        /* rsp: the G's top; rbx: M */
 .Ldefers:
         movq    %rbx, %rdi
         callq   needm_run_defers

@@ -78,9 +78,10 @@ impl Signals {
         if !runtime::settings().handles_signals() {
             return;
         }
-        if self.ready.swap(1, Relaxed) == 1 {
+        if self.ready.load(Relaxed) == 1 {
             return;
         }
+        self.ready.store(1, Relaxed);
         self.doubts.store(0, Relaxed);
         self.install();
         if careful && signal::blocked() != 0 {
