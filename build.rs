@@ -23,7 +23,9 @@ fn offsets(word: usize) -> String {
     line("M_BEGIN", layout::m::BEGIN);
     line("M_TOP", layout::m::TOP);
     line("M_BASE", layout::m::BASE);
-    line("M_NEEDEXTRAM", layout::m::NEEDEXTRAM);
+    line("M_TODO", layout::m::TODO);
+    line("M_SIG_LO", layout::m::SIG_LO);
+    line("M_SIG_LEN", layout::m::SIG_LEN);
     line("SEG_CALL", layout::segment::CALL);
     line("SEG_GSP", layout::segment::GSP);
     line("SEG_DEFERS", layout::segment::DEFERS);

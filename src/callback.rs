@@ -10,7 +10,7 @@
 //! | the thread is | the new segment goes |
 //! | --- | --- |
 //! | in C that a callback called | below the G's saved stack pointer |
-//! | on the G itself | below the caller's frame there |
+//! | on the G itself | below the caller's frame there, and what is in use on the way |
 //! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
 //!
 //! The last is a signal handler on a signal stack, or a fiber.
@@ -28,10 +28,11 @@ use crate::arch::{needm_on_g0, needm_sp, upcalls};
 use crate::error::Error;
 use crate::extra::EXTRA;
 use crate::layout;
-use crate::m::{M, Segment};
+use crate::m::{M, Segment, TAKEN, TODO_SIGNAL_STACK, TODO_SPARES, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::os::signal;
 use crate::runtime;
+use crate::signal::minit;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use crate::unwind::{self, PanicInfo};
@@ -66,7 +67,7 @@ upcalls! {
     "needm_enter" => enter,
     "needm_exit" => exit,
     "needm_run_defers" => unwind::run_deferred,
-    "needm_newextram" => newextram,
+    "needm_begun" => begun,
     "needm_left" => world::left,
 }
 
@@ -83,6 +84,10 @@ const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
 const NEAR: usize = 64 * 1024;
+
+/// What `enter` and all that it calls use of a stack at most: the bound that the
+/// contract sets for a first call.
+const OWN_FRAMES: usize = 2048;
 
 /// Where a callback goes: its M, what of the G is free, the segment around it.
 struct Place {
@@ -144,7 +149,8 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         };
         let outer = Some(segment);
         if m.stack.holds(at) {
-            let below = at.min(m.position(segment));
+            // This very function runs there too, below the caller's frame.
+            let below = at.min(m.position(segment)).min(needm_sp() - OWN_FRAMES);
             return Ok(Place { m, below, outer, taken: false });
         }
         let gsp = segment.gsp.load(Relaxed);
@@ -172,6 +178,9 @@ fn is_of_this_start(tls: &Tls) -> bool {
 /// Looks at a signal stack that is not trusted yet.
 fn look_again_at_signals(tls: &Tls) {
     let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
+    if thread.sig.holds(needm_sp()) {
+        return;
+    }
     thread.sig.look();
     if let Some(m) = tls.m().filter(|m| thread.sig.trusted() && m.segment().is_none()) {
         tls.publish(Some(m), needm::pass(thread, m));
@@ -185,6 +194,11 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
+    let caller = ptr::from_ref(call) as usize;
+    let on_signal_stack = caller.wrapping_sub(m.sig_lo.load(Relaxed)) < m.sig_len.load(Relaxed);
+    if on_signal_stack && !thread_has_room_for_signals(caller) {
+        return Err(Error::Overflow);
+    }
 
     let running = m.is_running();
     if !running && !world::enter(m) {
@@ -197,9 +211,13 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
         Some(_) => unsafe { &*(at as *const Segment) },
     };
     segment.clear(place.outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut()));
-    segment.was_running.store(usize::from(running), Relaxed);
-    segment.taken.store(usize::from(place.taken), Relaxed);
+    let taken = if place.taken { TAKEN } else { 0 };
+    segment.flags.store(taken | if running { WAS_RUNNING } else { 0 }, Relaxed);
     m.set_segment(segment, true);
+    if on_signal_stack {
+        minit::hold_signals(segment);
+        m.todo.fetch_or(TODO_SIGNAL_STACK, Relaxed);
+    }
     // From here on a handler's callback goes elsewhere: the frame can be copied.
     call.out = ptr::from_ref(m) as usize;
     segment.call.store(call, Relaxed);
@@ -213,6 +231,11 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
     Ok(sp)
+}
+
+/// Whether a handler at `caller` on the signal stack leaves room there for another.
+fn thread_has_room_for_signals(caller: usize) -> bool {
+    Tls::current().thread().is_some_and(|thread| thread.sig.has_room_below(caller))
 }
 
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
@@ -239,11 +262,10 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
         // SAFETY: as in `begin`; the copy still stands, below the segment.
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
-    let was_running = segment.was_running.load(Relaxed);
-    let taken = segment.taken.load(Relaxed) != 0;
+    let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
     pop(m, segment);
     m.stack.close_reserve(m.position(segment));
-    if was_running == 0 {
+    if !was_running {
         world::leave(m);
     }
     if taken && needm::goes_back(m) {
@@ -258,17 +280,26 @@ fn pop(m: &M, segment: &Segment) {
     segment.deferred.store(0, Relaxed);
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
-    segment.was_running.store(0, Relaxed);
     segment.size.store(0, Relaxed);
-    segment.taken.store(0, Relaxed);
+    minit::put_back(segment);
+    segment.flags.store(0, Relaxed);
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
-/// From `needm_entry`, on the G: this callback took the last M.
-extern "C" fn newextram(m: *const M) {
+/// From `needm_entry`, on the G, after the gate: what could not be done before.
+extern "C" fn begun(m: *const M) {
     // SAFETY: this thread holds it.
-    unsafe { (*m).needextram.store(0, Relaxed) };
-    EXTRA.newextram();
+    let m = unsafe { &*m };
+    let todo = m.todo.load(Relaxed);
+    m.todo.store(0, Relaxed);
+    if todo & TODO_SIGNAL_STACK != 0 {
+        if let Some((thread, segment)) = Tls::current().thread().zip(m.segment()) {
+            thread.sig.make_way(segment);
+        }
+    }
+    if todo & TODO_SPARES != 0 {
+        EXTRA.newextram();
+    }
 }
 
 /// Brings this thread's records in line with where it is: callbacks that were
@@ -306,7 +337,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         };
         let mut taken = false;
         while let Some(inner) = m.segment() {
-            taken |= inner.taken.load(Relaxed) != 0;
+            taken |= inner.is(TAKEN);
             pop(m, inner);
             if ptr::eq(inner, dead) {
                 break;

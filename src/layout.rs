@@ -27,10 +27,14 @@ pub(crate) mod m {
     pub(crate) const BEGIN: usize = 1;
     /// The top of the G's stack.
     pub(crate) const TOP: usize = 2;
-    /// Whether the next callback has spares to make.
-    pub(crate) const NEEDEXTRAM: usize = 3;
+    /// What is to be done on the G before the callback begins; 0 is nothing.
+    pub(crate) const TODO: usize = 3;
+    /// The lowest address of the signal stack of the thread that holds it.
+    pub(crate) const SIG_LO: usize = 4;
+    /// Bytes of that signal stack; 0 without one.
+    pub(crate) const SIG_LEN: usize = 5;
     /// The segment of the outermost callback.
-    pub(crate) const BASE: usize = 4;
+    pub(crate) const BASE: usize = 8;
 }
 
 /// Words of a segment: the record of one callback's part of a G's stack.
@@ -41,8 +45,8 @@ pub(crate) mod segment {
     pub(crate) const GSP: usize = 1;
     /// Deferred functions that are pending here.
     pub(crate) const DEFERS: usize = 2;
-    /// Words in a segment; an even number, so that a call from its start is aligned.
-    pub(crate) const WORDS: usize = 8;
+    /// Words in a segment; a multiple of four, so that it ends aligned for a call.
+    pub(crate) const WORDS: usize = 12;
 }
 
 /// Words of a call: the record that entry code leaves on the caller's stack,

@@ -38,7 +38,11 @@ pub struct M {
     seg: AtomicUsize,
     begin: AtomicUsize,
     top: AtomicUsize,
-    pub(crate) needextram: AtomicUsize,
+    /// [`TODO_SPARES`] and [`TODO_SIGNAL_STACK`].
+    pub(crate) todo: AtomicUsize,
+    pub(crate) sig_lo: AtomicUsize,
+    pub(crate) sig_len: AtomicUsize,
+    reserved: [AtomicUsize; 2],
     base: Segment,
     /// Whose it is: `extra.rs`.
     pub(crate) state: AtomicU32,
@@ -57,6 +61,12 @@ pub struct M {
     local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
 }
+
+/// The taker of the last M owes the extra list a spare.
+pub(crate) const TODO_SPARES: usize = 1;
+/// The caller is a handler on the thread's signal stack, which must be kept from the
+/// signals to come: `signal/minit.rs`.
+pub(crate) const TODO_SIGNAL_STACK: usize = 2;
 
 // SAFETY: all fields are atomics (`Stack` too), for which zero is valid.
 unsafe impl Rows for M {}
@@ -82,13 +92,24 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// Whether callback code ran before, on this G.
-    pub(crate) was_running: AtomicUsize,
+    /// [`WAS_RUNNING`], [`TAKEN`] and [`SIGNALS_HELD`].
+    pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
-    /// Whether the M was taken for this callback, which then gives it back.
-    pub(crate) taken: AtomicUsize,
+    /// The signal stack to put back at the end, if its size is not 0.
+    pub(crate) sig_base: AtomicUsize,
+    pub(crate) sig_size: AtomicUsize,
+    /// The mask to put back at the end, if signals are held: its halves.
+    pub(crate) mask: [AtomicUsize; 2],
+    pad: AtomicUsize,
 }
+
+/// Callback code ran before, on this G.
+pub(crate) const WAS_RUNNING: usize = 1;
+/// The M was taken for this callback, which gives it back.
+pub(crate) const TAKEN: usize = 2;
+/// Signals are blocked for as long as this callback runs.
+pub(crate) const SIGNALS_HELD: usize = 4;
 
 const WORD: usize = size_of::<usize>();
 const _: () = {
@@ -96,13 +117,15 @@ const _: () = {
     assert!(offset_of!(M, begin) == layout::m::BEGIN * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, needextram) == layout::m::NEEDEXTRAM * WORD);
+    assert!(offset_of!(M, todo) == layout::m::TODO * WORD);
+    assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
+    assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
     assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
     assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
     assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
     assert!(align_of::<Segment>() > layout::m::RUNNING);
-    assert!(size_of::<M>() <= 256);
+    assert!(size_of::<M>() <= 384);
 };
 
 impl Segment {
@@ -113,9 +136,14 @@ impl Segment {
         self.deferred.store(0, Relaxed);
         self.prev.store(prev, Relaxed);
         self.panic.store(ptr::null_mut(), Relaxed);
-        self.was_running.store(0, Relaxed);
+        self.flags.store(0, Relaxed);
         self.size.store(0, Relaxed);
-        self.taken.store(0, Relaxed);
+        self.sig_size.store(0, Relaxed);
+    }
+
+    /// Whether one of the flags is set.
+    pub(crate) fn is(&self, flag: usize) -> bool {
+        self.flags.load(Relaxed) & flag != 0
     }
 
     pub(crate) fn address(&self) -> usize {
@@ -157,7 +185,7 @@ impl M {
             return;
         }
         self.seg.store(0, Relaxed);
-        self.needextram.store(0, Relaxed);
+        self.todo.store(0, Relaxed);
         self.attached.store(false, Relaxed);
         self.stack.reset();
         self.base.clear(ptr::null_mut());

@@ -45,7 +45,7 @@ pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
 pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
 
 /// What our own handler needs of a signal stack besides the frame, in bytes.
-const HANDLER_ROOM: usize = 2048;
+const HANDLER_ROOM: usize = 1024;
 
 /// The host's functions, as the C interface has them.
 #[derive(Clone, Copy)]
@@ -378,7 +378,7 @@ pub fn stats() -> Stats {
 /// panic ends it.
 struct Spawned {
     run: Run,
-    taken: AtomicU32,
+    answer: AtomicU32,
 }
 
 /// Makes a thread that runs `function(arg)` as a callback from birth.
@@ -387,18 +387,27 @@ pub(crate) fn spawn(function: crate::callback::Function, arg: *mut c_void) -> Re
         return Err(Error::NotStarted);
     }
     SPAWNING.fetch_add(1, SeqCst);
-    let spawned = Spawned { run: Run { function, arg }, taken: AtomicU32::new(0) };
+    let spawned = Spawned { run: Run { function, arg }, answer: AtomicU32::new(0) };
     let started = start_thread(&spawned);
-    if started.is_ok() {
-        // The new thread copies what it needs off this stack first.
-        while spawned.taken.load(SeqCst) == 0 {
-            let _ = system::wait(&spawned.taken, 0, None);
+    // The new thread takes an M, and what it needs off this stack, before it answers.
+    let answer = started.and_then(|()| {
+        while spawned.answer.load(SeqCst) == 0 {
+            let _ = system::wait(&spawned.answer, 0, None);
         }
-    } else {
+        match spawned.answer.load(SeqCst) {
+            TAKEN => Ok(()),
+            refused => Err(Error::from_code(-refused.cast_signed()).unwrap_or(Error::System)),
+        }
+    });
+    if answer.is_err() {
         SPAWNING.fetch_sub(1, SeqCst);
     }
-    started
+    answer
 }
+
+/// The answer of a spawned thread that runs; any other is an error's number without
+/// its sign.
+const TAKEN: u32 = u32::MAX;
 
 fn start_thread(spawned: &Spawned) -> Result<(), Error> {
     let arg = core::ptr::from_ref(spawned).cast_mut().cast();
@@ -421,13 +430,18 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
 
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let mut run = {
-        // SAFETY: `spawn` waits until `taken` is set.
+        let attached = crate::callback::attach();
+        // SAFETY: `spawn` waits until it is answered.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
         let copied = spawned.run;
-        let taken = core::ptr::from_ref(&spawned.taken);
-        spawned.taken.store(1, SeqCst);
+        let word = core::ptr::from_ref(&spawned.answer);
+        let answer = attached.map_or_else(|error| error.code().unsigned_abs(), |()| TAKEN);
+        spawned.answer.store(answer, SeqCst);
         // Only its address is used from here on.
-        system::wake_at(taken);
+        system::wake_at(word);
+        if attached.is_err() {
+            return core::ptr::null_mut();
+        }
         copied
     };
     let mut info = crate::unwind::PanicInfo::new();
@@ -446,6 +460,7 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
             info.signo, info.addr, info.pc, info.value
         ));
     }
+    let _ = crate::callback::detach();
     core::ptr::null_mut()
 }
 

@@ -192,6 +192,9 @@ impl Thread {
         let fresh = ptr::from_ref(m).cast_mut();
         m.below.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut(), Relaxed);
+        let (lo, len) = self.sig.bounds();
+        m.sig_lo.store(lo, Relaxed);
+        m.sig_len.store(len, Relaxed);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);

@@ -26,9 +26,10 @@ use crate::tls::Tls;
 
 const CLOSED: u32 = 1;
 
-/// 1 while somebody has, or waits to have, the world stopped.
-static STOPPER: AtomicU32 = AtomicU32::new(0);
-/// The block of the thread that has the world stopped.
+/// Changes when the world is given up: what stoppers sleep on until their turn.
+static TURN: AtomicU32 = AtomicU32::new(0);
+/// The block of the thread that stops the world, has it stopped, or starts it: its
+/// handlers' callbacks pass the gate as its own do.
 static OWNER: AtomicPtr<Tls> = AtomicPtr::new(core::ptr::null_mut());
 /// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
 static LEFT: AtomicU32 = AtomicU32::new(0);
@@ -87,21 +88,40 @@ pub(crate) fn order() {
 /// Must not be called with the G's stack in use below the segment's `gsp`: it
 /// may sleep here while a collector reads that stack.
 pub(crate) fn enter(m: &M) -> bool {
+    m.set_running(true);
+    order();
+    !is_closed(value()) || enter_closed(m)
+}
+
+#[cold]
+fn enter_closed(m: &M) -> bool {
+    if owns_the_world() {
+        return true;
+    }
+    // Callback code that this thread's handler has interrupted does not run while
+    // the handler waits here, and its stopper must not wait for it.
+    let interrupted = || {
+        core::iter::successors(m.below(), |below| below.below()).filter(|below| below.is_inside())
+    };
+    let was_running = interrupted().filter(|below| below.is_running()).count();
+    let mark = |running| interrupted().take(was_running).for_each(|m| m.set_running(running));
     loop {
-        m.set_running(true);
-        order();
         let seen = value();
         if !is_closed(seen) {
-            return true;
+            mark(true);
+            m.set_running(true);
+            order();
+            if value() == seen {
+                return true;
+            }
         }
-        if owns_the_world() {
-            return true;
-        }
+        mark(false);
         leave(m);
         if !runtime::is_open() {
+            mark(true);
             return false;
         }
-        let _ = system::wait(gate(), seen, Some(LOOK_AGAIN));
+        let _ = system::wait(gate(), seen | CLOSED, Some(LOOK_AGAIN));
     }
 }
 
@@ -123,13 +143,20 @@ pub(crate) extern "C" fn left() {
 /// Whether this thread has the world stopped: it may go on running callbacks.
 pub(crate) fn owns_the_world() -> bool {
     let own = core::ptr::from_ref(Tls::current()).cast_mut();
-    OWNER.load(SeqCst) == own && STOPPER.load(SeqCst) == 1
+    OWNER.load(SeqCst) == own
+}
+
+/// Makes this thread the owner, if there is none.
+fn take_the_world() -> bool {
+    let own = core::ptr::from_ref(Tls::current()).cast_mut();
+    OWNER.compare_exchange(core::ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
 }
 
 /// Waits until nobody but this thread runs callback code; the gate is closed.
-fn wait_until_quiet(own: Option<&M>) {
+fn wait_until_quiet(tls: &Tls) {
+    let own = tls.thread().map_or(core::ptr::null(), core::ptr::from_ref);
     for m in MS.iter() {
-        if own.is_some_and(|own| core::ptr::eq(own, m)) {
+        if !own.is_null() && core::ptr::eq(own, m.thread.load(SeqCst)) {
             continue;
         }
         loop {
@@ -169,17 +196,17 @@ pub(crate) fn stop() -> Result<(), Error> {
     let tls = Tls::current();
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
-    if STOPPER.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
-        parked(|| {
-            while STOPPER.compare_exchange(0, 1, SeqCst, SeqCst).is_err() {
-                let _ = system::wait(&STOPPER, 1, Some(LOOK_AGAIN));
+    if !take_the_world() {
+        parked(|| loop {
+            let turn = TURN.load(SeqCst);
+            if take_the_world() {
+                break;
             }
-            OWNER.store(core::ptr::from_ref(Tls::current()).cast_mut(), SeqCst);
+            let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));
         });
     }
-    OWNER.store(core::ptr::from_ref(tls).cast_mut(), SeqCst);
     close();
-    wait_until_quiet(tls.m());
+    wait_until_quiet(tls);
     Ok(())
 }
 
@@ -188,10 +215,10 @@ pub(crate) fn start() -> Result<(), Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
     }
-    OWNER.store(core::ptr::null_mut(), SeqCst);
     open(value() & !CLOSED);
-    STOPPER.store(0, SeqCst);
-    system::wake(&STOPPER, 1);
+    OWNER.store(core::ptr::null_mut(), SeqCst);
+    TURN.fetch_add(1, SeqCst);
+    system::wake(&TURN, u32::MAX >> 1);
     Ok(())
 }
 
@@ -213,8 +240,7 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
     let own = tls.m();
     for m in MS.iter().filter(|m| in_callback(m)) {
         let mine = own.is_some_and(|own| core::ptr::eq(own, m));
-        let sp = if mine && m.stack.holds(needm_sp()) { Some(needm_sp()) } else { live_from(m) };
-        let Some(sp) = sp else { continue };
+        let sp = if mine && m.stack.holds(needm_sp()) { needm_sp() } else { live_from(m) };
         let answer = visit(m, sp, m.stack.hi());
         if answer != 0 {
             return Ok(answer);
@@ -223,24 +249,19 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
     Ok(0)
 }
 
-/// The lowest address in use on the stack of an M that does not run.
-fn live_from(m: &M) -> Option<usize> {
-    let mut segment = m.segment();
-    while let Some(inner) = segment {
-        match inner.gsp.load(SeqCst) {
-            // Being entered or left: what is around it is what is live.
-            0 => segment = inner.outer(),
-            gsp => return Some(gsp),
-        }
+/// The lowest address that may be in use on the stack of an M that does not run. Of
+/// callback code that a handler has interrupted nobody knows where it is: all of it.
+fn live_from(m: &M) -> usize {
+    match m.segment().map_or(0, |inner| inner.gsp.load(SeqCst)) {
+        0 => m.stack.lo(),
+        gsp => gsp,
     }
-    None
 }
 
 /// In a forked child: nobody else has the world stopped.
 pub(crate) fn fork_child() {
-    if STOPPER.load(SeqCst) == 1 && !owns_the_world() {
+    if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
         OWNER.store(core::ptr::null_mut(), SeqCst);
-        STOPPER.store(0, SeqCst);
         gate().fetch_and(!CLOSED, SeqCst);
     }
 }

@@ -1,8 +1,7 @@
 /* The way of a callback into the kernel and out again.
 
-   The Rust side is src/callback.rs: `enter`, `exit`, `run_defers`; and
-   src/extra.rs: `newextram`. Each is reached through a symbol that
-   arch/x86_64/upcalls.rs defines.
+   The Rust side is src/callback.rs (`enter`, `begun`, `exit`) and src/unwind.rs
+   (`run_deferred`), by the symbols that `upcalls!` there defines.
 
    The caller's stack while a callback runs, and the G's:
 
@@ -84,6 +83,10 @@ ROUTINE(needm_entry)
         jb      .Lslow
 1:
         movq    M_BEGIN(%rbx), %r10             /* the M's own segment, and RUNNING */
+        movq    %rsp, %rax
+        subq    M_SIG_LO(%rbx), %rax
+        cmpq    M_SIG_LEN(%rbx), %rax           /* a handler's, on the signal stack? */
+        jb      .Lslow
         /* A handler that calls back before M_SEG is set uses this segment too,
            and leaves its own call in it: hence the look afterwards. */
 .Lbegin:
@@ -150,10 +153,10 @@ ROUTINE(needm_entry)
         movq    CALL_OUT(%rsp), %rbx
         movq    %rsp, %r12                      /* r12: Call */
         movq    %rax, %rsp
-        cmpq    $0, M_NEEDEXTRAM(%rbx)
+        cmpq    $0, M_TODO(%rbx)
         je      2f
         movq    %rbx, %rdi
-        callq   needm_newextram
+        callq   needm_begun
 2:
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)

@@ -5,6 +5,13 @@
 //! large enough, is used as it is; else ours is installed, and stays with the
 //! thread until it detaches or ends.
 //!
+//! A handler on the signal stack may call back. Its callback runs on a G, where the
+//! kernel does not see that the signal stack is in use, and would start the next
+//! handler, or ours for a fault, at its top, over the first one's frames. So for the
+//! time of such a callback the thread's signal stack is what is left below the
+//! handler, or ours where the handler is on the thread's own. This can only be set
+//! from the G, and all signals are held from before the switch until it is done.
+//!
 //! What was found and what was installed are two things: only what is still
 //! ours is ever taken out again.
 //!
@@ -17,13 +24,52 @@
 #![allow(unsafe_code)] // a stack that the system writes to
 
 use crate::arch::PAGE;
+use crate::m::{SIGNALS_HELD, Segment};
 use crate::os::memory::{self, Access};
 use crate::os::signal::{self, Stack};
 use crate::runtime;
+use crate::signal::FAULTS;
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 
 /// Looks that find all in order before a thread is trusted.
 const LOOKS: u32 = 32;
+
+/// Bytes below a handler that calls back which the callback's end needs there.
+const EXIT_ROOM: usize = 1024;
+
+fn mask_of(segment: &Segment) -> u64 {
+    let [low, high] = [0, 1].map(|half: usize| segment.mask[half].load(Relaxed) as u64);
+    low | high << 32
+}
+
+/// Before the switch to a G: no signal until [`Signals::make_way`].
+pub(crate) fn hold_signals(segment: &Segment) {
+    let mask = signal::block_all();
+    #[allow(clippy::cast_possible_truncation)] // its halves
+    for (half, bits) in segment.mask.iter().zip([mask as u32, (mask >> 32) as u32]) {
+        half.store(bits as usize, Relaxed);
+    }
+    segment.flags.fetch_or(SIGNALS_HELD, Relaxed);
+}
+
+fn let_signals_in(segment: &Segment) {
+    if segment.is(SIGNALS_HELD) {
+        segment.flags.fetch_and(!SIGNALS_HELD, Relaxed);
+        signal::set_blocked(mask_of(segment));
+    }
+}
+
+/// Puts back the signal stack of before [`Signals::make_way`], and the mask.
+pub(crate) fn put_back(segment: &Segment) {
+    let size = segment.sig_size.load(Relaxed);
+    if size != 0 {
+        segment.sig_size.store(0, Relaxed);
+        let old = Stack::new(segment.sig_base.load(Relaxed), size);
+        // SAFETY: it was installed before this callback.
+        let _ = unsafe { signal::stack(Some(&old)) };
+    }
+    let_signals_in(segment);
+}
 
 /// The signal side of a thread's record.
 #[repr(C)]
@@ -34,6 +80,9 @@ pub(crate) struct Signals {
     /// What the thread had when ours was installed.
     old_base: AtomicUsize,
     old_size: AtomicUsize,
+    /// What is in effect, by our doing or the thread's.
+    base: AtomicUsize,
+    size: AtomicUsize,
     /// Looks still to come.
     doubts: AtomicU32,
     /// 1 from minit to unminit.
@@ -93,7 +142,11 @@ impl Signals {
         let Some(ours) = self.mapped() else { return };
         // SAFETY: ours stays mapped for as long as this record is the thread's.
         // Refused where the thread runs on its own right now, which then stays.
-        let Ok(old) = (unsafe { signal::stack(Some(&ours)) }) else { return };
+        let Ok(old) = (unsafe { signal::stack(Some(&ours)) }) else {
+            // SAFETY: only a question.
+            return self.in_effect(&unsafe { signal::stack(None) }.unwrap_or(Stack::NONE));
+        };
+        self.in_effect(&ours);
         if old.enabled() && old.base() == ours.base() {
             return;
         }
@@ -101,7 +154,57 @@ impl Signals {
         if old.enabled() && old.size() >= runtime::settings().least_signal_stack() {
             // SAFETY: it was installed before, and is the thread's own.
             let _ = unsafe { signal::stack(Some(&old)) };
+            self.in_effect(&old);
             self.found(&Stack::NONE);
+        }
+    }
+
+    fn in_effect(&self, stack: &Stack) {
+        self.base.store(stack.base(), Relaxed);
+        self.size.store(if stack.enabled() { stack.size() } else { 0 }, Relaxed);
+    }
+
+    /// The signal stack in effect: its lowest address and bytes.
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        (self.base.load(Relaxed), self.size.load(Relaxed))
+    }
+
+    /// Whether `address` is on it.
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        let (base, size) = self.bounds();
+        address.wrapping_sub(base) < size
+    }
+
+    /// What is left of it below a caller.
+    fn below(&self, caller: usize) -> Stack {
+        let (base, _) = self.bounds();
+        match self.ours() {
+            Some(ours) if ours.base() != base => ours,
+            _ => Stack::new(base, caller.saturating_sub(base + EXIT_ROOM) & !15),
+        }
+    }
+
+    /// Whether what is left holds our own handler.
+    pub(crate) fn has_room_below(&self, caller: usize) -> bool {
+        self.below(caller).size() >= runtime::settings().least_signal_stack()
+    }
+
+    /// On the G: what is left below the handler becomes the signal stack. If that is
+    /// too little for handlers that call back in their turn, none are let in.
+    pub(crate) fn make_way(&self, segment: &Segment) {
+        let left = self.below(segment.call.load(Relaxed) as usize);
+        // SAFETY: it is part of the thread's signal stack, or the whole of ours, and
+        // nothing stands on it.
+        if let Ok(old) = unsafe { signal::stack(Some(&left)) } {
+            segment.sig_base.store(old.base(), Relaxed);
+            segment.sig_size.store(old.size(), Relaxed);
+        }
+        let least = runtime::settings().least_signal_stack();
+        if left.size() < 2 * least {
+            let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
+            signal::set_blocked(mask_of(segment) | !faults);
+        } else {
+            let_signals_in(segment);
         }
     }
 

@@ -144,6 +144,13 @@ pub(crate) fn set_blocked(mask: u64) {
     change_mask(SIG_SETMASK, &raw const mask);
 }
 
+/// Blocks all signals, and returns those that were.
+pub(crate) fn block_all() -> u64 {
+    change_mask(SIG_SETMASK, &raw const ALL)
+}
+
+static ALL: u64 = u64::MAX;
+
 /// The bit of a signal in a mask.
 pub(crate) fn bit(signal: c_int) -> u64 {
     1 << (signal - 1)
