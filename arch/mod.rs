@@ -47,6 +47,8 @@ unsafe extern "C" {
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
     pub(crate) safe fn needm_sp() -> usize;
+    /// `sigtramp.S`: the handler that the kernel calls; goes on in `handler::handle`.
+    pub(crate) fn needm_handler();
     /// `sigtramp.S`: what a handler returns into.
     pub(crate) fn needm_sigreturn();
     /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.

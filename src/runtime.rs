@@ -44,6 +44,10 @@ pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
 /// say, in bytes.
 pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
 
+/// Signal frames that a signal stack has room for where the host does not say:
+/// handlers of several signals nest, and each may call back.
+const NESTED_HANDLERS: usize = 4;
+
 /// What our own handler needs of a signal stack besides the frame, in bytes.
 const HANDLER_ROOM: usize = 1024;
 
@@ -199,7 +203,7 @@ impl Settings {
         let frame = host::min_signal_stack().unwrap_or(arch::MIN_SIGNAL_STACK);
         self.least_signal_stack = frame + HANDLER_ROOM;
         let asked = if self.signal_stack_size == 0 {
-            frame + DEFAULT_SIGNAL_ROOM
+            NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM
         } else {
             self.signal_stack_size.max(self.least_signal_stack)
         };

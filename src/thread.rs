@@ -16,7 +16,7 @@
 //! 2 and 3 are looked at by who takes an M: a few records each time, all of them
 //! when the list is empty.
 //!
-//! Who changes `state` from `LIVE` to `ENDING` is the one who takes the record
+//! Who changes `state` to `ENDING` is the one who takes the record
 //! apart; everybody else leaves it alone.
 #![allow(unsafe_code)] // the robust list is the C library's memory
 
@@ -35,9 +35,14 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_f
 use crate::table::{Rows, Table};
 use crate::tls::Tls;
 
+// `state`: one of these, and above them a count that rises with each thread that
+// takes the record, so that who has found one thread's end cannot take the record of
+// the next apart.
 const FREE: u32 = 0;
 const LIVE: u32 = 1;
 const ENDING: u32 = 2;
+const PHASE: u32 = 3;
+const TAKEN_ONCE: u32 = PHASE + 1;
 
 /// Words before a robust entry that a C library's offset may point into, and of
 /// which glibc writes the last one when a lock is linked in front of the entry
@@ -158,7 +163,8 @@ impl Thread {
         thread.m.store(ptr::null_mut(), Relaxed);
         thread.last.store(ptr::null_mut(), Relaxed);
         thread.epoch.store(runtime::epoch(), Relaxed);
-        thread.state.store(LIVE, SeqCst);
+        let before = thread.state.load(Relaxed) & !PHASE;
+        thread.state.store(before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst);
         Some(thread)
     }
 
@@ -324,19 +330,32 @@ impl Thread {
         }
     }
 
+    /// Changes the phase; only for who has the record to itself.
+    fn set_phase(&self, phase: u32) {
+        self.state.store(self.state.load(Relaxed) & !PHASE | phase, SeqCst);
+    }
+
+    fn is_live(&self) -> bool {
+        self.state.load(SeqCst) & PHASE == LIVE
+    }
+
+    /// Takes the record apart, if it is the one that was seen in `state`.
+    fn begin_end(&self, state: u32) -> bool {
+        state & PHASE == LIVE
+            && self.state.compare_exchange(state, state & !PHASE | ENDING, SeqCst, SeqCst).is_ok()
+    }
+
     /// The record is nobody's any more.
     fn release(&self) {
         self.futex.store(0, Relaxed);
-        self.state.store(FREE, SeqCst);
+        self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
     }
 
     /// Takes the record of an ended thread apart; how many Ms came back.
     fn reclaim(&self, ask: bool) -> u32 {
-        if self.state.load(SeqCst) != LIVE || !self.has_ended(ask) {
-            return 0;
-        }
-        if self.state.compare_exchange(LIVE, ENDING, SeqCst, SeqCst).is_err() {
+        let state = self.state.load(SeqCst);
+        if state & PHASE != LIVE || !self.has_ended(ask) || !self.begin_end(state) {
             return 0;
         }
         let mut count = 0;
@@ -395,7 +414,7 @@ unsafe extern "C" fn ended(value: *mut c_void) {
 
 /// Undoes all that was done for this thread.
 fn end(tls: &Tls, thread: &Thread) {
-    if thread.state.compare_exchange(LIVE, ENDING, SeqCst, SeqCst).is_err() {
+    if !thread.begin_end(thread.state.load(SeqCst)) {
         return;
     }
     if tls.thread().is_some_and(|own| ptr::eq(own, thread)) {
@@ -409,7 +428,7 @@ fn end(tls: &Tls, thread: &Thread) {
         thread.release();
     } else {
         // This thread still runs on the signal stack: the record waits for its end.
-        thread.state.store(LIVE, SeqCst);
+        thread.set_phase(LIVE);
     }
 }
 
@@ -442,7 +461,7 @@ pub(crate) fn stop(tls: &Tls) -> bool {
     reclaim_all();
     let mut live = !until(|| TAKING.load(SeqCst) == 0);
     for thread in THREADS.iter() {
-        if thread.state.load(SeqCst) == LIVE {
+        if thread.is_live() {
             live = true;
         } else {
             thread.sig.unmap();

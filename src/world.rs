@@ -9,7 +9,9 @@
 //! entries go by the slow path, which has a fence ([`order`], `needm::pass`).
 //!
 //! Leaving is the same: "running" is withdrawn, then the gate is read; whoever finds
-//! it closed wakes the stopper.
+//! it closed wakes the stopper. Two more barriers on the closing side, once all Ms are
+//! at rest and before the gate is opened, order what callback code reads and writes
+//! against what is done in the stopped world; the assembly's way in and out has none.
 #![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
 
 use core::ffi::c_int;
@@ -207,6 +209,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     }
     close();
     wait_until_quiet(tls);
+    heavy_barrier();
     Ok(())
 }
 
@@ -215,6 +218,7 @@ pub(crate) fn start() -> Result<(), Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
     }
+    heavy_barrier();
     open(value() & !CLOSED);
     OWNER.store(core::ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);

@@ -11,6 +11,15 @@ ROUTINE(needm_sigreturn)
         syscall
 END(needm_sigreturn)
 
+/* extern "C" fn needm_handler(signal (edi), info (rsi), context (rdx))
+
+   The handler of the fault signals. The kernel aligns its stack. */
+ROUTINE(needm_handler)
+        .cfi_startproc
+        jmp     needm_handle
+        .cfi_endproc
+END(needm_handler)
+
 /* fn needm_sigjump(fault (rdi), regs (rsi)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the

@@ -7,11 +7,11 @@ use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 
 use crate::arch::context::{Context, RED_ZONE};
-use crate::arch::needm_call_on;
+use crate::arch::{needm_call_on, needm_handler};
 use crate::os::signal::{
     self, Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,
 };
-use crate::signal::{FAULTS, handler};
+use crate::signal::FAULTS;
 use crate::sync::{AtomicU32, SeqCst};
 
 /// The previous action of each fault signal.
@@ -45,7 +45,7 @@ fn previous(index: usize) -> Action {
 
 fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
-    Action::ours(handler::handle as *const () as usize, flags)
+    Action::ours(needm_handler as *const () as usize, flags)
 }
 
 /// Installs our handlers.

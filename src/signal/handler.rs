@@ -10,7 +10,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 
 use crate::arch::context::{Context, RED_ZONE};
-use crate::arch::needm_sigjump;
+use crate::arch::{needm_sigjump, upcalls};
 use crate::error::Error;
 use crate::m::M;
 use crate::os::signal::{Info, SIGBUS, SIGSEGV};
@@ -21,8 +21,12 @@ use crate::tls::Tls;
 /// less left the stack counts as run out.
 const LEAST_ROOM: usize = 2048;
 
-/// The handler.
-pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
+upcalls! {
+    "needm_handle" => handle,
+}
+
+/// The handler, from `needm_handler`.
+unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
     // SAFETY: the kernel gives an SA_SIGINFO handler both, on this stack.
     let (what, context) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is the kernel's own word for what an instruction did; what

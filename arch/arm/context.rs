@@ -1,0 +1,48 @@
+//! The registers in a signal's `ucontext_t`: linux/arch/arm/include/uapi/asm/
+//! sigcontext.h, `struct sigcontext`, after the 20 bytes of uc_flags, uc_link and
+//! uc_stack (linux/arch/arm/include/asm/ucontext.h).
+
+/// Bytes below the stack pointer that code may use without moving it: none
+/// (Procedure Call Standard for the Arm Architecture, 6.2.1 "The Stack").
+pub(crate) const RED_ZONE: usize = 0;
+
+/// What `needm_sigjump` puts back into registers.
+pub(crate) const SAVED: usize = 9;
+
+/// r0: after trap_no, error_code and oldmask.
+const R0: usize = 5 + 3;
+const R4: usize = R0 + 4;
+const SP: usize = R0 + 13;
+const LR: usize = R0 + 14;
+const PC: usize = R0 + 15;
+/// uc_sigmask: after cpsr and fault_address.
+const SIGMASK: usize = R0 + 18;
+
+/// A `ucontext_t` as the kernel lays it out.
+#[repr(C)]
+pub(crate) struct Context {
+    words: [usize; SIGMASK + 2],
+}
+
+impl Context {
+    /// The instruction that was interrupted, or faulted. Even for Thumb code: the
+    /// kernel keeps that bit in cpsr, and nothing here goes back there.
+    pub(crate) fn pc(&self) -> usize {
+        self.words[PC]
+    }
+
+    /// The stack pointer there.
+    pub(crate) fn sp(&self) -> usize {
+        self.words[SP]
+    }
+
+    /// The signals blocked there.
+    pub(crate) fn mask(&self) -> u64 {
+        self.words[SIGMASK] as u64 | (self.words[SIGMASK + 1] as u64) << 32
+    }
+
+    /// The callee-saved registers there, in `needm_sigjump`'s order: r4 to r11, lr.
+    pub(crate) fn saved(&self) -> [usize; SAVED] {
+        core::array::from_fn(|n| self.words[if n < SAVED - 1 { R4 + n } else { LR }])
+    }
+}

@@ -1,0 +1,98 @@
+/* The edges of a signal handler. The Rust side is src/signal/handler.rs and
+   src/unwind.rs (`sigpanic`). */
+#include "asm.h"
+        .syntax unified
+        .arm
+        .cfi_sections .debug_frame
+
+#define NR_rt_sigreturn 173     /* linux/arch/arm/tools/syscall.tbl */
+
+/* r0 in the frame that the kernel leaves at sp (struct rt_sigframe, linux/arch/arm/
+   kernel/signal.h): 128 bytes of siginfo, 20 of uc_flags, uc_link and uc_stack, 12 of
+   trap_no, error_code and oldmask. r1 to r15 follow. */
+#define FRAME_R0        160
+
+/* What the kernel returns into after a handler (sa_restorer). Debuggers know the
+   two instructions by their bytes. The other unwinder reads the table, and looks two
+   bytes before a return address for it: hence an instruction that nobody runs. */
+        .text
+        .p2align 4
+        .fnstart
+        .save   {r0-r15}
+        .pad    #FRAME_R0
+        nop
+        .globl  needm_sigreturn
+        .hidden needm_sigreturn
+        .type   needm_sigreturn, %function
+needm_sigreturn:
+        mov     r7, #NR_rt_sigreturn
+        svc     #0
+        .fnend
+END(needm_sigreturn)
+
+/* extern "C" fn needm_handler(signal (r0), info (r1), context (r2))
+
+   The handler of the fault signals. The kernel aligns its stack. */
+ROUTINE(needm_handler)
+        .fnstart
+        .cfi_startproc
+        b       needm_handle
+        .cfi_endproc
+        .fnend
+END(needm_handler)
+
+/* fn needm_sigjump(fault (r0), regs (r1)) -> !
+
+   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
+   callee-saved registers get the values they had at the fault (regs: r4-r11, lr), so
+   that an unwinder started in sigpanic can go on through the frame that faulted.
+   lr is one of them in a frame that has called nothing yet; it stands on the stack,
+   since the call below takes the register.
+
+        the G's stack
+        ...the frame that faulted    <- CFA, the stack pointer at the fault
+        (alignment)
+        FaultFrame: SP, PC, ...      <- r0
+        (padding)
+        lr                           <- sp
+
+   d8-d15 and fpscr are left as they are: nobody's code goes on after the fault,
+   the functions deferred to it make no use of them, and needm_unwind puts back
+   those of the callback's caller. Thumb state and its If-Then blocks need no care
+   either: this leaves by a plain branch in ARM code, and the state at the fault,
+   which is in the signal frame's CPSR, is dropped with that.
+
+   The CFA is [sp + FAULT_SP], pc is stored at sp + FAULT_PC, lr at sp. In the EHABI
+   table: pop lr; skip the padding; pop sp and pc, which SP and PC are in the right
+   order for (Exception Handling ABI for the Arm Architecture, 10.3). In DWARF a column of its own
+   for the return address (pc, 15), as lr is another thing here: DWARF 4, 6.4.2 and
+   2.5.1. */
+#define BELOW   8
+
+#if FAULT_SP != 0 || FAULT_PC != WORD
+#error "the EHABI table below pops sp and pc from the FaultFrame's first words"
+#endif
+
+ROUTINE(needm_sigjump)
+        .fnstart
+        .unwind_raw 0, 0x84, 0x00, 0x00, 0x8a, 0x00
+        .cfi_startproc
+        .cfi_return_column r15
+        .cfi_signal_frame
+        .cfi_register r15, r14
+        sub     ip, r0, #BELOW
+        ldr     lr, [r1, #32]
+        str     lr, [ip]
+        mov     sp, ip
+        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
+        .cfi_escape 0x0f, 3, 0x7d, BELOW+FAULT_SP, 0x06
+        /* DW_CFA_expression, register 15, 2 bytes: DW_OP_breg13 FAULT_PC */
+        .cfi_escape 0x10, 15, 2, 0x7d, BELOW+FAULT_PC
+        /* DW_CFA_expression, register 14, 2 bytes: DW_OP_breg13 0 */
+        .cfi_escape 0x10, 14, 2, 0x7d, 0
+        ldmia   r1, {r4-r11}
+        bl      needm_sigpanic
+        udf     #0
+        .cfi_endproc
+        .fnend
+END(needm_sigjump)

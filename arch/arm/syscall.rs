@@ -1,0 +1,30 @@
+//! System calls: `svc 0`, number in r7, arguments in r0 to r5; all but r0 are kept
+//! (syscall(2), "Architecture calling conventions").
+
+use core::arch::asm;
+
+/// A system call, the errors as small negative numbers.
+///
+/// # Safety
+/// The arguments must be right for `nr`; what the call does to memory is the
+/// caller's to answer for.
+pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: the kernel keeps every register but the result; r7, which cannot be
+    // named since Thumb code has its frame pointer there, is put back. What the
+    // call itself does is the caller's duty.
+    unsafe {
+        asm!(
+            "mov {kept}, r7",
+            "mov r7, {nr}",
+            "svc 0",
+            "mov r7, {kept}",
+            nr = in(reg) nr,
+            kept = out(reg) _,
+            inlateout("r0") a[0] as isize => result,
+            in("r1") a[1], in("r2") a[2], in("r3") a[3], in("r4") a[4], in("r5") a[5],
+            options(nostack),
+        );
+    }
+    result
+}

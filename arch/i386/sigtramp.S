@@ -1,0 +1,80 @@
+/* The edges of a signal handler. The Rust side is src/signal/handler.rs and
+   src/unwind.rs (`sigpanic`). */
+#include "asm.h"
+
+#define NR_rt_sigreturn 173     /* linux/arch/x86/entry/syscalls/syscall_32.tbl */
+
+/* What the kernel returns into after a handler (sa_restorer). Debuggers and
+   unwinders know the two instructions by their bytes. */
+ROUTINE(needm_sigreturn)
+        movl    $NR_rt_sigreturn, %eax
+        int     $0x80
+END(needm_sigreturn)
+
+/* extern "C" fn needm_handler(signal (esp+4), info (esp+8), context (esp+12))
+
+   The handler of the fault signals. The kernel aligns its stack for 16-byte moves,
+   but qemu (7.2) only to 8 bytes.
+
+        return address (needm_sigreturn)  <- CFA - 4
+ ebp -> saved ebp
+        (padding to 16 bytes, 4 more)
+        signal, info, context             <- esp */
+ROUTINE(needm_handler)
+        .cfi_startproc
+        pushl   %ebp
+        .cfi_def_cfa_offset 8
+        .cfi_offset ebp, -8
+        movl    %esp, %ebp
+        .cfi_def_cfa_register ebp
+        andl    $-16, %esp
+        subl    $4, %esp
+        pushl   16(%ebp)
+        pushl   12(%ebp)
+        pushl   8(%ebp)
+        calll   needm_handle
+        movl    %ebp, %esp
+        popl    %ebp
+        .cfi_def_cfa esp, 4
+        .cfi_restore ebp
+        ret
+        .cfi_endproc
+END(needm_handler)
+
+/* fn needm_sigjump(fault (esp+4), regs (esp+8)) -> !
+
+   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
+   callee-saved registers get the values they had at the fault (regs: ebx, ebp,
+   esi, edi), so that an unwinder started in sigpanic can go on through the frame
+   that faulted.
+
+        the G's stack
+        ...the frame that faulted    <- CFA, the stack pointer at the fault
+        (alignment)
+        FaultFrame: SP, PC, ...      <- eax
+        (padding), fault             <- esp
+
+   Both the CFA and the return address stand in the FaultFrame; the two escapes
+   say so: DWARF 4, 6.4.2 and 2.5.1. The CFA is [esp + ARGS + FAULT_SP]; register 8
+   (the return address) is stored at esp + ARGS + FAULT_PC. */
+#define ARGS    16
+
+ROUTINE(needm_sigjump)
+        .cfi_startproc
+        .cfi_signal_frame
+        movl    4(%esp), %eax
+        movl    8(%esp), %edx
+        leal    -ARGS(%eax), %esp
+        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg4 FAULT_SP, DW_OP_deref */
+        .cfi_escape 0x0f, 3, 0x74, FAULT_SP+ARGS, 0x06
+        /* DW_CFA_expression, register 8, 2 bytes: DW_OP_breg4 FAULT_PC */
+        .cfi_escape 0x10, 8, 2, 0x74, FAULT_PC+ARGS
+        movl    0(%edx), %ebx
+        movl    4(%edx), %ebp
+        movl    8(%edx), %esi
+        movl    12(%edx), %edi
+        movl    %eax, (%esp)
+        calll   needm_sigpanic
+        ud2
+        .cfi_endproc
+END(needm_sigjump)

@@ -1,0 +1,93 @@
+/* Calls on another stack. The Rust side is src/callback.rs (`on_g0`) and
+   src/signal/chain.rs. */
+#include "asm.h"
+
+#define ARGS    16              /* room for up to four arguments of a call */
+
+/* fn needm_on_g0(fn (esp+4), arg (esp+8), seg (esp+12), g0sp (esp+16))
+
+   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
+   the G's stack first, so that who scans it from SEG_GSP up sees them.
+
+        the G's stack                  the system stack
+        g0sp, seg, arg
+        fn              <- CFA         ...down to the caller's Call  <- g0sp
+        return address                 (padding), arg
+ ebp -> saved ebp                      return address into here
+        ebx esi edi                    fn
+        (padding)       <- SEG_GSP
+
+   SEG_GSP is set while this thread still counts as running, and cleared when
+   it does again: a stopper in between always finds the G's live range. It is a
+   multiple of 16, for needm_call_on. */
+ROUTINE(needm_on_g0)
+        .cfi_startproc
+        pushl   %ebp
+        .cfi_def_cfa_offset 8
+        .cfi_offset ebp, -8
+        movl    %esp, %ebp
+        .cfi_def_cfa_register ebp
+        pushl   %ebx
+        .cfi_offset ebx, -12
+        pushl   %esi
+        .cfi_offset esi, -16
+        pushl   %edi
+        .cfi_offset edi, -20
+        andl    $-16, %esp
+        movl    16(%ebp), %ebx                  /* ebx: the segment */
+        movl    8(%ebp), %ecx
+        movl    12(%ebp), %eax
+        movl    20(%ebp), %edx
+        movl    %esp, SEG_GSP(%ebx)
+        leal    -ARGS(%edx), %esp
+        movl    %eax, (%esp)
+        calll   *%ecx
+        leal    -12(%ebp), %esp
+        movl    $0, SEG_GSP(%ebx)
+        popl    %edi
+        .cfi_restore edi
+        popl    %esi
+        .cfi_restore esi
+        popl    %ebx
+        .cfi_restore ebx
+        popl    %ebp
+        .cfi_def_cfa esp, 4
+        .cfi_restore ebp
+        ret
+        .cfi_endproc
+END(needm_on_g0)
+
+/* fn needm_call_on(a (esp+4), b (esp+8), c (esp+12), fn (esp+16), sp (esp+20))
+
+   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+ROUTINE(needm_call_on)
+        .cfi_startproc
+        pushl   %ebp
+        .cfi_def_cfa_offset 8
+        .cfi_offset ebp, -8
+        movl    %esp, %ebp
+        .cfi_def_cfa_register ebp
+        movl    24(%ebp), %esp
+        subl    $ARGS, %esp
+        movl    8(%ebp), %eax
+        movl    %eax, (%esp)
+        movl    12(%ebp), %eax
+        movl    %eax, 4(%esp)
+        movl    16(%ebp), %eax
+        movl    %eax, 8(%esp)
+        calll   *20(%ebp)
+        movl    %ebp, %esp
+        popl    %ebp
+        .cfi_def_cfa esp, 4
+        .cfi_restore ebp
+        ret
+        .cfi_endproc
+END(needm_call_on)
+
+/* fn needm_sp() -> usize (eax): the caller's stack pointer, before the call. */
+ROUTINE(needm_sp)
+        .cfi_startproc
+        leal    4(%esp), %eax
+        ret
+        .cfi_endproc
+END(needm_sp)
