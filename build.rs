@@ -23,7 +23,6 @@ fn offsets(word: usize) -> String {
     line("M_BEGIN", layout::m::BEGIN);
     line("M_TOP", layout::m::TOP);
     line("M_BASE", layout::m::BASE);
-    line("M_TODO", layout::m::TODO);
     line("M_SIG_LO", layout::m::SIG_LO);
     line("M_SIG_LEN", layout::m::SIG_LEN);
     line("SEG_CALL", layout::segment::CALL);
@@ -39,7 +38,13 @@ fn offsets(word: usize) -> String {
     line("CALL_BYTES", layout::call::WORDS);
     line("FAULT_SP", layout::fault::SP);
     line("FAULT_PC", layout::fault::PC);
-    writeln!(out, "#define RUNNING {}", layout::m::RUNNING).expect("a String takes all");
+    for (name, bits) in [
+        ("RUNNING", layout::m::RUNNING),
+        ("CALL_TODO", layout::call::TODO),
+        ("CALL_DIRECT", layout::call::DIRECT),
+    ] {
+        writeln!(out, "#define {name} {bits}").expect("a String takes all");
+    }
     // The three ints take four bytes more where a word of eight must follow aligned.
     let ints = layout::panic_info::INT_BYTES.next_multiple_of(word);
     writeln!(out, "#define INFO_BYTES {}", layout::panic_info::WORDS * word + ints)

@@ -35,7 +35,7 @@ unsafe extern "C" {
         info: *mut c_void,
     ) -> c_int;
     /// `entry.S`: ends a callback from wherever it is.
-    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int) -> !;
+    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
     /// `switch.S`: a call on the system stack, all registers spilled on the G's.
     pub(crate) fn needm_on_g0(
         function: unsafe extern "C" fn(*mut c_void),

@@ -10,7 +10,7 @@
 //! | the thread is | the new segment goes |
 //! | --- | --- |
 //! | in C that a callback called | below the G's saved stack pointer |
-//! | on the G itself | below the caller's frame there, and what is in use on the way |
+//! | on the G itself | below the caller's frame there |
 //! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
 //!
 //! The last is a signal handler on a signal stack, or a fiber.
@@ -28,7 +28,7 @@ use crate::arch::{needm_on_g0, needm_sp, upcalls};
 use crate::error::Error;
 use crate::extra::EXTRA;
 use crate::layout;
-use crate::m::{M, Segment, TAKEN, TODO_SIGNAL_STACK, TODO_SPARES, WAS_RUNNING};
+use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::os::signal;
 use crate::runtime;
@@ -84,10 +84,6 @@ const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
 const NEAR: usize = 64 * 1024;
-
-/// What `enter` and all that it calls use of a stack at most: the bound that the
-/// contract sets for a first call.
-const OWN_FRAMES: usize = 2048;
 
 /// Where a callback goes: its M, what of the G is free, the segment around it.
 struct Place {
@@ -149,8 +145,8 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         };
         let outer = Some(segment);
         if m.stack.holds(at) {
-            // This very function runs there too, below the caller's frame.
-            let below = at.min(m.position(segment)).min(needm_sp() - OWN_FRAMES);
+            // Callback code runs there below all segments, so this is the lowest.
+            let below = at;
             return Ok(Place { m, below, outer, taken: false });
         }
         let gsp = segment.gsp.load(Relaxed);
@@ -187,14 +183,14 @@ fn look_again_at_signals(tls: &Tls) {
     }
 }
 
-/// Passes the gate and builds the segment.
+/// Passes the gate, and builds the segment unless [`begun`] has to.
 fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     let m = place.m;
+    let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { size_of::<Segment>() } else { 0 };
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
-    let caller = ptr::from_ref(call) as usize;
     let on_signal_stack = caller.wrapping_sub(m.sig_lo.load(Relaxed)) < m.sig_len.load(Relaxed);
     if on_signal_stack && !thread_has_room_for_signals(caller) {
         return Err(Error::Overflow);
@@ -204,38 +200,73 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     if !running && !world::enter(m) {
         return Err(Error::NotStarted);
     }
-    let segment = match place.outer {
-        None => m.base(),
-        // SAFETY: below everything that is in use on the G, above its lower end, and
-        // aligned. It stays a segment for as long as the M's chain leads here.
-        Some(_) => unsafe { &*(at as *const Segment) },
-    };
-    segment.clear(place.outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut()));
-    let taken = if place.taken { TAKEN } else { 0 };
-    segment.flags.store(taken | if running { WAS_RUNNING } else { 0 }, Relaxed);
-    m.set_segment(segment, true);
-    if on_signal_stack {
-        minit::hold_signals(segment);
-        m.todo.fetch_or(TODO_SIGNAL_STACK, Relaxed);
+    let mut todo = if m.owes.swap(0, Relaxed) == 0 { 0 } else { TODO_SPARES };
+    call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
+    if m.stack.holds(caller) {
+        todo |= TODO_SEGMENT;
+    } else {
+        let segment = match place.outer {
+            None => m.base(),
+            // SAFETY: below everything that is in use on the G, above its lower end,
+            // and aligned. It stays a segment for as long as the M's chain leads here.
+            Some(_) => unsafe { &*(at as *const Segment) },
+        };
+        let taken = if place.taken { TAKEN } else { 0 };
+        if on_signal_stack {
+            todo |= TODO_SIGNAL_STACK;
+        }
+        build(call, m, segment, taken | if running { WAS_RUNNING } else { 0 }, on_signal_stack);
     }
-    // From here on a handler's callback goes elsewhere: the frame can be copied.
-    call.out = ptr::from_ref(m) as usize;
-    segment.call.store(call, Relaxed);
-    compiler_fence(SeqCst);
-    call.arg = call.frame;
-    if call.size != 0 {
-        segment.size.store(call.size, Relaxed);
-        call.arg = sp as *mut u8;
-        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has
-        // as many free from `sp` up to the segment.
-        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
-    }
+    call.out = ptr::from_ref(m) as usize | todo;
     Ok(sp)
 }
+
+/// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
+fn build(call: &mut Call, m: &M, segment: &Segment, flags: usize, hold_signals: bool) {
+    segment.clear(m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut()));
+    segment.flags.store(flags, Relaxed);
+    segment.size.store(call.size, Relaxed);
+    m.set_segment(segment, true);
+    if hold_signals {
+        minit::hold_signals(segment);
+    }
+    // From here on a handler's callback goes elsewhere: the frame can be copied.
+    segment.call.store(call, Relaxed);
+    compiler_fence(SeqCst);
+    if call.size != 0 {
+        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
+        // free from `arg` up to the segment.
+        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
+    }
+}
+
+/// The segment is still to be built: the caller is on the G itself, where `enter` ran
+/// below it and below the segment's place; assembly has moved the stack pointer since.
+const TODO_SEGMENT: usize = layout::call::DIRECT;
+/// The taker of the last M makes a spare.
+const TODO_SPARES: usize = 2;
+/// The caller is a handler on the thread's signal stack, which must be kept from the
+/// signals to come: `signal/minit.rs`.
+const TODO_SIGNAL_STACK: usize = 4;
+const _: () = assert!(TODO_SEGMENT | TODO_SPARES | TODO_SIGNAL_STACK == layout::call::TODO);
 
 /// Whether a handler at `caller` on the signal stack leaves room there for another.
 fn thread_has_room_for_signals(caller: usize) -> bool {
     Tls::current().thread().is_some_and(|thread| thread.sig.has_room_below(caller))
+}
+
+/// Where `exit` may run for an ending that is not a return: below all that it reads.
+pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
+    let call = segment.call.load(Relaxed);
+    if !m.stack.holds(call as usize) {
+        return call as usize;
+    }
+    let size = segment.size.load(Relaxed);
+    if size == 0 {
+        return segment.address();
+    }
+    // SAFETY: the segment's call stands on the same G, and waits.
+    unsafe { (*call).arg as usize }
 }
 
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
@@ -287,11 +318,20 @@ fn pop(m: &M, segment: &Segment) {
 }
 
 /// From `needm_entry`, on the G, after the gate: what could not be done before.
-extern "C" fn begun(m: *const M) {
-    // SAFETY: this thread holds it.
-    let m = unsafe { &*m };
-    let todo = m.todo.load(Relaxed);
-    m.todo.store(0, Relaxed);
+extern "C" fn begun(call: *mut Call) {
+    // SAFETY: entry code has it on its stack; this thread holds the M in it.
+    let (call, m) = unsafe {
+        let call = &mut *call;
+        let m = (call.out & !layout::call::TODO) as *const M;
+        (call, &*m)
+    };
+    let todo = call.out & layout::call::TODO;
+    call.out -= todo & !TODO_SEGMENT;
+    if todo & TODO_SEGMENT != 0 {
+        let at = segment_below(ptr::from_ref(call) as usize);
+        // SAFETY: as `begin` found; this function runs below it.
+        build(call, m, unsafe { &*(at as *const Segment) }, WAS_RUNNING, false);
+    }
     if todo & TODO_SIGNAL_STACK != 0 {
         if let Some((thread, segment)) = Tls::current().thread().zip(m.segment()) {
             thread.sig.make_way(segment);
@@ -300,6 +340,11 @@ extern "C" fn begun(m: *const M) {
     if todo & TODO_SPARES != 0 {
         EXTRA.newextram();
     }
+}
+
+/// Where the segment of a call that stands on the G itself goes.
+fn segment_below(call: usize) -> usize {
+    (call - size_of::<Segment>()) & !(ALIGN - 1)
 }
 
 /// Brings this thread's records in line with where it is: callbacks that were

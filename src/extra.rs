@@ -21,7 +21,7 @@ use core::ptr;
 
 use crate::error::Error;
 use crate::list::List;
-use crate::m::{M, MS, TODO_SPARES};
+use crate::m::{M, MS};
 use crate::os::thread as system;
 use crate::runtime;
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst};
@@ -111,7 +111,7 @@ impl Extra {
             let (index, last) = self.idle.pop(&MS)?;
             let m = MS.get(index)?;
             if claim(m, thread, true) {
-                m.todo.store(if last { TODO_SPARES } else { 0 }, Relaxed);
+                m.owes.store(usize::from(last), Relaxed);
                 return Some(m);
             }
         }
@@ -120,7 +120,7 @@ impl Extra {
     /// Takes an M that is free but not on the list.
     fn sweep(thread: &Thread) -> Option<&'static M> {
         let m = MS.iter().find(|m| claim(m, thread, false))?;
-        m.todo.store(TODO_SPARES, Relaxed);
+        m.owes.store(1, Relaxed);
         Some(m)
     }
 
@@ -159,7 +159,7 @@ impl Extra {
                 if nested || elapsed >= LEAVE_IT_TO_OTHERS {
                     match self.make(Some(thread)) {
                         Ok(Some(m)) => {
-                            m.todo.store(TODO_SPARES, Relaxed);
+                            m.owes.store(1, Relaxed);
                             break Ok(m);
                         }
                         Ok(None) => {}

@@ -27,8 +27,8 @@ pub(crate) mod m {
     pub(crate) const BEGIN: usize = 1;
     /// The top of the G's stack.
     pub(crate) const TOP: usize = 2;
-    /// What is to be done on the G before the callback begins; 0 is nothing.
-    pub(crate) const TODO: usize = 3;
+    /// Whether its taker owes the extra list a spare.
+    pub(crate) const OWES: usize = 3;
     /// The lowest address of the signal stack of the thread that holds it.
     pub(crate) const SIG_LO: usize = 4;
     /// Bytes of that signal stack; 0 without one.
@@ -62,8 +62,13 @@ pub(crate) mod call {
     pub(crate) const INFO: usize = 3;
     /// What the function is given: the frame or its copy.
     pub(crate) const ARG: usize = 4;
-    /// The M that runs it; where none does, the error code.
+    /// The M that runs it, and what is to be done on its G before that ([`TODO`]);
+    /// where none does, the error code.
     pub(crate) const OUT: usize = 5;
+    /// The bits of that word for what is to be done.
+    pub(crate) const TODO: usize = 7;
+    /// The one of them that stays: the call stands on the G itself, its segment below.
+    pub(crate) const DIRECT: usize = 1;
     /// Words in a call.
     pub(crate) const WORDS: usize = 6;
 }

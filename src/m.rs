@@ -38,8 +38,8 @@ pub struct M {
     seg: AtomicUsize,
     begin: AtomicUsize,
     top: AtomicUsize,
-    /// [`TODO_SPARES`] and [`TODO_SIGNAL_STACK`].
-    pub(crate) todo: AtomicUsize,
+    /// 1 if its taker owes the extra list a spare.
+    pub(crate) owes: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
     reserved: [AtomicUsize; 2],
@@ -61,12 +61,6 @@ pub struct M {
     local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
 }
-
-/// The taker of the last M owes the extra list a spare.
-pub(crate) const TODO_SPARES: usize = 1;
-/// The caller is a handler on the thread's signal stack, which must be kept from the
-/// signals to come: `signal/minit.rs`.
-pub(crate) const TODO_SIGNAL_STACK: usize = 2;
 
 // SAFETY: all fields are atomics (`Stack` too), for which zero is valid.
 unsafe impl Rows for M {}
@@ -117,7 +111,8 @@ const _: () = {
     assert!(offset_of!(M, begin) == layout::m::BEGIN * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, todo) == layout::m::TODO * WORD);
+    assert!(offset_of!(M, owes) == layout::m::OWES * WORD);
+    assert!(align_of::<M>() > layout::call::TODO);
     assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
     assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
@@ -185,7 +180,7 @@ impl M {
             return;
         }
         self.seg.store(0, Relaxed);
-        self.todo.store(0, Relaxed);
+        self.owes.store(0, Relaxed);
         self.attached.store(false, Relaxed);
         self.stack.reset();
         self.base.clear(ptr::null_mut());

@@ -153,6 +153,7 @@ ROUTINE(needm_entry)
         ldr     sp, [r4, #M_TOP]
         mov     ip, r0
         mov     r0, r1
+        OTHER_STACK
         blx     ip
         /* sp: the G's top; r4: M; r5: pass; r6: gate; r11: the caller's frame */
         ldr     r0, [r4, #M_BASE+SEG_DEFERS]
@@ -205,10 +206,10 @@ ROUTINE(needm_entry)
         beq     .Lrefused
         ldr     r4, [r5, #CALL_OUT]
         mov     sp, r0
-        ldr     ip, [r4, #M_TODO]
-        cmp     ip, #0
+        tst     r4, #CALL_TODO
         beq     2f
-        mov     r0, r4
+        bic     r4, r4, #CALL_TODO
+        mov     r0, r5
         bl      needm_begun
 2:
         ldr     r0, [r5, #CALL_ARG]
@@ -221,12 +222,15 @@ ROUTINE(needm_entry)
         mov     r0, r4
         bl      needm_run_defers
 3:
-        sub     sp, r11, #FRAME_BYTES
-        mov     r2, #0
-        /* sp: Call; r4: M; r2: how it ended; r11: the caller's frame */
-.Lexit:
-        mov     r0, sp
+        OTHER_STACK_END
+        ldr     ip, [r5, #CALL_OUT]
+        tst     ip, #CALL_DIRECT                /* the segment is below Call: stay below it */
+        moveq   sp, r5
+        mov     r0, r5
         mov     r1, r4
+        mov     r2, #0
+        /* r0: Call; r1: M; r2: how it ended; r11: the caller's frame */
+.Lexit:
         bl      needm_exit                      /* -> the caller's result */
         restore_and_return
 
@@ -235,22 +239,21 @@ ROUTINE(needm_entry)
         ldr     r0, [sp, #CALL_OUT]
         restore_and_return
 
-/* fn needm_unwind(call (r0), m (r1), code (r2)) -> !
+/* fn needm_unwind(call (r0), m (r1), code (r2), sp (r3)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack, with d8-d15 and
+   Ends a callback from wherever it is: back on its caller's stack at sp, with d8-d15 and
    fpscr as at the entry, the same way out. */
         .globl  needm_unwind
         .hidden needm_unwind
         .type   needm_unwind, %function
 needm_unwind:
         .cfi_def_cfa r0, FRAME_BYTES + 8
-        mov     sp, r0
         add     r11, r0, #FRAME_BYTES
         .cfi_def_cfa r11, 8
-        mov     r4, r1
-        add     ip, sp, #BELOW_BYTES
+        mov     sp, r3
+        add     ip, r0, #BELOW_BYTES
         vldmia  ip, {d8-d15}
-        ldr     ip, [sp, #CALL_FPSCR]
+        ldr     ip, [r0, #CALL_FPSCR]
         vmsr    fpscr, ip
         b       .Lexit
         .cfi_endproc

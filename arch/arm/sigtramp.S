@@ -1,5 +1,5 @@
-/* The edges of a signal handler. The Rust side is src/signal/handler.rs and
-   src/unwind.rs (`sigpanic`). */
+/* The edges of a signal handler. The Rust side is src/signal/handler.rs, src/signal/
+   chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
 #include "asm.h"
         .syntax unified
         .arm
@@ -41,6 +41,31 @@ ROUTINE(needm_handler)
         .fnend
 END(needm_handler)
 
+/* fn needm_call_on(a (r0), b (r1), c (r2), fn (r3), sp ([sp]))
+
+   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+ROUTINE(needm_call_on)
+        .fnstart
+        .cfi_startproc
+        ldr     ip, [sp]
+        push    {r11, lr}
+        .save   {r11, lr}
+        .cfi_def_cfa_offset 8
+        .cfi_offset r11, -8
+        .cfi_offset lr, -4
+        mov     r11, sp
+        .setfp  r11, sp
+        .cfi_def_cfa_register r11
+        mov     sp, ip
+        OTHER_STACK
+        blx     r3
+        OTHER_STACK_END
+        mov     sp, r11
+        pop     {r11, pc}
+        .cfi_endproc
+        .fnend
+END(needm_call_on)
+
 /* fn needm_sigjump(fault (r0), regs (r1)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
@@ -54,6 +79,8 @@ END(needm_handler)
         (alignment)
         FaultFrame: SP, PC, ...      <- r0
         (padding)
+        PC + 2
+        SP, again
         lr                           <- sp
 
    d8-d15 and fpscr are left as they are: nobody's code goes on after the fault,
@@ -62,28 +89,27 @@ END(needm_handler)
    either: this leaves by a plain branch in ARM code, and the state at the fault,
    which is in the signal frame's CPSR, is dropped with that.
 
-   The CFA is [sp + FAULT_SP], pc is stored at sp + FAULT_PC, lr at sp. In the EHABI
-   table: pop lr; skip the padding; pop sp and pc, which SP and PC are in the right
-   order for (Exception Handling ABI for the Arm Architecture, 10.3). In DWARF a column of its own
-   for the return address (pc, 15), as lr is another thing here: DWARF 4, 6.4.2 and
-   2.5.1. */
-#define BELOW   8
-
-#if FAULT_SP != 0 || FAULT_PC != WORD
-#error "the EHABI table below pops sp and pc from the FaultFrame's first words"
-#endif
+   DWARF, 4, 6.4.2 and 2.5.1: the CFA is [sp + BELOW + FAULT_SP], pc is stored at
+   sp + BELOW + FAULT_PC and lr at sp. The return address has a column of its own
+   (15, pc), as lr is another thing here.
+   The EHABI table (Exception Handling ABI for the Arm Architecture, 10.3): pop lr;
+   pop sp and pc. It cannot say that this is no call, and its readers look two bytes
+   before what they take for a return address: hence PC + 2. */
+#define BELOW   16
 
 ROUTINE(needm_sigjump)
         .fnstart
-        .unwind_raw 0, 0x84, 0x00, 0x00, 0x8a, 0x00
+        .unwind_raw 0, 0x84, 0x00, 0x8a, 0x00
         .cfi_startproc
         .cfi_return_column r15
         .cfi_signal_frame
         .cfi_register r15, r14
-        sub     ip, r0, #BELOW
-        ldr     lr, [r1, #32]
-        str     lr, [ip]
-        mov     sp, ip
+        ldr     r2, [r1, #32]
+        ldr     r3, [r0, #FAULT_SP]
+        ldr     ip, [r0, #FAULT_PC]
+        add     ip, ip, #2
+        sub     sp, r0, #BELOW
+        stmia   sp, {r2, r3, ip}
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
         .cfi_escape 0x0f, 3, 0x7d, BELOW+FAULT_SP, 0x06
         /* DW_CFA_expression, register 15, 2 bytes: DW_OP_breg13 FAULT_PC */

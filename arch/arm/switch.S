@@ -1,5 +1,5 @@
-/* Calls on another stack. The Rust side is src/callback.rs (`on_g0`) and
-   src/signal/chain.rs. ARM code; fn may be Thumb. */
+/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`).
+   ARM code; fn may be Thumb. */
 #include "asm.h"
         .syntax unified
         .arm
@@ -52,7 +52,9 @@ ROUTINE(needm_on_g0)
         mov     r0, r1
         str     sp, [r4, #SEG_GSP]
         mov     sp, r3
+        OTHER_STACK
         blx     ip
+        OTHER_STACK_END
         sub     sp, r11, #28
         mov     r0, #0
         str     r0, [r4, #SEG_GSP]
@@ -60,29 +62,6 @@ ROUTINE(needm_on_g0)
         .cfi_endproc
         .fnend
 END(needm_on_g0)
-
-/* fn needm_call_on(a (r0), b (r1), c (r2), fn (r3), sp ([sp]))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .fnstart
-        .cfi_startproc
-        ldr     ip, [sp]
-        push    {r11, lr}
-        .save   {r11, lr}
-        .cfi_def_cfa_offset 8
-        .cfi_offset r11, -8
-        .cfi_offset lr, -4
-        mov     r11, sp
-        .setfp  r11, sp
-        .cfi_def_cfa_register r11
-        mov     sp, ip
-        blx     r3
-        mov     sp, r11
-        pop     {r11, pc}
-        .cfi_endproc
-        .fnend
-END(needm_call_on)
 
 /* fn needm_sp() -> usize (r0): the caller's stack pointer. */
 ROUTINE(needm_sp)

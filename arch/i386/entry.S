@@ -122,6 +122,7 @@ ROUTINE(needm_entry)
         movl    M_TOP(%ebx), %edx
         leal    -ARGS(%edx), %esp
         movl    %eax, (%esp)
+        OTHER_STACK
         calll   *%ecx
         /* esp: ARGS below the G's top; ebx: M; esi: pass; edi: gate; ebp: the
            caller's frame */
@@ -174,9 +175,10 @@ ROUTINE(needm_entry)
         je      .Lrefused
         movl    CALL_OUT(%edi), %ebx
         leal    -ARGS(%eax), %esp
-        cmpl    $0, M_TODO(%ebx)
+        testb   $CALL_TODO, %bl
         je      2f
-        movl    %ebx, (%esp)
+        andl    $-(CALL_TODO + 1), %ebx
+        movl    %edi, (%esp)
         calll   needm_begun
 2:
         movl    CALL_ARG(%edi), %eax
@@ -188,13 +190,16 @@ ROUTINE(needm_entry)
         movl    %ebx, (%esp)
         calll   needm_run_defers
 3:
-        to_call
+        OTHER_STACK_END
+        testb   $CALL_DIRECT, CALL_OUT(%edi)
+        jne     4f                              /* the segment is below Call: stay below it */
+        leal    -ARGS(%edi), %esp
+4:
         xorl    %edx, %edx
-        /* esp: Call; ebx: M; edx: how it ended; ebp: the caller's frame */
+        /* esp: room for arguments; edi: Call; ebx: M; edx: how it ended; ebp: the
+           caller's frame */
 .Lexit:
-        movl    %esp, %eax
-        subl    $ARGS, %esp
-        movl    %eax, (%esp)
+        movl    %edi, (%esp)
         movl    %ebx, 4(%esp)
         movl    %edx, 8(%esp)
         calll   needm_exit                      /* -> the caller's result */
@@ -205,9 +210,9 @@ ROUTINE(needm_entry)
         movl    CALL_OUT(%edi), %eax
         restore_and_return
 
-/* fn needm_unwind(call (esp+4), m (esp+8), code (esp+12)) -> !
+/* fn needm_unwind(call (esp+4), m (esp+8), code (esp+12), sp (esp+16)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack, control
+   Ends a callback from wherever it is: back on its caller's stack at sp, control
    words, direction flag and x87 stack as at the entry, the same way out.
 
    Until ebp is the entry's again, the CFA is found through Call, and all that is
@@ -219,16 +224,17 @@ ROUTINE(needm_entry)
         .type   needm_unwind, @function
 needm_unwind:
         .cfi_escape 0x0f, 8, 0x74, 4, 0x06, 0x23, CALL_EBP, 0x06, 0x23, 8
-        movl    4(%esp), %eax
+        movl    4(%esp), %edi
         movl    8(%esp), %ebx
         movl    12(%esp), %edx
-        movl    CALL_EBP(%eax), %ebp
+        movl    16(%esp), %eax
+        movl    CALL_EBP(%edi), %ebp
         .cfi_def_cfa ebp, 8
-        movl    %eax, %esp
+        leal    -ARGS(%eax), %esp
         cld
         fninit
-        fldcw   CALL_FCW(%esp)
-        ldmxcsr CALL_MXCSR(%esp)
+        fldcw   CALL_FCW(%edi)
+        ldmxcsr CALL_MXCSR(%edi)
         jmp     .Lexit
         .cfi_endproc
 END(needm_entry)

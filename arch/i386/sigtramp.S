@@ -1,6 +1,8 @@
-/* The edges of a signal handler. The Rust side is src/signal/handler.rs and
-   src/unwind.rs (`sigpanic`). */
+/* The edges of a signal handler. The Rust side is src/signal/handler.rs, src/signal/
+   chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
 #include "asm.h"
+
+#define ARGS    16              /* room for up to four arguments of a call */
 
 #define NR_rt_sigreturn 173     /* linux/arch/x86/entry/syscalls/syscall_32.tbl */
 
@@ -41,6 +43,35 @@ ROUTINE(needm_handler)
         .cfi_endproc
 END(needm_handler)
 
+/* fn needm_call_on(a (esp+4), b (esp+8), c (esp+12), fn (esp+16), sp (esp+20))
+
+   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+ROUTINE(needm_call_on)
+        .cfi_startproc
+        pushl   %ebp
+        .cfi_def_cfa_offset 8
+        .cfi_offset ebp, -8
+        movl    %esp, %ebp
+        .cfi_def_cfa_register ebp
+        movl    24(%ebp), %esp
+        subl    $ARGS, %esp
+        movl    8(%ebp), %eax
+        movl    %eax, (%esp)
+        movl    12(%ebp), %eax
+        movl    %eax, 4(%esp)
+        movl    16(%ebp), %eax
+        movl    %eax, 8(%esp)
+        OTHER_STACK
+        calll   *20(%ebp)
+        OTHER_STACK_END
+        movl    %ebp, %esp
+        popl    %ebp
+        .cfi_def_cfa esp, 4
+        .cfi_restore ebp
+        ret
+        .cfi_endproc
+END(needm_call_on)
+
 /* fn needm_sigjump(fault (esp+4), regs (esp+8)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
@@ -57,8 +88,6 @@ END(needm_handler)
    Both the CFA and the return address stand in the FaultFrame; the two escapes
    say so: DWARF 4, 6.4.2 and 2.5.1. The CFA is [esp + ARGS + FAULT_SP]; register 8
    (the return address) is stored at esp + ARGS + FAULT_PC. */
-#define ARGS    16
-
 ROUTINE(needm_sigjump)
         .cfi_startproc
         .cfi_signal_frame

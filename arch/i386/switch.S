@@ -1,5 +1,4 @@
-/* Calls on another stack. The Rust side is src/callback.rs (`on_g0`) and
-   src/signal/chain.rs. */
+/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`). */
 #include "asm.h"
 
 #define ARGS    16              /* room for up to four arguments of a call */
@@ -41,7 +40,9 @@ ROUTINE(needm_on_g0)
         movl    %esp, SEG_GSP(%ebx)
         leal    -ARGS(%edx), %esp
         movl    %eax, (%esp)
+        OTHER_STACK
         calll   *%ecx
+        OTHER_STACK_END
         leal    -12(%ebp), %esp
         movl    $0, SEG_GSP(%ebx)
         popl    %edi
@@ -56,33 +57,6 @@ ROUTINE(needm_on_g0)
         ret
         .cfi_endproc
 END(needm_on_g0)
-
-/* fn needm_call_on(a (esp+4), b (esp+8), c (esp+12), fn (esp+16), sp (esp+20))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .cfi_startproc
-        pushl   %ebp
-        .cfi_def_cfa_offset 8
-        .cfi_offset ebp, -8
-        movl    %esp, %ebp
-        .cfi_def_cfa_register ebp
-        movl    24(%ebp), %esp
-        subl    $ARGS, %esp
-        movl    8(%ebp), %eax
-        movl    %eax, (%esp)
-        movl    12(%ebp), %eax
-        movl    %eax, 4(%esp)
-        movl    16(%ebp), %eax
-        movl    %eax, 8(%esp)
-        calll   *20(%ebp)
-        movl    %ebp, %esp
-        popl    %ebp
-        .cfi_def_cfa esp, 4
-        .cfi_restore ebp
-        ret
-        .cfi_endproc
-END(needm_call_on)
 
 /* fn needm_sp() -> usize (eax): the caller's stack pointer, before the call. */
 ROUTINE(needm_sp)

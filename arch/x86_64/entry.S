@@ -99,6 +99,7 @@ ROUTINE(needm_entry)
         movq    M_TOP(%rbx), %rsp
         movq    %rdi, %rax
         movq    %rsi, %rdi
+        OTHER_STACK
         callq   *%rax
         /* rsp: the G's top; rbx: M; r12: pass; rbp: the caller's frame */
         cmpq    $0, M_BASE+SEG_DEFERS(%rbx)
@@ -153,9 +154,10 @@ ROUTINE(needm_entry)
         movq    CALL_OUT(%rsp), %rbx
         movq    %rsp, %r12                      /* r12: Call */
         movq    %rax, %rsp
-        cmpq    $0, M_TODO(%rbx)
+        testb   $CALL_TODO, %bl
         je      2f
-        movq    %rbx, %rdi
+        andq    $-(CALL_TODO + 1), %rbx
+        movq    %r12, %rdi
         callq   needm_begun
 2:
         movq    CALL_ARG(%r12), %rdi
@@ -166,12 +168,16 @@ ROUTINE(needm_entry)
         movq    %rbx, %rdi
         callq   needm_run_defers
 3:
-        leaq    -FRAME_BYTES(%rbp), %rsp
-        xorl    %edx, %edx
-        /* rsp: Call; rbx: M; edx: how it ended */
-.Lexit:
-        movq    %rsp, %rdi
+        OTHER_STACK_END
+        testb   $CALL_DIRECT, CALL_OUT(%r12)
+        jne     4f                              /* the segment is below Call: stay below it */
+        movq    %r12, %rsp
+4:
+        movq    %r12, %rdi
         movq    %rbx, %rsi
+        xorl    %edx, %edx
+        /* rdi: Call; rsi: M; edx: how it ended; rbp: the caller's frame */
+.Lexit:
         callq   needm_exit                      /* -> the caller's result */
         restore_and_return
 
@@ -179,17 +185,18 @@ ROUTINE(needm_entry)
         movl    CALL_OUT(%rsp), %eax
         restore_and_return
 
-/* fn needm_unwind(call (rdi), m (rsi), code (edx)) -> !
+/* fn needm_unwind(call (rdi), m (rsi), code (edx), sp (rcx)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack, control
+   Ends a callback from wherever it is: back on its caller's stack at sp, control
    words, direction flag and x87 stack as at the entry, the same way out. */
         .globl  needm_unwind
         .hidden needm_unwind
         .type   needm_unwind, @function
 needm_unwind:
-        movq    %rdi, %rsp
+        .cfi_def_cfa rdi, FRAME_BYTES + 16
         leaq    FRAME_BYTES(%rdi), %rbp
-        movq    %rsi, %rbx
+        .cfi_def_cfa rbp, 16
+        movq    %rcx, %rsp
         cld
         fninit
         fldcw   CONTROL+4(%rbp)

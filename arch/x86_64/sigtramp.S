@@ -1,5 +1,5 @@
-/* The edges of a signal handler. The Rust side is src/signal/handler.rs and
-   src/unwind.rs (`sigpanic`). */
+/* The edges of a signal handler. The Rust side is src/signal/handler.rs, src/signal/
+   chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
 #include "asm.h"
 
 #define NR_rt_sigreturn 15      /* linux/arch/x86/entry/syscalls/syscall_64.tbl */
@@ -19,6 +19,28 @@ ROUTINE(needm_handler)
         jmp     needm_handle
         .cfi_endproc
 END(needm_handler)
+
+/* fn needm_call_on(a (rdi), b (rsi), c (rdx), fn (rcx), sp (r8))
+
+   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+ROUTINE(needm_call_on)
+        .cfi_startproc
+        pushq   %rbp
+        .cfi_def_cfa_offset 16
+        .cfi_offset rbp, -16
+        movq    %rsp, %rbp
+        .cfi_def_cfa_register rbp
+        movq    %r8, %rsp
+        OTHER_STACK
+        callq   *%rcx
+        OTHER_STACK_END
+        movq    %rbp, %rsp
+        popq    %rbp
+        .cfi_def_cfa rsp, 8
+        .cfi_restore rbp
+        ret
+        .cfi_endproc
+END(needm_call_on)
 
 /* fn needm_sigjump(fault (rdi), regs (rsi)) -> !
 

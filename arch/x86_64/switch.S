@@ -1,5 +1,4 @@
-/* Calls on another stack. The Rust side is src/callback.rs (`on_g0`) and
-   src/signal/chain.rs. */
+/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`). */
 #include "asm.h"
 
 /* fn needm_on_g0(fn (rdi), arg (rsi), seg (rdx), g0sp (rcx))
@@ -34,7 +33,9 @@ ROUTINE(needm_on_g0)
         movq    %rsi, %rdi
         movq    %rsp, SEG_GSP(%rbx)
         movq    %rcx, %rsp
+        OTHER_STACK
         callq   *%rax
+        OTHER_STACK_END
         leaq    -48(%rbp), %rsp
         movq    $0, SEG_GSP(%rbx)
         movq    -8(%rbp), %rbx
@@ -46,26 +47,6 @@ ROUTINE(needm_on_g0)
         ret
         .cfi_endproc
 END(needm_on_g0)
-
-/* fn needm_call_on(a (rdi), b (rsi), c (rdx), fn (rcx), sp (r8))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .cfi_startproc
-        pushq   %rbp
-        .cfi_def_cfa_offset 16
-        .cfi_offset rbp, -16
-        movq    %rsp, %rbp
-        .cfi_def_cfa_register rbp
-        movq    %r8, %rsp
-        callq   *%rcx
-        movq    %rbp, %rsp
-        popq    %rbp
-        .cfi_def_cfa rsp, 8
-        .cfi_restore rbp
-        ret
-        .cfi_endproc
-END(needm_call_on)
 
 /* fn needm_sp() -> usize (rax): the caller's stack pointer, before the call. */
 ROUTINE(needm_sp)

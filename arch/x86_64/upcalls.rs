@@ -31,7 +31,12 @@ macro_rules! c_entry {
         #[unsafe(no_mangle)]
         #[unsafe(naked)]
         unsafe extern "C" fn $name($($arg: $type),*) -> $result {
-            core::arch::naked_asm!("jmp {routine}", routine = sym $routine)
+            core::arch::naked_asm!(
+                ".cfi_startproc",
+                "jmp {routine}",
+                ".cfi_endproc",
+                routine = sym $routine,
+            )
         }
     };
 }
