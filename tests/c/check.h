@@ -1,0 +1,116 @@
+/* What the test programs share. Each is a process of its own; success is an exit
+ * status that an accident cannot give. */
+#ifndef CHECK_H
+#define CHECK_H
+#define _GNU_SOURCE
+#include <needm.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define SUCCESS 200
+
+#define CHECK(what)                                                         \
+    do {                                                                    \
+        if (!(what)) {                                                      \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
+            _exit(1);                                                       \
+        }                                                                   \
+    } while (0)
+
+#define CHECK_EQ(got, want)                                                 \
+    do {                                                                    \
+        long long got_ = (long long)(got), want_ = (long long)(want);       \
+        if (got_ != want_) {                                                \
+            fprintf(stderr, "%s:%d: %s is %lld, want %lld\n", __FILE__, __LINE__, \
+                    #got, got_, want_);                                     \
+            _exit(1);                                                       \
+        }                                                                   \
+    } while (0)
+
+/* Runs a test, and says so. */
+#define RUN(test)                      \
+    do {                               \
+        fprintf(stderr, "%s\n", #test); \
+        test();                        \
+    } while (0)
+
+/* Under an emulator everything takes some twenty times as long. */
+static inline int emulated(void) {
+    const char *runner = getenv("NEEDM_RUNNER");
+    return runner && *runner;
+}
+static inline int rounds(int natively) {
+    return emulated() ? (natively + 19) / 20 : natively;
+}
+
+static inline needm_stats stats(void) {
+    needm_stats s = {sizeof s};
+    needm_get_stats(&s);
+    return s;
+}
+
+static inline void start(needm_config config) {
+    config.size = sizeof config;
+    CHECK_EQ(needm_start(&config), 0);
+}
+
+static inline pthread_t thread(void *(*fn)(void *), void *arg) {
+    pthread_t made;
+    CHECK_EQ(pthread_create(&made, NULL, fn, arg), 0);
+    return made;
+}
+
+static inline void join(pthread_t made) { CHECK_EQ(pthread_join(made, NULL), 0); }
+
+/* How a child process that runs body() ends: its status, as waitpid gives it. */
+static inline int in_a_child(void (*body)(void)) {
+    fflush(NULL);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (child == 0) {
+        body();
+        _exit(SUCCESS);
+    }
+    int status;
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    return status;
+}
+#define CHECK_CHILD(body)                            \
+    do {                                             \
+        int status_ = in_a_child(body);              \
+        CHECK(WIFEXITED(status_));                   \
+        CHECK_EQ(WEXITSTATUS(status_), SUCCESS);     \
+    } while (0)
+#define CHECK_DIES(body, signal)                     \
+    do {                                             \
+        int status_ = in_a_child(body);              \
+        CHECK(WIFSIGNALED(status_));                 \
+        CHECK_EQ(WTERMSIG(status_), signal);         \
+    } while (0)
+
+static inline void nothing(void *arg) { (void)arg; }
+static inline void add(void *sum) { ++*(volatile long *)sum; }
+/* Faults at address 0; the compiler must not see that it does. */
+static inline void fault(void *arg) {
+    (void)arg;
+    int *volatile null = NULL;
+    *(volatile int *)null = 1;
+}
+static inline void panic(void *value) { needm_panic(value); }
+__attribute__((noinline)) static int deeper(volatile char *above) {
+    volatile char here[512];
+    here[0] = above ? above[0] + 1 : 1;
+    return deeper(here) + here[0];
+}
+static inline void overflow(void *arg) {
+    (void)arg;
+    deeper(NULL);
+}
+#endif

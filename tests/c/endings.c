@@ -1,0 +1,203 @@
+/* How callbacks end: deferred functions, panics, recovery, copied frames, nesting. */
+#include "check.h"
+
+static char order[64];
+static void note(void *letter) { strcat(order, letter); }
+static needm_panic_info seen;
+static int recovered;
+static void recover(void *arg) {
+    (void)arg;
+    seen = (needm_panic_info){.size = sizeof seen};
+    recovered = needm_recover(&seen);
+}
+static void (*ending)(void *);
+static void defers_abc(void *arg) {
+    needm_defer d[3];
+    CHECK_EQ(needm_defer_push(&d[0], note, "a"), 0);
+    CHECK_EQ(needm_defer_push(&d[1], note, "b"), 0);
+    CHECK_EQ(needm_defer_push(&d[2], note, "c"), 0);
+    ending(arg);
+}
+static int run_abc(void (*how)(void *), needm_panic_info *info) {
+    order[0] = 0;
+    ending = how;
+    return needm_callback(defers_abc, NULL, 0, info);
+}
+static void deferred_functions_run_last_in_first_out_at_every_ending(void) {
+    CHECK_EQ(run_abc(nothing, NULL), 0);
+    CHECK(strcmp(order, "cba") == 0);
+    CHECK_EQ(run_abc(panic, NULL), NEEDM_EPANIC);
+    CHECK(strcmp(order, "cba") == 0);
+    CHECK_EQ(run_abc(fault, NULL), NEEDM_EFAULT);
+    CHECK(strcmp(order, "cba") == 0);
+    CHECK_EQ(run_abc(overflow, NULL), NEEDM_EOVERFLOW);
+    CHECK(strcmp(order, "cba") == 0);
+}
+
+static void panics_then_recovers(void *arg) {
+    needm_defer d[2];
+    needm_defer_push(&d[0], note, "a");
+    needm_defer_push(&d[1], recover, NULL);
+    needm_panic(arg);
+}
+static void a_recovered_callback_returns_0_and_runs_the_rest(void) {
+    order[0] = 0;
+    CHECK_EQ(needm_callback(panics_then_recovers, &seen, 0, NULL), 0);
+    CHECK_EQ(recovered, 1);
+    CHECK_EQ(seen.kind, NEEDM_EPANIC);
+    CHECK(seen.value == &seen);
+    CHECK(strcmp(order, "a") == 0);
+}
+
+static void replaced_by(void *arg) {
+    needm_defer d[2];
+    needm_defer_push(&d[0], note, "a");
+    needm_defer_push(&d[1], (void (*)(void *))ending, (void *)2);
+    needm_panic((void *)1);
+    (void)arg;
+}
+static void a_panic_fault_or_overflow_of_a_deferred_function_replaces_the_first(void) {
+    needm_panic_info info = {sizeof info};
+    order[0] = 0;
+    ending = panic;
+    CHECK_EQ(needm_callback(replaced_by, NULL, 0, &info), NEEDM_EPANIC);
+    CHECK(info.value == (void *)2);
+    ending = fault;
+    CHECK_EQ(needm_callback(replaced_by, NULL, 0, &info), NEEDM_EFAULT);
+    CHECK_EQ(info.signo, SIGSEGV);
+    ending = overflow;
+    CHECK_EQ(needm_callback(replaced_by, NULL, 0, &info), NEEDM_EOVERFLOW);
+    CHECK(strcmp(order, "aaa") == 0);
+}
+static void overflows_with_deferred_overflows(void *arg) {
+    needm_defer d[3];
+    needm_defer_push(&d[0], note, "a");
+    needm_defer_push(&d[1], overflow, NULL);
+    needm_defer_push(&d[2], overflow, NULL);
+    overflow(arg);
+}
+static void overflows_while_an_overflow_is_handled_end_too(void) {
+    for (int i = 0; i < rounds(200); i++) {
+        order[0] = 0;
+        CHECK_EQ(needm_callback(overflows_with_deferred_overflows, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        CHECK(strcmp(order, "a") == 0);
+    }
+}
+
+static size_t size;
+static void check_and_change(void *frame) {
+    unsigned char *bytes = frame;
+    CHECK_EQ((uintptr_t)frame % 16, 0);
+    for (size_t i = 0; i < size; i++) {
+        CHECK_EQ(bytes[i], (unsigned char)(7 * i + 1));
+        bytes[i] ^= 0xff;
+    }
+    ending(NULL);
+}
+static void frames_are_copied_aligned_and_copied_back_at_every_ending(void) {
+    const size_t sizes[] = {1, 7, 8, 15, 16, 17, 4096, 30000};
+    void (*const how[])(void *) = {nothing, panic, fault, overflow};
+    const int results[] = {0, NEEDM_EPANIC, NEEDM_EFAULT, NEEDM_EOVERFLOW};
+    static unsigned char frame[30100];
+    for (unsigned s = 0; s < sizeof sizes / sizeof *sizes; s++)
+        for (int h = 0; h < 4; h++)
+            for (int shift = 0; shift < 3; shift++) {
+                size = sizes[s];
+                ending = how[h];
+                for (size_t i = 0; i < size; i++) frame[shift + i] = (unsigned char)(7 * i + 1);
+                frame[shift + size] = 0x5a;
+                CHECK_EQ(needm_callback(check_and_change, frame + shift, size, NULL), results[h]);
+                for (size_t i = 0; i < size; i++)
+                    CHECK_EQ(frame[shift + i], (unsigned char)(7 * i + 1) ^ 0xff);
+                CHECK_EQ(frame[shift + size], 0x5a);
+            }
+}
+
+static long depth, want_depth;
+static void nested(void *level);
+static void from_c(void *level) {
+    needm_panic_info info = {sizeof info};
+    int ended = needm_callback(nested, level, 0, &info);
+    CHECK_EQ(ended, (long)level == want_depth ? NEEDM_EFAULT : 0);
+}
+static void nested(void *level) {
+    depth = (long)level;
+    if (depth == want_depth) fault(NULL);
+    CHECK_EQ(needm_ccall(from_c, (void *)((long)level + 1)), 0);
+}
+static void nesting_holds_to_depth_200_with_a_fault_at_the_bottom(void) {
+    want_depth = 200;
+    for (int i = 0; i < rounds(1000); i++) {
+        depth = 0;
+        CHECK_EQ(needm_callback(nested, (void *)1, 0, NULL), 0);
+        CHECK_EQ(depth, 200);
+    }
+}
+
+static void panics_in_c(void *arg) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, note, "c"), 0);
+    needm_panic(arg);
+}
+static void calls_c_that_panics(void *arg) {
+    needm_defer d;
+    needm_defer_push(&d, note, "g");
+    needm_ccall(panics_in_c, arg);
+    CHECK(0);
+}
+static void panics_and_defers_in_c_belong_to_the_callback_around_it(void) {
+    needm_panic_info info = {sizeof info};
+    order[0] = 0;
+    CHECK_EQ(needm_callback(calls_c_that_panics, order, 0, &info), NEEDM_EPANIC);
+    CHECK(info.value == order);
+    CHECK(strcmp(order, "cg") == 0);
+}
+
+static void directly(void *arg) {
+    char frame[64] = "xyz";
+    CHECK_EQ(needm_callback(note, frame, sizeof frame, NULL), 0);
+    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    CHECK_EQ(needm_ccall(from_c, (void *)190), 0);
+    (void)arg;
+}
+static void a_callback_made_on_a_g_nests_there(void) {
+    for (int i = 0; i < rounds(1000); i++) {
+        order[0] = 0;
+        CHECK_EQ(needm_callback(directly, NULL, 0, NULL), 0);
+        CHECK(strcmp(order, "xyz") == 0);
+    }
+}
+
+static int ran;
+static void count(void *arg) { ran++, (void)arg; }
+static void defers_too_much(void *arg) {
+    needm_defer d;
+    int refused = 0, kept = 0;
+    while (kept < 100000 && (refused = needm_defer_push(&d, count, NULL)) == 0) kept++;
+    CHECK_EQ(refused, NEEDM_ENOMEM);
+    CHECK(kept > 1000);
+    *(int *)arg = kept;
+}
+static void more_deferred_functions_than_a_g_holds_are_refused_and_none_lost(void) {
+    int kept = 0;
+    ran = 0;
+    CHECK_EQ(needm_callback(defers_too_much, &kept, 0, NULL), 0);
+    CHECK_EQ(ran, kept);
+}
+
+int main(int argc, char **argv) {
+    (void)argv;
+    start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
+    RUN(deferred_functions_run_last_in_first_out_at_every_ending);
+    RUN(a_recovered_callback_returns_0_and_runs_the_rest);
+    RUN(a_panic_fault_or_overflow_of_a_deferred_function_replaces_the_first);
+    RUN(overflows_while_an_overflow_is_handled_end_too);
+    RUN(frames_are_copied_aligned_and_copied_back_at_every_ending);
+    RUN(nesting_holds_to_depth_200_with_a_fault_at_the_bottom);
+    RUN(panics_and_defers_in_c_belong_to_the_callback_around_it);
+    RUN(a_callback_made_on_a_g_nests_there);
+    RUN(more_deferred_functions_than_a_g_holds_are_refused_and_none_lost);
+    CHECK_EQ(needm_stop(), 0);
+    return SUCCESS;
+}
