@@ -78,8 +78,8 @@ const ALIGN: usize = 16;
 /// The least stack that a callback is started with.
 const LEAST_STACK: usize = 512;
 
-/// A stack pointer this far above a record is on the same stack: no stack that a
-/// callback was made from is smaller. Only asked where nothing exact decides.
+/// A stack pointer less than this above a record is on the same stack: no stack that a
+/// callback is made from is smaller. Only where nothing exact decides.
 const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
@@ -351,9 +351,9 @@ fn segment_below(call: usize) -> usize {
 /// jumped out of (`longjmp`) are dropped, Ms that were borrowed for them go back.
 ///
 /// `at` is the caller's stack pointer. On a G the answer is exact: what lies below
-/// it there is gone. Elsewhere a record is gone if `at` is where it stands, or a
-/// little above it on the same stack; stacks of signal handlers are told apart by
-/// asking the system, and fibers by their distance.
+/// it there is gone. Elsewhere a record is gone if `at` is where it stands, or above
+/// it on the same stack. Which stack is a handler's or the thread's own the system is
+/// asked; of others (fibers) only what is near together counts as one.
 pub(crate) fn settle(tls: &Tls, at: usize) {
     while let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
         let Some(segment) = m.segment() else {
@@ -377,7 +377,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
                 return;
             }
         }
-        let Some(dead) = (if under { last_segment(m) } else { outermost_gone(m, at) }) else {
+        let Some(dead) = (if under { last_segment(m) } else { outermost_gone(tls, m, at) }) else {
             return;
         };
         let mut taken = false;
@@ -440,20 +440,24 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-fn outermost_gone(m: &M, at: usize) -> Option<&'static Segment> {
+fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     // SAFETY: only a question.
     let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
     let handling = stack.in_use();
+    let own = |address| {
+        !stack.holds(address)
+            && tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address))
+    };
     let mut gone = None;
     let mut segment = m.segment();
     while let Some(inner) = segment {
         let call = inner.call.load(Relaxed) as usize;
         if call != 0 && !m.stack.holds(call) {
-            let same = stack.holds(call) == handling;
             let here = at.abs_diff(call) < size_of::<Call>();
-            let above = at > call && at - call < SAME_STACK;
             let left = stack.holds(call) && !handling;
-            if here || left || same && above {
+            let same = stack.holds(call) == handling;
+            let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
+            if here || left || above {
                 gone = Some(inner);
             }
         }
@@ -566,6 +570,9 @@ pub(crate) fn attach() -> Result<(), Error> {
         None => needm::needm(tls, Want::Attach)?,
     };
     m.attached.store(true, Relaxed);
+    if m.owes.swap(0, Relaxed) != 0 {
+        EXTRA.newextram();
+    }
     if let Some(thread) = tls.thread() {
         tls.publish(Some(m), needm::pass(thread, m));
     }

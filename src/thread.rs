@@ -28,6 +28,7 @@ use crate::extra::EXTRA;
 use crate::list::{Links, List};
 use crate::m::M;
 use crate::os::host::{self, Key};
+use crate::os::maps;
 use crate::os::thread::{self as system, RobustHead};
 use crate::runtime;
 use crate::signal::minit;
@@ -75,6 +76,9 @@ pub(crate) struct Thread {
     pub(crate) m: AtomicPtr<M>,
     /// The M it had last.
     last: AtomicPtr<M>,
+    /// The thread's own stack, once it was asked for: from, and to; 0 and 0 before,
+    /// 1 and 1 if that cannot be told.
+    stack: [AtomicUsize; 2],
     /// The start of the kernel that this record was taken in.
     pub(crate) epoch: AtomicU32,
     pub(crate) sig: minit::Signals,
@@ -162,6 +166,7 @@ impl Thread {
         thread.futex.store(0, Relaxed);
         thread.m.store(ptr::null_mut(), Relaxed);
         thread.last.store(ptr::null_mut(), Relaxed);
+        thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.epoch.store(runtime::epoch(), Relaxed);
         let before = thread.state.load(Relaxed) & !PHASE;
         thread.state.store(before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst);
@@ -221,6 +226,16 @@ impl Thread {
         self.m.store(m.below.load(Relaxed), Relaxed);
         m.below.store(ptr::null_mut(), Relaxed);
         m.thread.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Whether an address is on the stack that this thread was made with.
+    pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
+        if self.stack[1].load(Relaxed) == 0 {
+            let stack = maps::own_stack(ptr::from_ref(tls) as usize).unwrap_or(1..1);
+            self.stack[0].store(stack.start, Relaxed);
+            self.stack[1].store(stack.end, Relaxed);
+        }
+        (self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed)).contains(&address)
     }
 
     /// Has the kernel mark this record when the thread ends, if it can.

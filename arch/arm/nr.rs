@@ -21,3 +21,6 @@ pub(crate) const SET_ROBUST_LIST: usize = 338;
 pub(crate) const GET_ROBUST_LIST: usize = 339;
 pub(crate) const RT_TGSIGQUEUEINFO: usize = 363;
 pub(crate) const MEMBARRIER: usize = 389;
+pub(crate) const OPENAT: usize = 322;
+pub(crate) const READ: usize = 3;
+pub(crate) const CLOSE: usize = 6;

@@ -21,3 +21,6 @@ pub(crate) const SET_ROBUST_LIST: usize = 311;
 pub(crate) const GET_ROBUST_LIST: usize = 312;
 pub(crate) const RT_TGSIGQUEUEINFO: usize = 335;
 pub(crate) const MEMBARRIER: usize = 375;
+pub(crate) const OPENAT: usize = 295;
+pub(crate) const READ: usize = 3;
+pub(crate) const CLOSE: usize = 6;

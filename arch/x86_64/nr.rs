@@ -17,3 +17,6 @@ pub(crate) const SET_ROBUST_LIST: usize = 273;
 pub(crate) const GET_ROBUST_LIST: usize = 274;
 pub(crate) const RT_TGSIGQUEUEINFO: usize = 297;
 pub(crate) const MEMBARRIER: usize = 324;
+pub(crate) const OPENAT: usize = 257;
+pub(crate) const READ: usize = 0;
+pub(crate) const CLOSE: usize = 3;

@@ -6,6 +6,7 @@
 #![allow(unsafe_code)] // system calls are what this room is for
 
 pub(crate) mod host;
+pub(crate) mod maps;
 pub(crate) mod memory;
 pub(crate) mod signal;
 pub(crate) mod thread;

@@ -1,0 +1,95 @@
+/* C that jumps out of callbacks leaves the thread able to call back, and no M lost. */
+#include "check.h"
+#include <setjmp.h>
+
+static jmp_buf out;
+static long levels;
+static void jump(void *arg) {
+    (void)arg;
+    longjmp(out, 1);
+}
+static void nest(void *level);
+static void nest_from_c(void *level) { needm_callback(nest, level, 0, NULL); }
+static void nest(void *level) {
+    if ((long)level == levels)
+        needm_ccall(jump, NULL);
+    else
+        needm_ccall(nest_from_c, (void *)((long)level + 1));
+}
+static void jump_out_of(long depth, void (*fn)(void *)) {
+    levels = depth;
+    if (setjmp(out) == 0) {
+        needm_callback(fn, (void *)1, 0, NULL);
+        CHECK(0);
+    }
+}
+__attribute__((noinline)) static void from_deeper(int frames) {
+    volatile char frame[4096];
+    frame[0] = 1;
+    if (frames > 0)
+        from_deeper(frames - 1);
+    else
+        jump_out_of(3, nest);
+    frame[1] = frame[0];
+}
+static int usable(void) {
+    long sum = 0;
+    return needm_callback(add, &sum, 0, NULL) == 0 && sum == 1 &&
+           needm_callback(fault, NULL, 0, NULL) == NEEDM_EFAULT;
+}
+static void the_next_callback_works_and_no_m_is_lost(void) {
+    for (int i = 0; i < rounds(2000); i++) {
+        jump_out_of(1, nest);
+        CHECK(usable());
+        jump_out_of(50, nest);
+        jump_out_of(1, jump); /* from the G itself */
+        CHECK(usable());
+        from_deeper(i % 20);
+        CHECK(usable());
+    }
+    CHECK(stats().ms_total <= 4);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(stats().ms_bound, 0);
+}
+static volatile int jumps;
+static void on_alarm(int signal) {
+    (void)signal;
+    jumps++;
+    longjmp(out, 1);
+}
+static void wait_for_alarm(void *arg) {
+    (void)arg;
+    raise(SIGUSR1);
+    CHECK(0);
+}
+static void jump_from_a_handler(void *arg) { needm_ccall(wait_for_alarm, arg); }
+static void a_jump_out_of_a_signal_handler_is_no_different(void) {
+    struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_NODEFER};
+    for (int onstack = 0; onstack < 2; onstack++) {
+        if (onstack) action.sa_flags |= SA_ONSTACK;
+        sigaction(SIGUSR1, &action, NULL);
+        for (int i = 0; i < rounds(1000); i++) {
+            jump_out_of(1, jump_from_a_handler);
+            CHECK(usable());
+            jump_out_of(1, wait_for_alarm);
+            CHECK(usable());
+            CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        }
+    }
+    CHECK_EQ(jumps, 4 * rounds(1000));
+    CHECK(stats().ms_total <= 4);
+}
+static void *all(void *arg) {
+    RUN(the_next_callback_works_and_no_m_is_lost);
+    return arg;
+}
+
+int main(int argc, char **argv) {
+    (void)argv;
+    start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
+    all(NULL);
+    join(thread(all, NULL));
+    RUN(a_jump_out_of_a_signal_handler_is_no_different);
+    CHECK_EQ(needm_stop(), 0);
+    return SUCCESS;
+}
