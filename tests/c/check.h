@@ -51,7 +51,7 @@ static inline int rounds(int natively) {
 }
 
 static inline needm_stats stats(void) {
-    needm_stats s = {sizeof s};
+    needm_stats s = {.size = sizeof s};
     needm_get_stats(&s);
     return s;
 }
@@ -63,7 +63,11 @@ static inline void start(needm_config config) {
 
 static inline pthread_t thread(void *(*fn)(void *), void *arg) {
     pthread_t made;
-    CHECK_EQ(pthread_create(&made, NULL, fn, arg), 0);
+    pthread_attr_t small; /* for hundreds at once in 32 bits */
+    pthread_attr_init(&small);
+    pthread_attr_setstacksize(&small, 256 * 1024);
+    CHECK_EQ(pthread_create(&made, &small, fn, arg), 0);
+    pthread_attr_destroy(&small);
     return made;
 }
 

@@ -38,7 +38,7 @@ static int usable(void) {
            needm_callback(fault, NULL, 0, NULL) == NEEDM_EFAULT;
 }
 static void the_next_callback_works_and_no_m_is_lost(void) {
-    for (int i = 0; i < rounds(2000); i++) {
+    for (int i = 0; i < rounds(1000); i++) {
         jump_out_of(1, nest);
         CHECK(usable());
         jump_out_of(50, nest);
