@@ -121,12 +121,18 @@ static int m_new(void *user, needm_m *m) {
     news++;
     return 0;
 }
-static void m_free(void *user, needm_m *m) { frees++, CHECK(user == &news && m); }
+static void m_free(void *user, needm_m *m) {
+    frees++;
+    CHECK(user == &news && m);
+}
 static void minit(void *user, needm_m *m) {
     CHECK(user == &news && needm_m_local(m) == &outs);
     ins++;
 }
-static void unminit(void *user, needm_m *m) { outs++, CHECK(user == &news && m); }
+static void unminit(void *user, needm_m *m) {
+    outs++;
+    CHECK(user == &news && m);
+}
 static void hooks_run_in_order_and_as_often_as_they_must(void) {
     needm_hooks hooks = {.size = sizeof hooks, .user = &news, .m_new = m_new, .m_free = m_free,
                          .minit = minit, .unminit = unminit};
@@ -205,6 +211,11 @@ static void *stays(void *arg) {
     return arg;
 }
 static void child(void) {
+    if (emulated()) { /* qemu-user fails on a fault in a child of a process with threads */
+        CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        CHECK(stats().ms_reclaimed >= 4);
+        return;
+    }
     CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
     CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
     for (int i = 0; i < 10; i++) join(thread(calls, NULL));
@@ -219,6 +230,10 @@ static void forks(void *arg) {
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == SUCCESS);
 }
 static void child_of_callback(void) {
+    if (emulated()) {
+        CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        return;
+    }
     CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
     join(thread(calls, NULL));
 }

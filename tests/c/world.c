@@ -1,0 +1,133 @@
+/* The stopped world, threads of our own, and callbacks from signal handlers. */
+#include "check.h"
+#include <sys/time.h>
+
+enum { THREADS = 8 };
+static volatile long count[THREADS], handled;
+static volatile int over;
+static void work(void *own) { ++*(volatile long *)own; }
+static void from_c(void *own) { CHECK_EQ(needm_callback(work, own, 0, NULL), 0); }
+static void works_and_calls_c(void *own) {
+    work(own);
+    CHECK_EQ(needm_ccall(from_c, own), 0);
+    needm_safepoint();
+}
+static void *calls(void *number) {
+    long n = (long)number;
+    while (!over) CHECK_EQ(needm_callback(n & 1 ? works_and_calls_c : work, (void *)&count[n], 0, NULL), 0);
+    return NULL;
+}
+static void in_handler(void *arg) { handled++, (void)arg; }
+static void handler(int signal) {
+    (void)signal;
+    int result = needm_callback(in_handler, NULL, 0, NULL);
+    CHECK(result == 0 || result == NEEDM_ENOTSTARTED);
+}
+static long total(void) {
+    long sum = 0;
+    for (int i = 0; i < THREADS; i++) sum += count[i];
+    return sum;
+}
+static int visit(const needm_m *m, void *sp, void *hi, void *seen) {
+    void *lo, *top;
+    CHECK_EQ(needm_g_bounds(m, &lo, &top), 0);
+    CHECK(sp >= lo && sp <= hi && hi == top);
+    ++*(int *)seen;
+    return 0;
+}
+static void stop_often(int signals) {
+    pthread_t threads[THREADS];
+    over = 0;
+    for (long i = 0; i < THREADS; i++) threads[i] = thread(calls, (void *)i);
+    long before = total();
+    for (int round = 0; round < rounds(1000); round++) {
+        for (int i = 0; signals && i < THREADS; i++) pthread_kill(threads[i], SIGUSR1);
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(needm_stop_the_world(), NEEDM_EALREADY);
+        long then = total();
+        int seen = 0;
+        CHECK_EQ(needm_each_m(visit, &seen), 0);
+        for (volatile int spin = 0; spin < 2000; spin++) continue;
+        CHECK_EQ(total(), then);
+        CHECK_EQ(needm_start_the_world(), 0);
+    }
+    CHECK(total() > before);
+    over = 1;
+    for (int i = 0; i < THREADS; i++) join(threads[i]);
+}
+static void no_callback_code_runs_while_the_world_is_stopped(void) { stop_often(0); }
+static void stop_from_inside(void *arg) {
+    CHECK_EQ(needm_stop_the_world(), 0);
+    int seen = 0;
+    CHECK_EQ(needm_each_m(visit, &seen), 0);
+    CHECK(seen >= 1);
+    CHECK_EQ(needm_start_the_world(), 0);
+    work(arg);
+}
+static void *stops(void *own) {
+    for (int i = 0; i < rounds(500); i++) CHECK_EQ(needm_callback(stop_from_inside, own, 0, NULL), 0);
+    return NULL;
+}
+static void stops_by_several_callbacks_take_turns(void) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) threads[i] = thread(stops, (void *)&count[i]);
+    for (int i = 0; i < 4; i++) join(threads[i]);
+}
+static void signals_at_a_high_rate(int flags) {
+    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART | flags};
+    sigaction(SIGUSR1, &action, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    struct itimerval every = {{0, 200}, {0, 200}}, never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &every, NULL);
+    stop_often(1);
+    setitimer(ITIMER_REAL, &never, NULL);
+    CHECK(handled > 0);
+    /* One for each thread and handler that nest, and spares: nothing is lost. */
+    CHECK(stats().ms_total <= 100);
+    CHECK(stats().ms_bound <= 2);
+}
+static void callbacks_from_handlers_at_5_khz_lose_nothing(void) { signals_at_a_high_rate(0); }
+static void also_from_handlers_on_the_signal_stack(void) { signals_at_a_high_rate(SA_ONSTACK); }
+
+static pthread_barrier_t met;
+static void spawned(void *arg) {
+    CHECK(needm_self() != NULL);
+    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    CHECK_EQ(needm_ccall(from_c, arg), 0);
+    pthread_barrier_wait(&met);
+    pthread_barrier_wait(&met);
+}
+static void a_spawned_thread_is_in_a_callback_from_birth(void) {
+    pthread_barrier_init(&met, NULL, 2);
+    CHECK_EQ(needm_spawn(spawned, (void *)&count[0]), 0);
+    CHECK_EQ(needm_stop(), NEEDM_EBUSY);
+    pthread_barrier_wait(&met);
+    CHECK_EQ(needm_stop(), NEEDM_EBUSY);
+    pthread_barrier_wait(&met);
+}
+static void spawn_a_fault(void) {
+    start((needm_config){0});
+    CHECK_EQ(needm_spawn(fault, NULL), 0);
+    sleep(10);
+}
+static void an_unrecovered_fault_of_a_spawned_thread_ends_the_process(void) {
+    CHECK_DIES(spawn_a_fault, SIGABRT);
+}
+
+int main(int argc, char **argv) {
+    (void)argv;
+    RUN(an_unrecovered_fault_of_a_spawned_thread_ends_the_process);
+    start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
+    RUN(no_callback_code_runs_while_the_world_is_stopped);
+    RUN(stops_by_several_callbacks_take_turns);
+    RUN(a_spawned_thread_is_in_a_callback_from_birth);
+#ifdef __i386__
+    /* qemu-i386 7.2 crashes in this; the same program is run without it, too. */
+    if (emulated()) return SUCCESS;
+#endif
+    RUN(callbacks_from_handlers_at_5_khz_lose_nothing);
+    RUN(also_from_handlers_on_the_signal_stack);
+    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
+    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    return SUCCESS;
+}

@@ -1,0 +1,148 @@
+//! The programs of `tests/c`, each compiled against the C libraries and run: natively,
+//! or by `NEEDM_RUNNER`. `tests/README.md` says what each shows.
+//!
+//! The environment, all optional: `NEEDM_CC`, the C compiler; `NEEDM_LIB_DIR`, the
+//! folder of `libneedm.a` and `libneedm.so`; `NEEDM_RUNNER`, what to put before a
+//! program to run it. `qemu/test` sets them.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// What the programs exit with if all is well.
+const SUCCESS: i32 = 200;
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The folder of the C libraries, built now if nobody says where they are.
+fn libraries() -> &'static Path {
+    static FOLDER: OnceLock<PathBuf> = OnceLock::new();
+    FOLDER.get_or_init(|| {
+        if let Some(folder) = env::var_os("NEEDM_LIB_DIR") {
+            return folder.into();
+        }
+        let arch = if cfg!(target_arch = "x86") { "i386" } else { env::consts::ARCH };
+        let built = Command::new(root().join("qemu/build")).arg(arch).output();
+        let built = built.expect("qemu/build can be run");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let lines = String::from_utf8(built.stdout).expect("a path");
+        lines.lines().last().expect("the folder").into()
+    })
+}
+
+/// How a program is linked.
+#[derive(Clone, Copy)]
+enum Link {
+    Archive,
+    Shared,
+    /// Not at all: the program loads the library itself.
+    Nothing,
+}
+
+fn compile(name: &str, link: Link) -> PathBuf {
+    let kind = match link {
+        Link::Archive => "a",
+        Link::Shared => "so",
+        Link::Nothing => "dl",
+    };
+    let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{kind}-{native}"));
+    let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
+    cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-fno-omit-frame-pointer", "-rdynamic"]);
+    cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
+    match link {
+        Link::Archive => {
+            cc.arg(libraries().join("libneedm.a"));
+        }
+        Link::Shared => {
+            let folder = libraries().display();
+            cc.arg(format!("-L{folder}")).arg(format!("-Wl,-rpath,{folder}")).arg("-lneedm");
+        }
+        Link::Nothing => {
+            cc.arg("-ldl");
+        }
+    }
+    let output = cc.arg("-pthread").arg("-o").arg(&program).output().expect("the C compiler runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    program
+}
+
+fn run(program: &Path, arguments: &[&str]) {
+    let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let mut command = match words.next() {
+        Some(first) => {
+            let mut command = Command::new(first);
+            command.args(words).arg(program);
+            command
+        }
+        None => Command::new(program),
+    };
+    let log = program.with_extension(format!("{}.log", arguments.first().map_or("log", |_| "arg")));
+    let file = std::fs::File::create(&log).expect("a log");
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    let mut child = command.spawn().expect("the program starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break Some(status);
+        }
+        if start.elapsed() > LIMIT {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        sleep(Duration::from_millis(5));
+    };
+    let said = std::fs::read_to_string(&log).unwrap_or_default();
+    let Some(status) = status else {
+        panic!("{} is not done after {LIMIT:?}:\n{said}", program.display())
+    };
+    assert_eq!(status.code(), Some(SUCCESS), "{} {status}:\n{said}", program.display());
+}
+
+macro_rules! programs {
+    ($($test:ident = $name:literal $link:ident [$($argument:literal),*];)*) => {$(
+        #[test]
+        fn $test() {
+            run(&compile($name, Link::$link), &[$($argument),*]);
+        }
+    )*};
+}
+
+programs! {
+    jobs_with_bound_ms = "jobs" Archive [];
+    jobs_with_the_shared_library_and_an_m_per_call = "jobs" Shared ["call"];
+    endings_with_bound_ms = "endings" Archive [];
+    endings_with_the_shared_library_and_an_m_per_call = "endings" Shared ["call"];
+    every_misuse_is_refused = "refusals" Archive [];
+    ms_are_counted_bound_and_given_back = "ms" Archive [];
+    ms_are_counted_and_given_back_per_call = "ms" Shared ["call"];
+    faults_are_errors_and_others_faults_are_theirs = "faults" Archive [];
+    registers_are_their_callers = "registers" Archive [];
+    registers_are_their_callers_per_call = "registers" Shared ["call"];
+    jumps_out_of_callbacks_lose_nothing = "longjmp" Archive [];
+    jumps_out_of_callbacks_lose_nothing_per_call = "longjmp" Shared ["call"];
+    the_kernel_is_a_good_guest = "guest" Archive [];
+    steady_callbacks_make_no_system_call = "quiet" Archive [];
+    the_world_stops_with_bound_ms = "world" Archive [];
+    the_world_stops_with_an_m_per_call = "world" Shared ["call"];
+    backtraces_are_whole = "backtrace" Archive [];
+}
+
+#[test]
+fn the_shared_library_unloads_and_two_copies_live_together() {
+    let program = compile("unload", Link::Nothing);
+    let (library, copy) = (libraries().join("libneedm.so"), program.with_extension("copy.so"));
+    std::fs::copy(&library, &copy).expect("a copy");
+    let [library, copy] = [library, copy].map(|path| path.display().to_string());
+    run(&program, &[&library, &copy]);
+}
