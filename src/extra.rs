@@ -360,4 +360,3 @@ impl Extra {
         (ready, ready - held.min(ready), held)
     }
 }
-

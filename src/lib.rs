@@ -62,10 +62,13 @@ mod world;
 pub use api::*;
 pub use error::Error;
 pub use m::M;
-pub use runtime::{
-    DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE, Stats, stats,
-};
+pub use runtime::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE, Stats, stats};
 pub use stack::MAX_DEFERRED;
 #[cfg(feature = "capi")]
 pub use throw::abort;
 pub use unwind::PanicInfo;
+
+/// The README's Rust example.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

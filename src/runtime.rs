@@ -65,8 +65,7 @@ pub(crate) struct Hooks {
 }
 
 /// How the host makes a thread.
-pub(crate) type ThreadStart =
-    unsafe extern "C" fn(*mut c_void, ThreadMain, *mut c_void) -> c_int;
+pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut c_void) -> c_int;
 /// What a new thread runs.
 pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
@@ -451,12 +450,7 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let mut info = crate::unwind::PanicInfo::new();
     // SAFETY: `run` waits here for the callback.
     let code = unsafe {
-        arch::needm_entry(
-            Some(spawned_callback),
-            (&raw mut run).cast(),
-            0,
-            (&raw mut info).cast(),
-        )
+        arch::needm_entry(Some(spawned_callback), (&raw mut run).cast(), 0, (&raw mut info).cast())
     };
     if let Some(error) = Error::from_code(code) {
         crate::throw::throw(format_args!(

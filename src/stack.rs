@@ -47,8 +47,7 @@ pub(crate) struct Deferred {
 }
 
 /// Deferred functions that may be pending on a G at once.
-pub const MAX_DEFERRED: usize =
-    (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
+pub const MAX_DEFERRED: usize = (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
 
 /// A G's memory. All zeros is none.
 #[repr(C)]

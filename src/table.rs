@@ -37,10 +37,7 @@ pub(crate) struct Full;
 
 impl<E: Rows> Table<E> {
     pub(crate) const fn new() -> Self {
-        Self {
-            chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS],
-            len: AtomicU32::new(0),
-        }
+        Self { chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS], len: AtomicU32::new(0) }
     }
 
     /// The chunk that row `index` is in, and the row's place there.

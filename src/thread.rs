@@ -150,8 +150,11 @@ impl Thread {
     /// for who is in here, and unmaps no record that is live.
     fn take_while_open() -> Result<Option<&'static Self>, Error> {
         TAKING.fetch_add(1, SeqCst);
-        let taken =
-            if runtime::is_open() { Self::take().map(Some).ok_or(Error::NoMemory) } else { Ok(None) };
+        let taken = if runtime::is_open() {
+            Self::take().map(Some).ok_or(Error::NoMemory)
+        } else {
+            Ok(None)
+        };
         TAKING.fetch_sub(1, SeqCst);
         taken
     }
@@ -291,7 +294,11 @@ impl Thread {
         unsafe {
             #[allow(clippy::cast_possible_wrap)] // 32
             let offset = -(size_of_val(&self.before) as isize);
-            head.write(RobustHead { list: head.cast(), futex_offset: offset, pending: ptr::null_mut() });
+            head.write(RobustHead {
+                list: head.cast(),
+                futex_offset: offset,
+                pending: ptr::null_mut(),
+            });
             system::set_robust_head(head).ok()?;
         }
         // Some emulators say yes and do nothing.

@@ -122,11 +122,8 @@ pub(crate) struct Raised {
     pub(crate) overflows: AtomicU64,
 }
 
-pub(crate) static RAISED: Raised = Raised {
-    panics: AtomicU64::new(0),
-    faults: AtomicU64::new(0),
-    overflows: AtomicU64::new(0),
-};
+pub(crate) static RAISED: Raised =
+    Raised { panics: AtomicU64::new(0), faults: AtomicU64::new(0), overflows: AtomicU64::new(0) };
 
 /// Runs what is deferred in the innermost segment. Also `needm_run_defers`, for
 /// assembly, on a plain return.
@@ -182,7 +179,9 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
 fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
     unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
         // SAFETY: `raise_from_c` gives these three, and waits for ever.
-        unsafe { raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo)) }
+        unsafe {
+            raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo))
+        }
     }
     world::enter(m);
     let gsp = segment.gsp.swap(0, Relaxed);

@@ -199,12 +199,14 @@ pub(crate) fn stop() -> Result<(), Error> {
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
     if !take_the_world() {
-        parked(|| loop {
-            let turn = TURN.load(SeqCst);
-            if take_the_world() {
-                break;
+        parked(|| {
+            loop {
+                let turn = TURN.load(SeqCst);
+                if take_the_world() {
+                    break;
+                }
+                let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));
             }
-            let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));
         });
     }
     close();
@@ -269,4 +271,3 @@ pub(crate) fn fork_child() {
         gate().fetch_and(!CLOSED, SeqCst);
     }
 }
-

@@ -13,11 +13,7 @@ use needm::{CallbackError, Config, Deferred};
 
 unsafe extern "C" {
     /// `threads.c`.
-    fn cthread_run(
-        threads: c_long,
-        calls: c_long,
-        call: extern "C" fn(c_long, c_long),
-    ) -> c_int;
+    fn cthread_run(threads: c_long, calls: c_long, call: extern "C" fn(c_long, c_long)) -> c_int;
 }
 
 static SUM: AtomicU64 = AtomicU64::new(0);
@@ -85,8 +81,7 @@ fn run() -> Result<bool, String> {
     let [threads, calls] = [threads, calls].map(|count| u64::try_from(count).unwrap_or(0));
     let all = threads * calls;
     let want = threads * (0..calls).sum::<u64>();
-    let (sum, recovered, wrong) =
-        (SUM.load(Relaxed), RECOVERED.load(Relaxed), WRONG.load(Relaxed));
+    let (sum, recovered, wrong) = (SUM.load(Relaxed), RECOVERED.load(Relaxed), WRONG.load(Relaxed));
     let each = Duration::from_nanos(NANOS.load(Relaxed) / all);
     println!("{threads} C threads, {calls} callbacks each");
     println!("sum {sum}, want {want}");

@@ -112,7 +112,7 @@ pub struct Context<'scope, 'env: 'scope> {
 /// # Errors
 /// [`CallbackError`] says how it ended, if not by returning.
 ///
-/// ```
+/// ```standalone_crate
 /// needm::start(needm::Config::default())?;
 /// assert_eq!(needm::callback(|_| 6 * 7)?, 42);
 /// # needm::stop()?;
@@ -184,7 +184,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
     /// # Errors
     /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G.
     ///
-    /// ```
+    /// ```standalone_crate
     /// # use core::cell::Cell;
     /// # needm::start(needm::Config::default())?;
     /// let ended = Cell::new(false);
@@ -351,7 +351,8 @@ mod caught {
 
     pub(super) fn take(mark: usize, value: *mut c_void) -> Option<CallbackError> {
         let all = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
-        let found = all.into_iter().find(|(token, _)| core::ptr::eq(&raw const **token, value.cast()));
+        let found =
+            all.into_iter().find(|(token, _)| core::ptr::eq(&raw const **token, value.cast()));
         found.map(|(_, payload)| CallbackError::Panicked(payload))
     }
 

@@ -29,7 +29,7 @@ pub enum Binding {
 
 /// What the kernel is started with. The default of each field is in its words.
 ///
-/// ```
+/// ```standalone_crate
 /// let config = needm::Config { seed_ms: 4, ..needm::Config::default() };
 /// needm::start(config)?;
 /// assert_eq!(needm::stats().ms_idle, 4);

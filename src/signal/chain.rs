@@ -136,4 +136,3 @@ unsafe fn call(action: &Action, signal: c_int, info: *mut Info, context: *mut c_
         }
     }
 }
-

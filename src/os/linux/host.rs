@@ -57,9 +57,7 @@ struct Host {
     key_create: Option<unsafe extern "C" fn(*mut c_uint, Option<Destructor>) -> c_int>,
     key_delete: Option<unsafe extern "C" fn(c_uint) -> c_int>,
     setspecific: Option<unsafe extern "C" fn(c_uint, *const c_void) -> c_int>,
-    create: Option<
-        unsafe extern "C" fn(*mut c_ulong, *const c_void, Start, *mut c_void) -> c_int,
-    >,
+    create: Option<unsafe extern "C" fn(*mut c_ulong, *const c_void, Start, *mut c_void) -> c_int>,
     detach: Option<unsafe extern "C" fn(c_ulong) -> c_int>,
     atfork: Option<
         unsafe extern "C" fn(

@@ -31,7 +31,9 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     'file: loop {
         // SAFETY: the kernel writes no more than the buffer holds.
         let read = unsafe { call(nr::READ, [file, buffer.as_mut_ptr() as usize, buffer.len()]) };
-        let Some(bytes) = read.ok().filter(|n| *n != 0).and_then(|n| buffer.get(..n)) else { break };
+        let Some(bytes) = read.ok().filter(|n| *n != 0).and_then(|n| buffer.get(..n)) else {
+            break;
+        };
         for byte in bytes {
             if *byte != b'\n' {
                 line.take(*byte);

@@ -44,8 +44,7 @@ pub(crate) struct Action {
 
 impl Action {
     /// Nothing special: the default action.
-    pub(crate) const DEFAULT: Self =
-        Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
+    pub(crate) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
 
     /// A handler of ours, with an empty mask.
     pub(crate) fn ours(handler: usize, flags: usize) -> Self {
@@ -128,9 +127,8 @@ pub(crate) fn action(signal: c_int, new: Option<&Action>) -> Result<Action, Errn
 fn change_mask(how: usize, set: *const u64) -> u64 {
     let mut old = 0_u64;
     // SAFETY: the set and the old set are 64 bits each, valid for the call.
-    let _ = unsafe {
-        call(nr::RT_SIGPROCMASK, [how, set as usize, &raw mut old as usize, SET_BYTES])
-    };
+    let _ =
+        unsafe { call(nr::RT_SIGPROCMASK, [how, set as usize, &raw mut old as usize, SET_BYTES]) };
     old
 }
 

@@ -111,9 +111,8 @@ pub(crate) fn robust_head() -> Option<*mut RobustHead> {
     let mut head: *mut RobustHead = ptr::null_mut();
     let mut size = 0_usize;
     // SAFETY: 0 is this thread; the kernel writes a pointer and a size.
-    let answer = unsafe {
-        call(nr::GET_ROBUST_LIST, [0, &raw mut head as usize, &raw mut size as usize])
-    };
+    let answer =
+        unsafe { call(nr::GET_ROBUST_LIST, [0, &raw mut head as usize, &raw mut size as usize]) };
     (answer.is_ok() && size == size_of::<RobustHead>()).then_some(head)
 }
 
