@@ -332,10 +332,11 @@ extern "C" fn begun(call: *mut Call) {
         // SAFETY: as `begin` found; this function runs below it.
         build(call, m, unsafe { &*(at as *const Segment) }, WAS_RUNNING, false);
     }
-    if todo & TODO_SIGNAL_STACK != 0 {
-        if let Some((thread, segment)) = Tls::current().thread().zip(m.segment()) {
-            thread.sig.make_way(segment);
-        }
+    let on_signal_stack = todo & TODO_SIGNAL_STACK != 0;
+    if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
+        && on_signal_stack
+    {
+        thread.sig.make_way(segment);
     }
     if todo & TODO_SPARES != 0 {
         EXTRA.newextram();
