@@ -2,7 +2,7 @@
  *
  * Link with libneedm.a or libneedm.so and -pthread. Every struct that crosses the
  * interface starts with its size, set by the caller to sizeof of it; a struct of a
- * newer version is accepted if what the library does not know is zero. Every function
+ * newer version is accepted if what the library does not know of it is zero. Every function
  * returns 0 or a negative NEEDM_E... unless said otherwise, and leaves errno alone
  * but for NEEDM_ESYS.
  *
@@ -49,8 +49,8 @@ typedef struct needm_m needm_m;
 
 /* The host's functions; any may be NULL. They may use the M given, but make no
  * callbacks. m_new and m_free run where Ms are made and unmapped: m_new on a G, in
- * needm_start, or, when a signal handler finds no M at all, in that handler; minit
- * and unminit on the thread's own stack (unminit on another thread if this one died). */
+ * needm_start, in needm_attach, or where a thread finds no M for long; minit and
+ * unminit on the thread's own stack (unminit on another thread if this one died). */
 typedef struct needm_hooks {
     size_t size;
     void  *user;                                /* passed back as the first argument of each hook            */
@@ -68,8 +68,9 @@ typedef struct needm_config {
     uint32_t seed_ms;            /* Ms ready when needm_start returns; 0 means 1                              */
     uint32_t max_ms;             /* most Ms ever made; 0 means 10000                                          */
     size_t   stack_size;         /* usable bytes of a G's stack, rounded up to pages; 0 means 64 KiB          */
-    size_t   signal_stack_size;  /* bytes; 0 means what this CPU's signal frame needs, and 8 KiB; less than
-                                    the kernel's own handler needs is raised to that                          */
+    size_t   signal_stack_size;  /* bytes; 0 means what this CPU's signal frame needs (four of them, for
+                                    handlers that nest) and 8 KiB; less than the kernel's own handler needs
+                                    is raised to that                                                         */
     uint32_t binding;            /* NEEDM_BIND_THREAD or NEEDM_BIND_CALL                                      */
     uint32_t flags;              /* NEEDM_NO_SIGNALS, NEEDM_UNRECOVERED_ABORTS                                */
     int64_t  wait_ns;            /* longest wait, in nanoseconds, when no M is free and none can be made;

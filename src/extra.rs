@@ -303,7 +303,7 @@ impl Extra {
         }
     }
 
-    /// Unmaps every M. Returns whether none is referred to by a live thread.
+    /// Unmaps the stack of every M, and leaves its row blank.
     ///
     /// Only for `runtime::stop`, when no thread is in a callback or on its way.
     pub(crate) fn end(&self) {

@@ -78,6 +78,9 @@ fn compile(name: &str, link: Link) -> PathBuf {
             cc.arg("-ldl");
         }
     }
+    // The unwinder, which the C library would otherwise load by itself when it wants one,
+    // from where it knows of, which is not where a cross compiler has it.
+    cc.args(["-Wl,--no-as-needed", "-lgcc_s"]);
     let output = cc.arg("-pthread").arg("-o").arg(&program).output().expect("the C compiler runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program

@@ -45,7 +45,8 @@ pub struct Config {
     /// Usable bytes of a G's stack, rounded up to pages; 0 means
     /// [`DEFAULT_STACK_SIZE`](crate::DEFAULT_STACK_SIZE).
     pub stack_size: usize,
-    /// Bytes of a signal stack; 0 means what this CPU's signal frame needs, and
+    /// Bytes of a signal stack; 0 means what this CPU's signal frame needs (four of
+    /// them, for handlers that nest) and
     /// [`DEFAULT_SIGNAL_ROOM`](crate::DEFAULT_SIGNAL_ROOM).
     pub signal_stack_size: usize,
     /// How long an M stays with its thread; by default until that ends.
@@ -96,7 +97,7 @@ pub struct Refused;
 /// M carries.
 ///
 /// The hooks make no callbacks themselves. `m_new` runs where an M is made: in
-/// `start`, on a G, or, when a signal handler finds no M at all, in that handler.
+/// `start`, on a G, in `attach`, or where a thread finds no M for long.
 /// `minit` and `unminit` run on the thread's own stack; `unminit` on another
 /// thread's if this one died without a word.
 pub trait Hooks: Sync + 'static {
