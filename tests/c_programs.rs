@@ -57,14 +57,7 @@ fn compile(name: &str, link: Link) -> PathBuf {
     let program =
         PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{kind}-{native}"));
     let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
-    cc.args([
-        "-O2",
-        "-g",
-        "-Wall",
-        "-Wno-infinite-recursion",
-        "-fno-omit-frame-pointer",
-        "-rdynamic",
-    ]);
+    cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-funwind-tables", "-rdynamic"]);
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
     match link {
         Link::Archive => {
