@@ -13,7 +13,9 @@ use crate::arch;
 use crate::callback::{self, Function};
 use crate::error::Error;
 use crate::m::M;
-use crate::runtime::{self, Hooks, Settings, ThreadStart};
+use crate::runtime;
+use crate::settings::{Hooks, Settings, ThreadStart};
+use crate::spawn;
 use crate::unwind::{self, PanicInfo};
 use crate::world;
 
@@ -172,7 +174,7 @@ extern "C" fn needm_detach() -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
-    code(function.ok_or(Error::Invalid).and_then(|function| runtime::spawn(function, arg)))
+    code(function.ok_or(Error::Invalid).and_then(|function| spawn::spawn(function, arg)))
 }
 
 #[unsafe(no_mangle)]

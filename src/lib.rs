@@ -11,8 +11,9 @@
 //!    onto its own stack. If this thread's pass is the gate's value, its M may be
 //!    used unasked, and assembly does all of 4 and 5 by itself.
 //! 2. **Where** (`callback.rs`). Otherwise: is the thread in a callback already, and
-//!    where on which G does a new one go? What was jumped out of is dropped first.
-//! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread.rs`), a
+//!    where on which G does a new one go? What was jumped out of is dropped first
+//!    (`settle.rs`).
+//! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread/`), a
 //!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra.rs`),
 //!    published last.
 //! 4. **The gate** (`world.rs`). Say "running", then look whether the world is being
@@ -25,7 +26,7 @@
 //! 7. **Out** (`entry.S` again, `callback.rs`). Back on the caller's stack; the
 //!    segment is popped, "running" withdrawn, and an M that is not bound goes back.
 //!
-//! A thread's end is noticed in `thread.rs`. `runtime.rs` starts, stops and forks it
+//! A thread's end is noticed in `thread/`. `runtime.rs` starts, stops and forks it
 //! all; `capi.rs` says the same in C.
 #![no_std]
 #![deny(unsafe_code)] // opened room by room, each with its Safety section
@@ -49,7 +50,10 @@ mod m;
 mod needm;
 mod os;
 mod runtime;
+mod settings;
+mod settle;
 mod signal;
+mod spawn;
 mod stack;
 mod sync;
 mod table;
@@ -62,7 +66,8 @@ mod world;
 pub use api::*;
 pub use error::Error;
 pub use m::M;
-pub use runtime::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE, Stats, stats};
+pub use runtime::{Stats, stats};
+pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 #[cfg(feature = "capi")]
 pub use throw::abort;

@@ -2,7 +2,7 @@
 //!
 //! needm, each step with its because:
 //! 1. The thread's record, because a fault needs a signal stack and an end must
-//!    be noticed from now on (`thread.rs`).
+//!    be noticed from now on (`thread/`).
 //! 2. An M from the extra list; from here on no other thread has it.
 //! 3. The record says that it is held, because from here on the thread may end.
 //! 4. The host's minit.

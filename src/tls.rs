@@ -69,7 +69,7 @@ impl Tls {
 
     /// This thread's record.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
-        // SAFETY: a live thread's record is not unmapped (`thread.rs`).
+        // SAFETY: a live thread's record is not unmapped (`thread/`).
         unsafe { self.thread.load(Relaxed).as_ref() }
     }
 

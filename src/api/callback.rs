@@ -10,13 +10,13 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
+use crate::api::caught;
 use crate::api::config::{self, Hooks};
 use crate::arch;
 use crate::callback::{self, Function};
 use crate::error::Error;
 use crate::m::M;
 use crate::os::thread as system;
-use crate::runtime;
 use crate::sync::{AtomicU32, SeqCst};
 use crate::unwind::{self, PanicInfo};
 
@@ -40,7 +40,7 @@ pub struct Fault {
 pub enum CallbackError {
     /// The callback did not run.
     Refused(Error),
-    /// [`panic`] ended it, with this value.
+    /// [`panic()`] ended it, with this value.
     Panic(*mut c_void),
     /// A hardware fault ended it.
     Fault(Fault),
@@ -104,7 +104,7 @@ pub struct Context<'scope, 'env: 'scope> {
 /// It nests: inside, [`Context::ccall`] runs code on the thread's own stack, which may
 /// call back again.
 ///
-/// A fault, an overflow or [`panic`] in `f` skips the frames between there and here as
+/// A fault, an overflow or [`panic()`] in `f` skips the frames between there and here as
 /// `longjmp` would: their destructors do not run. Do not keep on them what must be
 /// dropped for safety's sake, a scope of threads for example. With the feature `std` a
 /// Rust panic unwinds those frames as always and is returned.
@@ -290,123 +290,9 @@ where
         }
     }
     let mut handed = Handed { function: Some(f), taken: AtomicU32::new(0) };
-    runtime::spawn(run::<F>, (&raw mut handed).cast())?;
+    crate::spawn::spawn(run::<F>, (&raw mut handed).cast())?;
     while handed.taken.load(SeqCst) == 0 {
         let _ = system::wait(&handed.taken, 0, None);
     }
     Ok(())
-}
-
-/// Rust panics at the boundary: with `std` they are caught and carried over.
-#[cfg(feature = "std")]
-mod caught {
-    use core::any::Any;
-    use core::cell::RefCell;
-    use core::ffi::c_void;
-    use std::boxed::Box;
-    use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use std::vec::Vec;
-
-    use super::CallbackError;
-    use crate::unwind;
-
-    pub(super) type Payload = Box<dyn Any + Send>;
-    pub(super) type Caught<R> = Result<R, Payload>;
-
-    std::thread_local! {
-        /// Payloads of Rust panics in deferred functions, on their way to the
-        /// callback's end as panics of the kernel's own, whose value is the token.
-        static ON_THE_WAY: RefCell<Vec<(Box<u8>, Payload)>> = const { RefCell::new(Vec::new()) };
-    }
-
-    pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Caught<R> {
-        // What the closure borrowed is the caller's to look at after an error.
-        catch_unwind(AssertUnwindSafe(f))
-    }
-
-    pub(super) fn into_error(payload: Payload) -> CallbackError {
-        CallbackError::Panicked(payload)
-    }
-
-    pub(super) fn resume<R>(caught: Caught<R>) -> R {
-        caught.unwrap_or_else(|payload| resume_unwind(payload))
-    }
-
-    /// Goes on as a panic of the kernel's, which replaces the one there is.
-    pub(super) fn replace(payload: Payload) -> ! {
-        let mut token = Box::new(0_u8);
-        let value: *mut u8 = &raw mut *token;
-        ON_THE_WAY.with_borrow_mut(|payloads| payloads.push((token, payload)));
-        unwind::panic(value.cast())
-    }
-
-    pub(super) fn mark() -> usize {
-        ON_THE_WAY.with_borrow(Vec::len)
-    }
-
-    pub(super) fn forget(mark: usize) {
-        let dropped = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
-        drop(dropped);
-    }
-
-    pub(super) fn take(mark: usize, value: *mut c_void) -> Option<CallbackError> {
-        let all = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
-        let found =
-            all.into_iter().find(|(token, _)| core::ptr::eq(&raw const **token, value.cast()));
-        found.map(|(_, payload)| CallbackError::Panicked(payload))
-    }
-
-    pub(super) fn end_process(caught: Caught<()>) {
-        if let Err(payload) = caught {
-            let message = payload
-                .downcast_ref::<&str>()
-                .copied()
-                .or_else(|| payload.downcast_ref::<std::string::String>().map(|text| &**text))
-                .unwrap_or("no message");
-            crate::throw::throw(format_args!("needm: a spawned thread panicked: {message}"));
-        }
-    }
-}
-
-/// Without `std` a Rust panic ends the program or thread as its panic handler says.
-#[cfg(not(feature = "std"))]
-mod caught {
-    use core::convert::Infallible;
-    use core::ffi::c_void;
-
-    use super::CallbackError;
-
-    pub(super) type Caught<R> = Result<R, Infallible>;
-
-    #[allow(clippy::unnecessary_wraps)] // one form with and without std
-    pub(super) fn catch<R>(f: impl FnOnce() -> R) -> Caught<R> {
-        Ok(f())
-    }
-
-    pub(super) fn into_error(never: Infallible) -> CallbackError {
-        match never {}
-    }
-
-    pub(super) fn resume<R>(caught: Caught<R>) -> R {
-        match caught {
-            Ok(result) => result,
-            Err(never) => match never {},
-        }
-    }
-
-    pub(super) fn replace(never: Infallible) -> ! {
-        match never {}
-    }
-
-    pub(super) fn mark() -> usize {
-        0
-    }
-
-    pub(super) fn forget(_mark: usize) {}
-
-    pub(super) fn take(_mark: usize, _value: *mut c_void) -> Option<CallbackError> {
-        None
-    }
-
-    pub(super) fn end_process(_caught: Caught<()>) {}
 }

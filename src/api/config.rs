@@ -14,7 +14,8 @@ use core::time::Duration;
 use crate::error::Error;
 use crate::m::M;
 use crate::os::host;
-use crate::runtime::{self, Settings, ThreadMain};
+use crate::runtime;
+use crate::settings::{self, Settings, ThreadMain};
 
 /// How long an M stays with the thread that took it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -162,7 +163,7 @@ impl Start {
 /// As for [`start`]; [`Error::NoMemory`] also if [`Hooks::m_new`] refuses the seed.
 pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Error> {
     let mut settings = config.settings()?;
-    settings.hooks = runtime::Hooks {
+    settings.hooks = settings::Hooks {
         user: ptr::from_ref(hooks).cast_mut().cast(),
         kind: Some(TypeId::of::<H>()),
         m_new: Some(Thunks::<H>::m_new),

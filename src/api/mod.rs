@@ -1,6 +1,7 @@
 //! The Rust interface: the C interface's meaning in Rust's ways.
 
 mod callback;
+mod caught;
 mod config;
 mod world;
 

@@ -48,7 +48,7 @@ fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
         if inside && current.stack.holds(context.sp()) {
             // Whatever was borrowed over it has been jumped out of.
             if tls.m().is_some_and(|published| !ptr::eq(published, current)) {
-                crate::callback::settle(tls, context.sp());
+                crate::settle::settle(tls, context.sp());
             }
             return Some(current);
         }

@@ -18,7 +18,9 @@
 //!
 //! Who changes `state` to `ENDING` is the one who takes the record
 //! apart; everybody else leaves it alone.
-#![allow(unsafe_code)] // the robust list is the C library's memory
+#![allow(unsafe_code)] // records are reached by pointers
+
+mod robust;
 
 use core::ffi::c_void;
 use core::ptr;
@@ -29,7 +31,7 @@ use crate::list::{Links, List};
 use crate::m::M;
 use crate::os::host::{self, Key};
 use crate::os::maps;
-use crate::os::thread::{self as system, RobustHead};
+use crate::os::thread as system;
 use crate::runtime;
 use crate::signal::minit;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
@@ -52,10 +54,6 @@ const BEFORE_ENTRY: usize = 8;
 
 /// Records that a taker looks at for ended threads, each time.
 const GLANCE: u32 = 8;
-
-/// How far the kernel follows a robust list (include/linux/futex.h,
-/// `ROBUST_LIST_LIMIT`).
-const ROBUST_LIST_LIMIT: usize = 2048;
 
 /// A thread's record.
 #[repr(C, align(64))]
@@ -100,11 +98,6 @@ const PATIENCE: u32 = 1000;
 static HAND: AtomicU32 = AtomicU32::new(0);
 /// The key's number plus one, 0 without one.
 static KEY: AtomicU32 = AtomicU32::new(0);
-/// From a thread's block to the robust head its C library registered, plus one;
-/// the same in every thread that library made. 0: not known.
-static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
-static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
-
 impl Links for Table<Thread> {
     fn link(&self, index: u32) -> Option<&AtomicU32> {
         self.get(index).map(|thread| &thread.next)
@@ -241,98 +234,6 @@ impl Thread {
         (self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed)).contains(&address)
     }
 
-    /// Has the kernel mark this record when the thread ends, if it can.
-    fn watch(&self, tls: &Tls) {
-        let Some(head) = robust_head_of(tls) else { return };
-        let head = if head.is_null() {
-            if key().is_some() {
-                return; // the C library will register its own, and ours would go
-            }
-            let Some(head) = self.register_own_head() else { return };
-            head
-        } else {
-            head
-        };
-        // SAFETY: the head is the one registered for this very thread; nobody
-        // else touches it or the list but the thread itself.
-        unsafe {
-            let offset = (*head).futex_offset;
-            let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
-            let Some(place) = place.filter(|place| *place < BEFORE_ENTRY && offset % 4 == 0) else {
-                return;
-            };
-            self.before[place].store(self.tid.load(Relaxed), SeqCst);
-            let first = (*head).list;
-            self.entry.store(first as usize, Relaxed);
-            if size_of::<usize>() == 8 {
-                // The word before an entry leads back, on 64 bits.
-                self.set_back(head.cast());
-                if first.cast() != head {
-                    entry_without_flag(first).sub(1).write(self.entry_address());
-                }
-            }
-            (*head).list = self.entry_address() as *mut usize;
-            #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
-            self.futex.store(place as u32 + 1, SeqCst);
-        }
-    }
-
-    fn entry_address(&self) -> usize {
-        ptr::from_ref(&self.entry) as usize
-    }
-
-    fn set_back(&self, to: *mut usize) {
-        let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
-        // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
-        unsafe { back.write(to as usize) };
-    }
-
-    fn register_own_head(&self) -> Option<*mut RobustHead> {
-        let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
-        // SAFETY: the three words are this thread's alone, and the record lives
-        // until the thread has ended.
-        unsafe {
-            #[allow(clippy::cast_possible_wrap)] // 32
-            let offset = -(size_of_val(&self.before) as isize);
-            head.write(RobustHead {
-                list: head.cast(),
-                futex_offset: offset,
-                pending: ptr::null_mut(),
-            });
-            system::set_robust_head(head).ok()?;
-        }
-        // Some emulators say yes and do nothing.
-        (system::robust_head() == Some(head)).then_some(head)
-    }
-
-    /// Takes the entry off this thread's list.
-    fn unwatch(&self, tls: &Tls) {
-        if self.futex.swap(0, SeqCst) == 0 {
-            return;
-        }
-        let Some(head) = robust_head_of(tls).filter(|head| !head.is_null()) else { return };
-        let ours = self.entry_address();
-        // SAFETY: this thread's own list, whose entries its C library keeps valid.
-        unsafe {
-            let mut at: *mut usize = head.cast();
-            for _ in 0..ROBUST_LIST_LIMIT {
-                let next = at.read();
-                if next & !1 == ours {
-                    let after = self.entry.load(Relaxed);
-                    at.write(after);
-                    if size_of::<usize>() == 8 && after as *mut RobustHead != head {
-                        entry_without_flag(after as *mut usize).sub(1).write(at as usize);
-                    }
-                    return;
-                }
-                if next as *mut RobustHead == head || next == 0 {
-                    return;
-                }
-                at = entry_without_flag(next as *mut usize);
-            }
-        }
-    }
-
     /// Whether the thread has ended, as far as can be told; `ask` the system if
     /// nothing else tells.
     fn has_ended(&self, ask: bool) -> bool {
@@ -394,35 +295,6 @@ impl Thread {
         self.release();
         count
     }
-}
-
-/// The address in a link of a robust list; its lowest bit may be a flag
-/// (include/uapi/linux/futex.h: a priority-inheriting lock).
-fn entry_without_flag(entry: *mut usize) -> *mut usize {
-    entry.map_addr(|address| address & !1)
-}
-
-/// The robust head of this thread. Where the C library keeps it at one distance
-/// from the thread-local blocks of all its threads, only the first has to ask.
-fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
-    let block = ptr::from_ref(tls) as usize;
-    let distance = HEAD_DISTANCE.load(Relaxed);
-    if distance != 0 && key().is_some() {
-        let head = block.wrapping_add(distance - 1) as *mut RobustHead;
-        // SAFETY: the same C library made this thread (it has keys), so its
-        // own record is around the thread pointer as in the first one.
-        let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
-        if same {
-            return Some(head);
-        }
-    }
-    let head = system::robust_head()?;
-    if !head.is_null() && key().is_some() {
-        // SAFETY: the kernel says that this is this thread's head.
-        HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
-        HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
-    }
-    Some(head)
 }
 
 /// The key's destructor: this thread is ending. It waits for nothing, and takes

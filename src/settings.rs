@@ -1,0 +1,186 @@
+//! What the kernel is started with: sizes, limits, and the host's functions.
+#![allow(unsafe_code)] // the host's functions
+
+use core::any::TypeId;
+use core::ffi::{c_int, c_void};
+
+use crate::arch;
+use crate::error::Error;
+use crate::m::M;
+use crate::os::host;
+use crate::stack;
+
+/// Ms that there may be where the host does not say.
+pub const DEFAULT_MAX_MS: u32 = 10_000;
+/// Usable bytes of a G's stack where the host does not say.
+pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
+/// What a signal stack holds besides the signal's frame, where the host does not
+/// say, in bytes.
+pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
+
+/// Signal frames that a signal stack has room for where the host does not say:
+/// handlers of several signals nest, and each may call back.
+const NESTED_HANDLERS: usize = 4;
+
+/// What our own handler needs of a signal stack besides the frame, in bytes.
+const HANDLER_ROOM: usize = 1024;
+
+/// The host's functions, as the C interface has them.
+#[derive(Clone, Copy)]
+pub(crate) struct Hooks {
+    pub(crate) user: *mut c_void,
+    /// The type of the Rust interface's hooks, if they are that.
+    pub(crate) kind: Option<TypeId>,
+    pub(crate) m_new: Option<unsafe extern "C" fn(*mut c_void, *const M) -> c_int>,
+    pub(crate) m_free: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
+    pub(crate) minit: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
+    pub(crate) unminit: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
+    pub(crate) thread_start: Option<ThreadStart>,
+}
+
+/// How the host makes a thread.
+pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut c_void) -> c_int;
+/// What a new thread runs.
+pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
+
+impl Hooks {
+    pub(crate) const NONE: Self = Self {
+        user: core::ptr::null_mut(),
+        kind: None,
+        m_new: None,
+        m_free: None,
+        minit: None,
+        unminit: None,
+        thread_start: None,
+    };
+
+    // Each of the host's functions is called as include/needm.h promises, with
+    // the pointer that the host gave for it.
+
+    pub(crate) fn m_new(&self, m: &M) -> bool {
+        // SAFETY: see above.
+        self.m_new.is_none_or(|hook| unsafe { hook(self.user, m) } == 0)
+    }
+
+    pub(crate) fn m_free(&self, m: &M) {
+        if let Some(hook) = self.m_free {
+            // SAFETY: see above.
+            unsafe { hook(self.user, m) }
+        }
+    }
+
+    pub(crate) fn minit(&self, m: &M) {
+        if let Some(hook) = self.minit {
+            // SAFETY: see above.
+            unsafe { hook(self.user, m) }
+        }
+    }
+
+    pub(crate) fn unminit(&self, m: &M) {
+        if let Some(hook) = self.unminit {
+            // SAFETY: see above.
+            unsafe { hook(self.user, m) }
+        }
+    }
+}
+
+/// What the kernel was started with, the defaults filled in.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) seed_ms: u32,
+    pub(crate) max_ms: u32,
+    pub(crate) stack_size: usize,
+    pub(crate) signal_stack_size: usize,
+    pub(crate) binds_calls: bool,
+    pub(crate) handles_signals: bool,
+    pub(crate) unrecovered_aborts: bool,
+    pub(crate) wait_ns: u64,
+    pub(crate) hooks: Hooks,
+    pub(crate) enters_with_fence: bool,
+    pub(crate) least_signal_stack: usize,
+}
+
+impl Settings {
+    pub(crate) const DEFAULT: Self = Self {
+        seed_ms: 0,
+        max_ms: 0,
+        stack_size: 0,
+        signal_stack_size: 0,
+        binds_calls: false,
+        handles_signals: true,
+        unrecovered_aborts: false,
+        wait_ns: 0,
+        hooks: Hooks::NONE,
+        enters_with_fence: false,
+        least_signal_stack: 0,
+    };
+
+    pub(crate) fn max_ms(&self) -> u32 {
+        self.max_ms
+    }
+
+    pub(crate) fn stack_size(&self) -> usize {
+        self.stack_size
+    }
+
+    /// Bytes of a signal stack, its guard not counted.
+    pub(crate) fn signal_stack_size(&self) -> usize {
+        self.signal_stack_size
+    }
+
+    /// Bytes that a thread's own signal stack must have to be used as it is.
+    pub(crate) fn least_signal_stack(&self) -> usize {
+        self.least_signal_stack
+    }
+
+    pub(crate) fn binds_calls(&self) -> bool {
+        self.binds_calls
+    }
+
+    pub(crate) fn handles_signals(&self) -> bool {
+        self.handles_signals
+    }
+
+    pub(crate) fn unrecovered_aborts(&self) -> bool {
+        self.unrecovered_aborts
+    }
+
+    /// The longest wait for an M; `None` is for ever.
+    pub(crate) fn wait_ns(&self) -> Option<u64> {
+        (self.wait_ns != 0).then_some(self.wait_ns)
+    }
+
+    /// Whether the world gate has no barrier and every entry brings its own.
+    pub(crate) fn enters_with_fence(&self) -> bool {
+        self.enters_with_fence
+    }
+
+    pub(crate) fn hooks(&self) -> &Hooks {
+        &self.hooks
+    }
+
+    /// The settings with every default filled in, if they make sense.
+    pub(crate) fn checked(mut self) -> Result<Self, Error> {
+        fn or(value: &mut u32, default: u32) {
+            if *value == 0 {
+                *value = default;
+            }
+        }
+        or(&mut self.seed_ms, 1);
+        or(&mut self.max_ms, DEFAULT_MAX_MS);
+        if self.max_ms < self.seed_ms {
+            return Err(Error::Invalid);
+        }
+        let stack_size = if self.stack_size == 0 { DEFAULT_STACK_SIZE } else { self.stack_size };
+        self.stack_size = stack::round(stack_size).ok_or(Error::Invalid)?;
+        let frame = host::min_signal_stack().unwrap_or(arch::MIN_SIGNAL_STACK);
+        self.least_signal_stack = frame + HANDLER_ROOM;
+        let asked = if self.signal_stack_size == 0 {
+            NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM
+        } else {
+            self.signal_stack_size.max(self.least_signal_stack)
+        };
+        self.signal_stack_size = stack::round(asked).ok_or(Error::Invalid)?;
+        Ok(self)
+    }
+}

@@ -1,0 +1,161 @@
+//! Bringing a thread's records in line with where it is: C may have jumped out of
+//! callbacks (`longjmp`), also out of a signal handler's.
+//!
+//! # Safety
+//! Only the system is asked about stacks that are not ours; nothing on them is read.
+#![allow(unsafe_code)] // questions to the system
+
+use core::ptr;
+
+use crate::callback::{self, Call};
+use crate::m::{M, Segment, TAKEN};
+use crate::needm;
+use crate::os::signal;
+use crate::runtime;
+use crate::signal::minit;
+use crate::sync::Relaxed;
+use crate::tls::Tls;
+use crate::world;
+
+/// A stack pointer less than this above a record is on the same stack: no stack that a
+/// callback is made from is smaller. Only where nothing exact decides.
+const SAME_STACK: usize = 16 * 1024;
+
+/// A caller this far below C's starting point is C's, without asking further.
+const NEAR: usize = 64 * 1024;
+
+/// Whether the thread's record is of this start of the kernel.
+pub(crate) fn is_of_this_start(tls: &Tls) -> bool {
+    tls.thread().is_some_and(|thread| thread.epoch.load(Relaxed) == runtime::epoch())
+}
+
+/// Drops the innermost segment, and what is deferred in it.
+pub(crate) fn pop(m: &M, segment: &Segment) {
+    m.stack.drop_deferred(segment.deferred.load(Relaxed));
+    segment.deferred.store(0, Relaxed);
+    segment.panic.store(ptr::null_mut(), Relaxed);
+    segment.gsp.store(0, Relaxed);
+    segment.size.store(0, Relaxed);
+    minit::put_back(segment);
+    segment.flags.store(0, Relaxed);
+    m.set_segment(segment.prev.load(Relaxed), m.is_running());
+}
+
+/// Brings this thread's records in line with where it is: callbacks that were
+/// jumped out of (`longjmp`) are dropped, Ms that were borrowed for them go back.
+///
+/// `at` is the caller's stack pointer. On a G the answer is exact: what lies below
+/// it there is gone. Elsewhere a record is gone if `at` is where it stands, or above
+/// it on the same stack. Which stack is a handler's or the thread's own the system is
+/// asked; of others (fibers) only what is near together counts as one.
+pub(crate) fn settle(tls: &Tls, at: usize) {
+    while let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+        let Some(segment) = m.segment() else {
+            // It is idle, or about to be used by a callback that was interrupted;
+            // unless its borrower's stack is gone, back below to a G.
+            if !is_over_a_g_that_holds(m, at) {
+                return;
+            }
+            needm::dropm(tls, m);
+            continue;
+        };
+        if m.stack.holds(at) {
+            settle_on_g(m, at);
+            return;
+        }
+        let under = is_over_a_g_that_holds(m, at);
+        let gsp = segment.gsp.load(Relaxed);
+        if !under && gsp != 0 {
+            let g0sp = callback::g0sp(m, segment);
+            if at < g0sp && g0sp - at < NEAR {
+                return;
+            }
+        }
+        let Some(dead) = (if under { last_segment(m) } else { outermost_gone(tls, m, at) }) else {
+            return;
+        };
+        let mut taken = false;
+        while let Some(inner) = m.segment() {
+            taken |= inner.is(TAKEN);
+            pop(m, inner);
+            if ptr::eq(inner, dead) {
+                break;
+            }
+        }
+        m.stack.close_reserve(m.segment().map_or(m.stack.hi(), |inner| m.position(inner)));
+        let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
+        if outside {
+            world::leave(m);
+        }
+        if m.segment().is_some() || !taken || !needm::goes_back(m) {
+            return;
+        }
+        needm::dropm(tls, m);
+    }
+}
+
+/// On its own G: segments below `at` are gone, and if C that the innermost called
+/// was jumped out of, callback code runs again.
+fn settle_on_g(m: &M, at: usize) {
+    while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
+        if inner.call.load(Relaxed).is_null() {
+            break;
+        }
+        pop(m, inner);
+    }
+    if let Some(segment) = m.segment() {
+        let gsp = segment.gsp.load(Relaxed);
+        if gsp != 0 && at > gsp {
+            world::enter(m);
+            segment.gsp.store(0, Relaxed);
+        }
+    }
+}
+
+/// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
+/// borrowed it has been jumped out of.
+fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
+    let mut over = m.over();
+    while let Some(outer) = over {
+        if outer.stack.holds(at) {
+            return true;
+        }
+        over = outer.over();
+    }
+    false
+}
+
+fn last_segment(m: &M) -> Option<&'static Segment> {
+    let mut segment = m.segment()?;
+    while let Some(outer) = segment.outer() {
+        segment = outer;
+    }
+    Some(segment)
+}
+
+/// The outermost segment that was jumped out of, seen from `at`, off the G.
+fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+    // SAFETY: only a question.
+    let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
+    let handling = stack.in_use();
+    let own = |address| {
+        !stack.holds(address)
+            && tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address))
+    };
+    let mut gone = None;
+    let mut segment = m.segment();
+    while let Some(inner) = segment {
+        let call = inner.call.load(Relaxed) as usize;
+        if call != 0 && !m.stack.holds(call) {
+            let here = at.abs_diff(call) < size_of::<Call>();
+            let left = stack.holds(call) && !handling;
+            let same = stack.holds(call) == handling;
+            let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
+            if here || left || above {
+                gone = Some(inner);
+            }
+        }
+        segment = inner.outer();
+    }
+    gone
+}

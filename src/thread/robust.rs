@@ -1,0 +1,145 @@
+//! The robust-futex list: the kernel marks our entry on it when the thread ends in any
+//! way (include/uapi/linux/futex.h, and Documentation/locking/robust-futex-ABI.rst).
+//!
+//! # Safety
+//! A thread's list is its own: nobody else touches it while the thread lives.
+#![allow(unsafe_code)] // the list is the C library's memory
+
+use core::ptr;
+
+use super::{BEFORE_ENTRY, Thread, key};
+use crate::os::thread::{self as system, RobustHead};
+use crate::sync::{AtomicUsize, Relaxed, SeqCst};
+use crate::tls::Tls;
+
+/// How far the kernel follows a robust list (include/linux/futex.h,
+/// `ROBUST_LIST_LIMIT`).
+const ROBUST_LIST_LIMIT: usize = 2048;
+
+/// From a thread's block to the robust head its C library registered, plus one;
+/// the same in every thread that library made. 0: not known.
+static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
+static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
+
+impl Thread {
+    /// Has the kernel mark this record when the thread ends, if it can.
+    pub(super) fn watch(&self, tls: &Tls) {
+        let Some(head) = robust_head_of(tls) else { return };
+        let head = if head.is_null() {
+            if key().is_some() {
+                return; // the C library will register its own, and ours would go
+            }
+            let Some(head) = self.register_own_head() else { return };
+            head
+        } else {
+            head
+        };
+        // SAFETY: the head is the one registered for this very thread; nobody
+        // else touches it or the list but the thread itself.
+        unsafe {
+            let offset = (*head).futex_offset;
+            let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
+            let Some(place) = place.filter(|place| *place < BEFORE_ENTRY && offset % 4 == 0) else {
+                return;
+            };
+            self.before[place].store(self.tid.load(Relaxed), SeqCst);
+            let first = (*head).list;
+            self.entry.store(first as usize, Relaxed);
+            if size_of::<usize>() == 8 {
+                // The word before an entry leads back, on 64 bits.
+                self.set_back(head.cast());
+                if first.cast() != head {
+                    entry_without_flag(first).sub(1).write(self.entry_address());
+                }
+            }
+            (*head).list = self.entry_address() as *mut usize;
+            #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
+            self.futex.store(place as u32 + 1, SeqCst);
+        }
+    }
+
+    fn entry_address(&self) -> usize {
+        ptr::from_ref(&self.entry) as usize
+    }
+
+    fn set_back(&self, to: *mut usize) {
+        let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
+        // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
+        unsafe { back.write(to as usize) };
+    }
+
+    fn register_own_head(&self) -> Option<*mut RobustHead> {
+        let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
+        // SAFETY: the three words are this thread's alone, and the record lives
+        // until the thread has ended.
+        unsafe {
+            #[allow(clippy::cast_possible_wrap)] // 32
+            let offset = -(size_of_val(&self.before) as isize);
+            head.write(RobustHead {
+                list: head.cast(),
+                futex_offset: offset,
+                pending: ptr::null_mut(),
+            });
+            system::set_robust_head(head).ok()?;
+        }
+        // Some emulators say yes and do nothing.
+        (system::robust_head() == Some(head)).then_some(head)
+    }
+
+    /// Takes the entry off this thread's list.
+    pub(super) fn unwatch(&self, tls: &Tls) {
+        if self.futex.swap(0, SeqCst) == 0 {
+            return;
+        }
+        let Some(head) = robust_head_of(tls).filter(|head| !head.is_null()) else { return };
+        let ours = self.entry_address();
+        // SAFETY: this thread's own list, whose entries its C library keeps valid.
+        unsafe {
+            let mut at: *mut usize = head.cast();
+            for _ in 0..ROBUST_LIST_LIMIT {
+                let next = at.read();
+                if next & !1 == ours {
+                    let after = self.entry.load(Relaxed);
+                    at.write(after);
+                    if size_of::<usize>() == 8 && after as *mut RobustHead != head {
+                        entry_without_flag(after as *mut usize).sub(1).write(at as usize);
+                    }
+                    return;
+                }
+                if next as *mut RobustHead == head || next == 0 {
+                    return;
+                }
+                at = entry_without_flag(next as *mut usize);
+            }
+        }
+    }
+}
+
+/// The address in a link of a robust list; its lowest bit may be a flag
+/// (include/uapi/linux/futex.h: a priority-inheriting lock).
+fn entry_without_flag(entry: *mut usize) -> *mut usize {
+    entry.map_addr(|address| address & !1)
+}
+
+/// The robust head of this thread. Where the C library keeps it at one distance
+/// from the thread-local blocks of all its threads, only the first has to ask.
+fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
+    let block = ptr::from_ref(tls) as usize;
+    let distance = HEAD_DISTANCE.load(Relaxed);
+    if distance != 0 && key().is_some() {
+        let head = block.wrapping_add(distance - 1) as *mut RobustHead;
+        // SAFETY: the same C library made this thread (it has keys), so its
+        // own record is around the thread pointer as in the first one.
+        let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
+        if same {
+            return Some(head);
+        }
+    }
+    let head = system::robust_head()?;
+    if !head.is_null() && key().is_some() {
+        // SAFETY: the kernel says that this is this thread's head.
+        HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
+        HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
+    }
+    Some(head)
+}
