@@ -72,9 +72,18 @@ static void cancelled(void *arg) {
     pthread_cancel(pthread_self());
     pthread_testcancel();
 }
+static volatile pid_t ending_thread;
 static void raw_exit(void *arg) {
     (void)arg;
+    ending_thread = (pid_t)syscall(SYS_gettid);
     syscall(SYS_exit, 0);
+}
+/* The C library does not learn of such an end, and cannot join. */
+static void wait_for_raw_exit(pthread_t made) {
+    const struct timespec nap = {0, 100000};
+    pthread_detach(made);
+    while (ending_thread == 0 || syscall(SYS_tgkill, getpid(), ending_thread, 0) == 0)
+        nanosleep(&nap, NULL);
 }
 static pthread_key_t late;
 static void call_back_late(void *value) { /* our destructor may have run already */
@@ -97,12 +106,11 @@ static void count_after(int threads, void (*ending)(void *), int inside) {
     start((needm_config){.binding = binding});
     how = ending;
     for (int i = 0; i < threads; i++) {
+        ending_thread = 0;
         pthread_t made = thread(ends, inside ? &how : NULL);
-        if (ending == raw_exit) { /* the C library does not learn of this end */
-            pthread_detach(made);
-            struct timespec nap = {0, 1000000};
-            nanosleep(&nap, NULL);
-        } else
+        if (ending == raw_exit)
+            wait_for_raw_exit(made);
+        else
             join(made);
     }
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
