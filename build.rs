@@ -40,7 +40,7 @@ fn offsets(word: usize) -> String {
     line("FAULT_PC", layout::fault::PC);
     for (name, bits) in [
         ("RUNNING", layout::m::RUNNING),
-        ("CALL_TODO", layout::call::TODO),
+        ("CALL_PENDING", layout::call::PENDING),
         ("CALL_DIRECT", layout::call::DIRECT),
     ] {
         writeln!(out, "#define {name} {bits}").expect("a String takes all");

@@ -188,10 +188,10 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     if !running && !world::enter(m) {
         return Err(Error::NotStarted);
     }
-    let mut todo = if m.owes.swap(0, Relaxed) == 0 { 0 } else { TODO_SPARES };
+    let mut pending = if m.owes.swap(0, Relaxed) == 0 { 0 } else { PENDING_SPARES };
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
     if m.stack.holds(caller) {
-        todo |= TODO_SEGMENT;
+        pending |= PENDING_SEGMENT;
     } else {
         let segment = match place.outer {
             None => m.base(),
@@ -201,11 +201,11 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
         };
         let taken = if place.taken { TAKEN } else { 0 };
         if on_signal_stack {
-            todo |= TODO_SIGNAL_STACK;
+            pending |= PENDING_SIGNAL_STACK;
         }
         build(call, m, segment, taken | if running { WAS_RUNNING } else { 0 }, on_signal_stack);
     }
-    call.out = ptr::from_ref(m) as usize | todo;
+    call.out = ptr::from_ref(m) as usize | pending;
     Ok(sp)
 }
 
@@ -230,13 +230,14 @@ fn build(call: &mut Call, m: &M, segment: &Segment, flags: usize, hold_signals: 
 
 /// The segment is still to be built: the caller is on the G itself, where `enter` ran
 /// below it and below the segment's place; assembly has moved the stack pointer since.
-const TODO_SEGMENT: usize = layout::call::DIRECT;
+const PENDING_SEGMENT: usize = layout::call::DIRECT;
 /// The taker of the last M makes a spare.
-const TODO_SPARES: usize = 2;
+const PENDING_SPARES: usize = 2;
 /// The caller is a handler on the thread's signal stack, which must be kept from the
 /// signals to come: `signal/minit.rs`.
-const TODO_SIGNAL_STACK: usize = 4;
-const _: () = assert!(TODO_SEGMENT | TODO_SPARES | TODO_SIGNAL_STACK == layout::call::TODO);
+const PENDING_SIGNAL_STACK: usize = 4;
+const _: () =
+    assert!(PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK == layout::call::PENDING);
 
 /// Whether a handler at `caller` on the signal stack leaves room there for another.
 fn thread_has_room_for_signals(caller: usize) -> bool {
@@ -298,23 +299,23 @@ extern "C" fn begun(call: *mut Call) {
     // SAFETY: entry code has it on its stack; this thread holds the M in it.
     let (call, m) = unsafe {
         let call = &mut *call;
-        let m = (call.out & !layout::call::TODO) as *const M;
+        let m = (call.out & !layout::call::PENDING) as *const M;
         (call, &*m)
     };
-    let todo = call.out & layout::call::TODO;
-    call.out -= todo & !TODO_SEGMENT;
-    if todo & TODO_SEGMENT != 0 {
+    let pending = call.out & layout::call::PENDING;
+    call.out -= pending & !PENDING_SEGMENT;
+    if pending & PENDING_SEGMENT != 0 {
         let at = segment_below(ptr::from_ref(call) as usize);
         // SAFETY: as `begin` found; this function runs below it.
         build(call, m, unsafe { &*(at as *const Segment) }, WAS_RUNNING, false);
     }
-    let on_signal_stack = todo & TODO_SIGNAL_STACK != 0;
+    let on_signal_stack = pending & PENDING_SIGNAL_STACK != 0;
     if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
         && on_signal_stack
     {
         thread.sig.make_way(segment);
     }
-    if todo & TODO_SPARES != 0 {
+    if pending & PENDING_SPARES != 0 {
         EXTRA.newextram();
     }
 }

@@ -62,11 +62,11 @@ pub(crate) mod call {
     pub(crate) const INFO: usize = 3;
     /// What the function is given: the frame or its copy.
     pub(crate) const ARG: usize = 4;
-    /// The M that runs it, and what is to be done on its G before that ([`TODO`]);
+    /// The M that runs it, and what is to be done on its G before that ([`PENDING`]);
     /// where none does, the error code.
     pub(crate) const OUT: usize = 5;
     /// The bits of that word for what is to be done.
-    pub(crate) const TODO: usize = 7;
+    pub(crate) const PENDING: usize = 7;
     /// The one of them that stays: the call stands on the G itself, its segment below.
     pub(crate) const DIRECT: usize = 1;
     /// Words in a call.

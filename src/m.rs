@@ -112,7 +112,7 @@ const _: () = {
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
     assert!(offset_of!(M, owes) == layout::m::OWES * WORD);
-    assert!(align_of::<M>() > layout::call::TODO);
+    assert!(align_of::<M>() > layout::call::PENDING);
     assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
     assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);

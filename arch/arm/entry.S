@@ -206,9 +206,9 @@ ROUTINE(needm_entry)
         beq     .Lrefused
         ldr     r4, [r5, #CALL_OUT]
         mov     sp, r0
-        tst     r4, #CALL_TODO
+        tst     r4, #CALL_PENDING
         beq     2f
-        bic     r4, r4, #CALL_TODO
+        bic     r4, r4, #CALL_PENDING
         mov     r0, r5
         bl      needm_begun
 2:

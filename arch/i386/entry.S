@@ -175,9 +175,9 @@ ROUTINE(needm_entry)
         je      .Lrefused
         movl    CALL_OUT(%edi), %ebx
         leal    -ARGS(%eax), %esp
-        testb   $CALL_TODO, %bl
+        testb   $CALL_PENDING, %bl
         je      2f
-        andl    $-(CALL_TODO + 1), %ebx
+        andl    $-(CALL_PENDING + 1), %ebx
         movl    %edi, (%esp)
         calll   needm_begun
 2:

@@ -154,9 +154,9 @@ ROUTINE(needm_entry)
         movq    CALL_OUT(%rsp), %rbx
         movq    %rsp, %r12                      /* r12: Call */
         movq    %rax, %rsp
-        testb   $CALL_TODO, %bl
+        testb   $CALL_PENDING, %bl
         je      2f
-        andq    $-(CALL_TODO + 1), %rbx
+        andq    $-(CALL_PENDING + 1), %rbx
         movq    %r12, %rdi
         callq   needm_begun
 2:
