@@ -1,5 +1,6 @@
 /* The stopped world, threads of our own, and callbacks from signal handlers. */
 #include "check.h"
+#include <sched.h>
 #include <sys/time.h>
 
 enum { THREADS = 8 };
@@ -39,7 +40,6 @@ static void stop_often(int signals) {
     pthread_t threads[THREADS];
     over = 0;
     for (long i = 0; i < THREADS; i++) threads[i] = thread(calls, (void *)i);
-    long before = total();
     for (int round = 0; round < rounds(1000); round++) {
         for (int i = 0; signals && i < THREADS; i++) pthread_kill(threads[i], SIGUSR1);
         CHECK_EQ(needm_stop_the_world(), 0);
@@ -50,8 +50,8 @@ static void stop_often(int signals) {
         for (volatile int spin = 0; spin < 2000; spin++) continue;
         CHECK_EQ(total(), then);
         CHECK_EQ(needm_start_the_world(), 0);
+        while (round % 8 == 0 && total() == then) sched_yield(); /* it goes on */
     }
-    CHECK(total() > before);
     over = 1;
     for (int i = 0; i < THREADS; i++) join(threads[i]);
 }
