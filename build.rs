@@ -18,16 +18,27 @@ fn offsets(word: usize) -> String {
     line("WORD", 1);
     line("TLS_M", layout::tls::M);
     line("TLS_PASS", layout::tls::PASS);
+    line("TLS_THREAD", layout::tls::THREAD);
+    line("TLS_AGAIN", layout::tls::AGAIN);
     line("TLS_SIZE", layout::tls::WORDS);
     line("M_SEG", layout::m::SEG);
     line("M_BEGIN", layout::m::BEGIN);
     line("M_TOP", layout::m::TOP);
+    line("M_SOILED", layout::m::SOILED);
+    line("M_STATE", layout::m::STATE);
     line("M_BASE", layout::m::BASE);
+    line("M_THREAD", layout::m::THREAD);
     line("M_SIG_LO", layout::m::SIG_LO);
     line("M_SIG_LEN", layout::m::SIG_LEN);
+    line("THREAD_M", layout::thread::M);
+    line("THREAD_LAST", layout::thread::LAST);
+    line("THREAD_CLAIM", layout::thread::CLAIM);
+    line("THREAD_SIG_LO", layout::thread::SIG_LO);
+    line("THREAD_SIG_LEN", layout::thread::SIG_LEN);
     line("SEG_CALL", layout::segment::CALL);
     line("SEG_GSP", layout::segment::GSP);
     line("SEG_DEFERS", layout::segment::DEFERS);
+    line("SEG_FLAGS", layout::segment::FLAGS);
     line("SEG_SIZE", layout::segment::WORDS);
     line("CALL_FN", layout::call::FN);
     line("CALL_FRAME", layout::call::FRAME);
@@ -40,6 +51,8 @@ fn offsets(word: usize) -> String {
     line("FAULT_PC", layout::fault::PC);
     for (name, bits) in [
         ("RUNNING", layout::m::RUNNING),
+        ("M_IDLE", layout::m::IDLE as usize),
+        ("TAKEN", layout::segment::TAKEN),
         ("CALL_PENDING", layout::call::PENDING),
         ("CALL_DIRECT", layout::call::DIRECT),
     ] {

@@ -23,6 +23,7 @@ use core::ffi::{c_int, c_void};
 use crate::callback::Call;
 use crate::m::{M, Segment};
 use crate::signal::FaultFrame;
+use crate::sync::AtomicU32;
 use crate::tls::Tls;
 
 // What the rooms' assembly defines; each routine's head says what it does.
@@ -56,5 +57,7 @@ unsafe extern "C" {
     /// `tls.S`: this thread's block.
     pub(crate) safe fn needm_tls_block() -> *mut Tls;
     /// `tls.S`: the gate, `world::gate`.
-    pub(crate) static needm_gate: core::sync::atomic::AtomicU32;
+    pub(crate) static needm_gate: AtomicU32;
+    /// `tls.S`: how many threads wait for an M, `extra::waiters`.
+    pub(crate) static needm_waiters: AtomicU32;
 }

@@ -1,8 +1,8 @@
-//! Callbacks: the Rust side of `arch/<arch>/entry.S`, and calls back out to C.
+//! Callbacks: the Rust side of `arch/<arch>/entry.S`.
 //!
-//! The steady path never comes here. [`enter`] is reached when this thread has no
-//! M that may be used unasked, is in a callback already, has a frame to copy, or
-//! finds the gate closed. It runs on the caller's stack, decides where on which G
+//! The steady paths never come here. [`enter`] is reached when this thread has no
+//! M that may be used or taken again unasked, is in a callback already, has a frame to
+//! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
 //! the callback goes, and returns that stack pointer; assembly switches, calls the
 //! function, and brings every kind of ending to [`exit`].
 //!
@@ -24,9 +24,9 @@ use core::ptr;
 
 use memoffset::offset_of;
 
-use crate::arch::{needm_on_g0, needm_sp, upcalls};
+use crate::arch::{needm_sp, upcalls};
 use crate::error::Error;
-use crate::extra::EXTRA;
+use crate::extra::{self, EXTRA};
 use crate::layout;
 use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
 use crate::needm::{self, Want};
@@ -66,6 +66,9 @@ const _: () = {
 upcalls! {
     "needm_enter" => enter,
     "needm_exit" => exit,
+    "needm_returned" => returned,
+    "needm_unclaim" => needm::unclaim,
+    "needm_wake" => extra::wake,
     "needm_run_defers" => unwind::run_deferred,
     "needm_begun" => begun,
     "needm_left" => world::left,
@@ -73,7 +76,7 @@ upcalls! {
 
 /// What a stack's alignment is for the code that runs on it, on every
 /// architecture here.
-const ALIGN: usize = 16;
+pub(crate) const ALIGN: usize = 16;
 
 /// The least stack that a callback is started with.
 const LEAST_STACK: usize = 512;
@@ -188,7 +191,8 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     if !running && !world::enter(m) {
         return Err(Error::NotStarted);
     }
-    let mut pending = if m.owes.swap(0, Relaxed) == 0 { 0 } else { PENDING_SPARES };
+    let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
+    m.owes.store(0, Relaxed);
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
     if m.stack.holds(caller) {
         pending |= PENDING_SEGMENT;
@@ -284,7 +288,11 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     }
     let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
     pop(m, segment);
-    m.stack.close_reserve(m.position(segment));
+    if m.segment().is_none() {
+        m.tidy();
+    } else {
+        m.stack.close_reserve(m.position(segment));
+    }
     if !was_running {
         world::leave(m);
     }
@@ -292,6 +300,19 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
         needm::dropm(tls, m);
     }
     code
+}
+
+/// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
+/// and left something to be done.
+extern "C" fn returned(m: *const M) {
+    // SAFETY: this thread holds the M.
+    let m = unsafe { &*m };
+    // Callbacks inside it that it jumped out of.
+    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
+        pop(m, inner);
+    }
+    unwind::run_deferred(m);
+    m.tidy();
 }
 
 /// From `needm_entry`, on the G, after the gate: what could not be done before.
@@ -343,65 +364,6 @@ pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
     (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
 }
 
-/// The end of what is in use on the system stack while `segment` runs: the call
-/// that it, or the nearest segment around it, was entered by from there.
-pub(crate) fn g0sp(m: &M, segment: &Segment) -> usize {
-    let mut call = segment.call.load(Relaxed) as usize;
-    let mut segment = segment.outer();
-    while let Some(outer) = segment.filter(|_| m.stack.holds(call)) {
-        call = outer.call.load(Relaxed) as usize;
-        segment = outer.outer();
-    }
-    call & !(ALIGN - 1)
-}
-
-/// Runs `work` on the system stack, out of the world, from a G.
-pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
-    struct Out<'a, W> {
-        m: &'a M,
-        segment: &'a Segment,
-        work: &'a mut W,
-    }
-    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
-        // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
-        let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
-        world::leave(out.m);
-        (out.work)();
-        come_back(out.m, out.segment);
-    }
-    let mut out_of = Out { m, segment, work };
-    let g0sp = g0sp(m, segment);
-    // SAFETY: `g0sp` is the end of what is in use on the system stack: C above
-    // it waits for this callback.
-    unsafe {
-        let arg = (&raw mut out_of).cast();
-        needm_on_g0(out::<W>, arg, ptr::from_ref(segment).cast_mut(), g0sp);
-    }
-}
-
-/// Back from C, still on the system stack: what C left behind goes, then the gate.
-fn come_back(m: &M, segment: &Segment) {
-    let tls = Tls::current();
-    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.over().is_none() {
-            break;
-        }
-        needm::dropm(tls, current);
-    }
-    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
-        pop(m, inner);
-    }
-    world::enter(m);
-}
-
-/// Runs `function(arg)` on the system stack: `needm_ccall`.
-pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
-    let (m, segment) = running_segment(Tls::current()).ok_or(Error::Invalid)?;
-    // SAFETY: the caller vouches for the function and its argument.
-    on_g0(m, segment, &mut || unsafe { function(arg) });
-    Ok(())
-}
-
 /// This thread's M.
 pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
@@ -413,45 +375,4 @@ pub(crate) fn current_m() -> Option<&'static M> {
 pub(crate) fn is_inside(tls: &Tls) -> bool {
     settle(tls, needm_sp());
     tls.m().is_some_and(|m| is_of_this_start(tls) && m.segment().is_some())
-}
-
-/// Takes an M for this thread now.
-pub(crate) fn attach() -> Result<(), Error> {
-    if !runtime::is_open() {
-        return Err(Error::NotStarted);
-    }
-    let tls = Tls::current();
-    if is_inside(tls) {
-        return Ok(());
-    }
-    let m = match tls.m().filter(|_| is_of_this_start(tls)) {
-        Some(m) => m,
-        None => needm::needm(tls, Want::Attach)?,
-    };
-    m.attached.store(true, Relaxed);
-    if m.owes.swap(0, Relaxed) != 0 {
-        EXTRA.newextram();
-    }
-    if let Some(thread) = tls.thread() {
-        tls.publish(Some(m), needm::pass(thread, m));
-    }
-    Ok(())
-}
-
-/// Gives this thread's M back now.
-pub(crate) fn detach() -> Result<(), Error> {
-    if !runtime::is_open() {
-        return Err(Error::NotStarted);
-    }
-    let tls = Tls::current();
-    if is_inside(tls) {
-        return Err(Error::Busy);
-    }
-    if let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
-        needm::dropm(tls, m);
-        if let Some(thread) = tls.thread() {
-            thread.sig.unminit();
-        }
-    }
-    Ok(())
 }

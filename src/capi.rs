@@ -9,6 +9,8 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
+use crate::needm;
+use crate::ccall;
 use crate::arch;
 use crate::callback::{self, Function};
 use crate::error::Error;
@@ -159,17 +161,17 @@ arch::c_entry! {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -> c_int {
-    code(function.ok_or(Error::Invalid).and_then(|function| callback::ccall(function, arg)))
+    code(function.ok_or(Error::Invalid).and_then(|function| ccall::ccall(function, arg)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_attach() -> c_int {
-    code(callback::attach())
+    code(needm::attach())
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_detach() -> c_int {
-    code(callback::detach())
+    code(needm::detach())
 }
 
 #[unsafe(no_mangle)]

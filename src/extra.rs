@@ -16,12 +16,16 @@
 //! but not on the list: [`sweep`] finds it when the list is empty.
 //!
 //! Nothing here allocates or locks.
+#![allow(unsafe_code)] // a word that is defined in assembly
 
 use core::ptr;
 
+use crate::arch::needm_waiters;
 use crate::error::Error;
+use crate::layout;
 use crate::list::List;
 use crate::m::{M, MS};
+use crate::needm;
 use crate::os::thread as system;
 use crate::runtime;
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst};
@@ -30,6 +34,7 @@ use crate::world;
 
 const READY: u32 = 1;
 const LISTED: u32 = 2;
+const _: () = assert!(READY | LISTED == layout::m::IDLE);
 const HELD: u32 = 4;
 const OWNER_SHIFT: u32 = 3;
 
@@ -47,7 +52,6 @@ pub(crate) struct Extra {
     blank: List,
     /// Ms made and not refused, or being made.
     made: AtomicU32,
-    waiters: AtomicU32,
     /// Changes when an M comes back while somebody waits: what waiters sleep on.
     returned: AtomicU32,
     pub(crate) waits: AtomicU64,
@@ -60,15 +64,35 @@ pub(crate) static EXTRA: Extra = Extra {
     idle: List::new(),
     blank: List::new(),
     made: AtomicU32::new(0),
-    waiters: AtomicU32::new(0),
     returned: AtomicU32::new(0),
     waits: AtomicU64::new(0),
     timeouts: AtomicU64::new(0),
     reclaimed: AtomicU64::new(0),
 };
 
+/// Threads that wait for an M.
+fn waiters() -> &'static AtomicU32 {
+    // SAFETY: defined in arch/<arch>/tls.S, as an aligned word of this type.
+    unsafe { &needm_waiters }
+}
+
+/// From `needm_entry`: an M has come back, and somebody waits.
+pub(crate) extern "C" fn wake() {
+    EXTRA.wake();
+}
+
 fn held_by(thread: &Thread) -> u32 {
     HELD | thread.index() << OWNER_SHIFT
+}
+
+/// The state of an M that is on the list and held by this thread.
+pub(crate) fn listed_and_held_by(thread: &Thread) -> u32 {
+    READY | LISTED | held_by(thread)
+}
+
+/// Whether this thread holds this M.
+pub(crate) fn is_held_by(m: &M, thread: &Thread) -> bool {
+    m.state.load(Relaxed) & !LISTED == READY | held_by(thread)
 }
 
 /// Whether a thread holds this M.
@@ -82,7 +106,7 @@ pub(crate) fn is_ready(m: &M) -> bool {
 }
 
 /// Takes `m` if it is free.
-fn claim(m: &M, thread: &Thread, unlist: bool) -> bool {
+pub(crate) fn claim(m: &M, thread: &Thread, unlist: bool) -> bool {
     let mut state = m.state.load(Relaxed);
     loop {
         let free = state & READY != 0 && state & HELD == 0;
@@ -111,7 +135,7 @@ impl Extra {
             let (index, last) = self.idle.pop(&MS)?;
             let m = MS.get(index)?;
             if claim(m, thread, true) {
-                m.owes.store(usize::from(last), Relaxed);
+                m.owes.store(u32::from(last), Relaxed);
                 return Some(m);
             }
         }
@@ -140,7 +164,7 @@ impl Extra {
     fn take_slowly(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         let start = system::now();
         let limit = runtime::settings().wait_ns();
-        self.waiters.fetch_add(1, SeqCst);
+        waiters().fetch_add(1, SeqCst);
         // From here on who gives back sees a waiter, or what it gave is seen here.
         world::heavy_barrier();
         let mut waited = false;
@@ -182,7 +206,7 @@ impl Extra {
             }
             let _ = system::wait(&self.returned, seen, Some(nap));
         };
-        self.waiters.fetch_sub(1, SeqCst);
+        waiters().fetch_sub(1, SeqCst);
         result
     }
 
@@ -216,7 +240,7 @@ impl Extra {
     }
 
     fn wake(&self) {
-        if self.waiters.load(SeqCst) != 0 {
+        if waiters().load(SeqCst) != 0 {
             self.returned.fetch_add(1, SeqCst);
             system::wake(&self.returned, 1);
         }
@@ -230,7 +254,7 @@ impl Extra {
 
     /// How many threads are waiting.
     pub(crate) fn waiting(&self) -> u32 {
-        self.waiters.load(SeqCst)
+        waiters().load(SeqCst)
     }
 
     /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
@@ -276,7 +300,6 @@ impl Extra {
     }
 
     /// Undoes what [`Extra::make`] did, but for its count.
-    #[allow(unsafe_code)] // the end of a stack
     fn unmake(&self, m: &M) {
         m.state.store(0, SeqCst);
         // SAFETY: a row that is not READY is nobody's, and nothing runs on it.
@@ -326,7 +349,7 @@ impl Extra {
     pub(crate) fn rebuild(&self, keep: impl Fn(&M) -> bool) {
         self.idle.clear();
         self.blank.clear();
-        self.waiters.store(0, SeqCst);
+        waiters().store(0, SeqCst);
         let mut made = 0;
         for index in (0..MS.len()).rev() {
             let Some(m) = MS.get(index) else { continue };
@@ -339,7 +362,9 @@ impl Extra {
             }
             made += 1;
             if keep(m) {
-                m.state.fetch_and(!LISTED, Relaxed);
+                // On the list all the same: it may go back there by a store.
+                m.state.fetch_or(LISTED, Relaxed);
+                self.idle.push(&MS, index);
                 continue;
             }
             if is_held(m) {
@@ -347,10 +372,17 @@ impl Extra {
             }
             m.reset();
             m.below.store(ptr::null_mut(), Relaxed);
+            m.over.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
             m.state.store(READY | LISTED, SeqCst);
             self.idle.push(&MS, index);
         }
         self.made.store(made, SeqCst);
+    }
+
+    /// Whether an M is on its way to or from a thread that does not keep it.
+    pub(crate) fn is_any_on_its_way(&self) -> bool {
+        MS.iter().any(|m| is_ready(m) && is_held(m) && needm::goes_back(m))
     }
 
     /// Counts of Ms: made, idle, held.

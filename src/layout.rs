@@ -13,6 +13,9 @@ pub(crate) mod tls {
     pub(crate) const PASS: usize = 1;
     /// The thread's own record, or 0.
     pub(crate) const THREAD: usize = 2;
+    /// The gate's value for which the M that the thread had last may be taken again
+    /// without asking further; 0 if none.
+    pub(crate) const AGAIN: usize = 3;
     /// Words in the block.
     pub(crate) const WORDS: usize = 4;
 }
@@ -27,14 +30,34 @@ pub(crate) mod m {
     pub(crate) const BEGIN: usize = 1;
     /// The top of the G's stack.
     pub(crate) const TOP: usize = 2;
-    /// Whether its taker owes the extra list a spare.
-    pub(crate) const OWES: usize = 3;
+    /// Not 0 if a callback's plain return leaves something to be done.
+    pub(crate) const SOILED: usize = 3;
     /// The lowest address of the signal stack of the thread that holds it.
     pub(crate) const SIG_LO: usize = 4;
     /// Bytes of that signal stack; 0 without one.
     pub(crate) const SIG_LEN: usize = 5;
+    /// Whose it is, in 32 bits (`extra.rs`).
+    pub(crate) const STATE: usize = 6;
+    /// That word of an M which is on the list and nobody's.
+    pub(crate) const IDLE: u32 = 3;
     /// The segment of the outermost callback.
     pub(crate) const BASE: usize = 8;
+    /// The thread that holds it, or had it last.
+    pub(crate) const THREAD: usize = 20;
+}
+
+/// Words of a thread's record.
+pub(crate) mod thread {
+    /// The innermost M that it holds, or is about to.
+    pub(crate) const M: usize = 0;
+    /// The M that it had last.
+    pub(crate) const LAST: usize = 1;
+    /// [`super::m::STATE`] of an M on the list that it holds.
+    pub(crate) const CLAIM: usize = 2;
+    /// The lowest address of its signal stack.
+    pub(crate) const SIG_LO: usize = 3;
+    /// Bytes of that signal stack; 0 without one.
+    pub(crate) const SIG_LEN: usize = 4;
 }
 
 /// Words of a segment: the record of one callback's part of a G's stack.
@@ -45,6 +68,10 @@ pub(crate) mod segment {
     pub(crate) const GSP: usize = 1;
     /// Deferred functions that are pending here.
     pub(crate) const DEFERS: usize = 2;
+    /// What is to be done at the end, in bits.
+    pub(crate) const FLAGS: usize = 5;
+    /// The one of them for a callback that took its M and gives it back.
+    pub(crate) const TAKEN: usize = 2;
     /// Words in a segment; a multiple of four, so that it ends aligned for a call.
     pub(crate) const WORDS: usize = 12;
 }

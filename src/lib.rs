@@ -42,6 +42,7 @@ mod api;
 mod callback;
 #[cfg(feature = "capi")]
 mod capi;
+mod ccall;
 mod error;
 mod extra;
 mod layout;
@@ -60,6 +61,7 @@ mod table;
 mod thread;
 mod throw;
 mod tls;
+mod trim;
 mod unwind;
 mod world;
 

@@ -38,21 +38,28 @@ pub struct M {
     seg: AtomicUsize,
     begin: AtomicUsize,
     top: AtomicUsize,
-    /// 1 if its taker owes the extra list a spare.
-    pub(crate) owes: AtomicUsize,
+    /// Not 0 if a plain return of the outermost callback leaves something to be done:
+    /// functions were deferred, or the stack's reserve was opened.
+    soiled: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
-    reserved: [AtomicUsize; 2],
-    base: Segment,
     /// Whose it is: `extra.rs`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
     next: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
+    reserved: AtomicUsize,
+    base: Segment,
+    /// The thread that holds it, or that had it last and may take it again.
+    pub(crate) thread: AtomicPtr<Thread>,
     index: AtomicU32,
+    /// 1 if its taker owes the extra list a spare.
+    pub(crate) owes: AtomicU32,
+    /// `trim.rs`: when it was given back last, and whether it has memory to give up.
+    pub(crate) given: AtomicU32,
+    pub(crate) touched: AtomicBool,
     /// Attached: it stays when a callback ends, in both bindings.
     pub(crate) attached: AtomicBool,
-    /// The thread that holds it.
-    pub(crate) thread: AtomicPtr<Thread>,
     /// What the same thread held before.
     pub(crate) below: AtomicPtr<M>,
     /// What was published before, with its pass: put back when this is given back.
@@ -101,7 +108,7 @@ pub(crate) struct Segment {
 /// Callback code ran before, on this G.
 pub(crate) const WAS_RUNNING: usize = 1;
 /// The M was taken for this callback, which gives it back.
-pub(crate) const TAKEN: usize = 2;
+pub(crate) const TAKEN: usize = layout::segment::TAKEN;
 /// Signals are blocked for as long as this callback runs.
 pub(crate) const SIGNALS_HELD: usize = 4;
 
@@ -111,13 +118,16 @@ const _: () = {
     assert!(offset_of!(M, begin) == layout::m::BEGIN * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, owes) == layout::m::OWES * WORD);
+    assert!(offset_of!(M, soiled) == layout::m::SOILED * WORD);
+    assert!(offset_of!(M, state) == layout::m::STATE * WORD);
+    assert!(offset_of!(M, thread) == layout::m::THREAD * WORD);
     assert!(align_of::<M>() > layout::call::PENDING);
     assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
     assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
     assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
     assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
     assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
+    assert!(offset_of!(Segment, flags) == layout::segment::FLAGS * WORD);
     assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
     assert!(align_of::<Segment>() > layout::m::RUNNING);
     assert!(size_of::<M>() <= 384);
@@ -159,7 +169,7 @@ impl M {
         let base = ptr::from_ref(&self.base) as usize;
         self.begin.store(base | layout::m::RUNNING, Relaxed);
         self.top.store(self.stack.hi(), Relaxed);
-        self.attached.store(true, Relaxed);
+        self.soil();
         self.reset();
     }
 
@@ -175,15 +185,31 @@ impl M {
 
     /// As new, but for what the host keeps in it.
     pub(crate) fn reset(&self) {
-        let clean = self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed);
-        if clean && self.stack.is_clean() {
+        if self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed) && !self.is_soiled() {
             return;
         }
         self.seg.store(0, Relaxed);
         self.owes.store(0, Relaxed);
         self.attached.store(false, Relaxed);
-        self.stack.reset();
+        self.tidy();
         self.base.clear(ptr::null_mut());
+    }
+
+    /// Notes that a plain return is not all there is to the outermost callback's end.
+    pub(crate) fn soil(&self) {
+        self.soiled.store(1, Relaxed);
+    }
+
+    fn is_soiled(&self) -> bool {
+        self.soiled.load(Relaxed) != 0
+    }
+
+    /// Outside all callbacks: nothing is deferred, the reserve is closed.
+    pub(crate) fn tidy(&self) {
+        if self.is_soiled() {
+            self.soiled.store(0, Relaxed);
+            self.stack.reset();
+        }
     }
 
     /// Whether callback code may run on its G.

@@ -1,30 +1,27 @@
-//! needm and dropm: how a thread comes by an M and gives it back.
+//! needm and dropm: this thread takes an M, and gives it back.
 //!
-//! needm, each step with its because:
-//! 1. The thread's record, because a fault needs a signal stack and an end must
-//!    be noticed from now on (`thread/`).
-//! 2. An M from the extra list; from here on no other thread has it.
-//! 3. The record says that it is held, because from here on the thread may end.
-//! 4. The host's minit.
-//! 5. Publish, last: a handler that calls back before this sees a thread without
-//!    an M, or with the one it had, and borrows another.
+//! The M is published as needm's last step and withdrawn as dropm's first, so a
+//! signal handler that calls back in between sees a thread without an M and borrows
+//! another. What it borrows lies over what the thread holds, and goes back at the
+//! end of its callback.
 //!
-//! dropm is the same reversed: unpublish first, unminit, as new, no longer held,
-//! back on the list.
-//!
-//! An M is *bound* if it is the first that the thread holds and the binding is
-//! to threads; *borrowed* if something was held or in progress already. What is
-//! borrowed is given back by the callback that took it, in both bindings.
+//! The steady path of per-call binding is in `arch/<arch>/entry.S` and does the same
+//! steps in the same order, for an M that was this thread's last and needs nothing
+//! but to be taken: `tls.rs` says when it may.
+#![allow(unsafe_code)] // an M from assembly
 
 use core::ptr;
 
+use crate::callback::is_inside;
 use crate::error::Error;
-use crate::extra::EXTRA;
+use crate::extra::{self, EXTRA};
 use crate::m::M;
 use crate::runtime;
+use crate::settle::is_of_this_start;
 use crate::sync::Relaxed;
 use crate::thread::{self, Thread};
 use crate::tls::Tls;
+use crate::trim;
 
 /// Why an M is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -38,47 +35,69 @@ pub(crate) enum Want {
 /// Takes an M for this thread and publishes it over whatever is.
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     let thread = thread::current(tls, want == Want::Callback)?;
+    let was_taking = thread.begin_taking();
+    let taken = take(tls, thread, want);
+    thread.end_taking(was_taking);
+    let m = match taken? {
+        Taken::Fresh(m) => m,
+        Taken::Bound(m) => return Ok(m),
+    };
+    runtime::settings().hooks().minit(m);
+    tls.publish(Some(m), pass(thread, m));
+    tls.take_again_at(again(thread, m));
+    Ok(m)
+}
+
+enum Taken {
+    Fresh(&'static M),
+    /// A handler has called back meanwhile, and its M is this thread's now.
+    Bound(&'static M),
+}
+
+fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
     loop {
-        let (below, over) = (thread.held(), tls.m());
-        let again = if want == Want::Callback && runtime::settings().binds_calls() {
-            EXTRA.take_again(thread)
-        } else {
-            None
-        };
+        let below = thread.held().filter(|m| extra::is_held_by(m, thread));
+        let over = tls.m();
+        let per_call = want == Want::Callback && runtime::settings().binds_calls();
+        let again =
+            if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
         let m = match again {
             Some(m) => m,
             None => EXTRA.take(thread, below.is_some())?,
         };
-        if thread.hold(tls, m, below, over).is_err() {
-            // A handler has called back since, and its M is bound now.
-            EXTRA.give(m);
-            if let Some(bound) = tls.m().filter(|bound| bound.segment().is_none()) {
-                return Ok(bound);
-            }
-            continue;
-        }
-        runtime::settings().hooks().minit(m);
         m.over.store(over.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
         m.over_pass.store(tls.pass(), Relaxed);
-        tls.publish(Some(m), pass(thread, m));
-        return Ok(m);
+        if thread.hold(tls, m, below, over).is_ok() {
+            return Ok(Taken::Fresh(m));
+        }
+        // A handler has called back since, and its M is bound now.
+        EXTRA.give(m);
+        if let Some(bound) = tls.m().filter(|bound| bound.segment().is_none()) {
+            return Ok(Taken::Bound(bound));
+        }
     }
 }
 
 /// What lets a bound M take the steady path.
 pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
+    if goes_back(m) || !needs_no_look(thread) { 0 } else { runtime::epoch_open() }
+}
+
+/// What lets this thread's last M be taken again on the steady path.
+fn again(thread: &Thread, m: &M) -> u32 {
     let settings = runtime::settings();
-    if is_borrowed(m) || settings.binds_calls() && !m.attached.load(Relaxed) {
-        return 0;
-    }
-    if settings.enters_with_fence() || !thread.sig.trusted() {
-        return 0;
-    }
-    runtime::epoch_open()
+    let hooks = settings.hooks();
+    let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
+    if plain && !is_borrowed(m) && needs_no_look(thread) { runtime::epoch_open() } else { 0 }
+}
+
+/// Whether neither the gate nor the thread's signal stack wants the slow path.
+fn needs_no_look(thread: &Thread) -> bool {
+    !runtime::settings().enters_with_fence() && thread.sig.trusted()
 }
 
 /// Whether the callback that took `m` gives it back in any case.
-pub(crate) fn is_borrowed(m: &M) -> bool {
+fn is_borrowed(m: &M) -> bool {
     !m.below.load(Relaxed).is_null()
 }
 
@@ -92,9 +111,58 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
     let pass = if m.over().is_some() { m.over_pass.load(Relaxed) } else { 0 };
     tls.publish(m.over(), pass);
     runtime::settings().hooks().unminit(m);
-    m.reset();
-    if let Some(thread) = tls.thread() {
-        thread.let_go(m);
+    match tls.thread() {
+        Some(thread) => thread.give_back(m),
+        None => EXTRA.give(m),
     }
-    EXTRA.give(m);
+}
+
+/// From `needm_entry`: the last M was taken again, and the gate is closed.
+pub(crate) extern "C" fn unclaim(m: *const M) {
+    // SAFETY: this thread has just taken it.
+    dropm(Tls::current(), unsafe { &*m });
+}
+
+/// Takes an M for this thread now.
+pub(crate) fn attach() -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Ok(());
+    }
+    let m = match tls.m().filter(|_| is_of_this_start(tls)) {
+        Some(m) => m,
+        None => needm(tls, Want::Attach)?,
+    };
+    m.attached.store(true, Relaxed);
+    if m.owes.load(Relaxed) != 0 {
+        m.owes.store(0, Relaxed);
+        EXTRA.newextram();
+    }
+    if let Some(thread) = tls.thread() {
+        tls.publish(Some(m), pass(thread, m));
+    }
+    Ok(())
+}
+
+/// Gives this thread's M back now.
+pub(crate) fn detach() -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Err(Error::Busy);
+    }
+    if let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+        tls.take_again_at(0);
+        trim::given(m);
+        dropm(tls, m);
+        if let Some(thread) = tls.thread() {
+            thread.sig.unminit();
+        }
+    }
+    Ok(())
 }

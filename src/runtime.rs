@@ -113,6 +113,13 @@ pub(crate) fn stop() -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
+    // Ms that are being taken or given back just now: their threads meet the closed
+    // gate, and are done with them in a moment.
+    if !thread::until(|| !EXTRA.is_any_on_its_way()) {
+        OPEN.store(true, SeqCst);
+        world::open(epoch_open());
+        return Err(Error::Busy);
+    }
     // Who waits has a live record, so nothing that it looks at is unmapped, even if
     // it should take its time.
     thread::until(|| {

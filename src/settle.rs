@@ -7,7 +7,8 @@
 
 use core::ptr;
 
-use crate::callback::{self, Call};
+use crate::callback::Call;
+use crate::ccall;
 use crate::m::{M, Segment, TAKEN};
 use crate::needm;
 use crate::os::signal;
@@ -66,7 +67,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         let under = is_over_a_g_that_holds(m, at);
         let gsp = segment.gsp.load(Relaxed);
         if !under && gsp != 0 {
-            let g0sp = callback::g0sp(m, segment);
+            let g0sp = ccall::g0sp(m, segment);
             if at < g0sp && g0sp - at < NEAR {
                 return;
             }
@@ -82,7 +83,10 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
                 break;
             }
         }
-        m.stack.close_reserve(m.segment().map_or(m.stack.hi(), |inner| m.position(inner)));
+        match m.segment() {
+            Some(inner) => m.stack.close_reserve(m.position(inner)),
+            None => m.tidy(),
+        }
         let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
         if outside {
             world::leave(m);

@@ -79,7 +79,7 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
 
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let mut run = {
-        let attached = crate::callback::attach();
+        let attached = crate::needm::attach();
         // SAFETY: `spawn` waits until it is answered.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
         let copied = spawned.run;
@@ -104,7 +104,7 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
             info.signo, info.addr, info.pc, info.value
         ));
     }
-    let _ = crate::callback::detach();
+    let _ = crate::needm::detach();
     core::ptr::null_mut()
 }
 

@@ -145,6 +145,14 @@ impl Stack {
         }
     }
 
+    /// Gives its pages up to the system, which brings new ones when they are touched.
+    /// Nothing may be on it.
+    pub(crate) fn discard(&self) {
+        let (start, end) = (self.lo(), self.map.load(Relaxed) + self.len.load(Relaxed));
+        // SAFETY: inside this mapping, of which nobody uses anything.
+        unsafe { memory::discard(start, end - start) };
+    }
+
     /// Where deferred function number `index` is kept.
     fn deferred_at(&self, index: usize) -> *mut Deferred {
         (self.hi() + index * size_of::<Deferred>()) as *mut Deferred
@@ -175,11 +183,6 @@ impl Stack {
     /// Forgets the `count` that were kept last.
     pub(crate) fn drop_deferred(&self, count: usize) {
         self.deferred.store(self.deferred.load(Relaxed).saturating_sub(count), Relaxed);
-    }
-
-    /// Whether nothing is deferred and the reserve is closed.
-    pub(crate) fn is_clean(&self) -> bool {
-        self.deferred.load(Relaxed) == 0 && !self.opened.load(Relaxed)
     }
 
     /// As new: nothing deferred, the reserve closed.

@@ -4,8 +4,12 @@
 //! any two instructions: hence atomics, ordered for the compiler, and one
 //! compare-and-swap where a handler may have been first.
 //!
-//! Invariant: `pass` is the gate's value only while `m` is bound to this thread
-//! and of that start of the kernel; it is withdrawn before `m` is.
+//! Invariants:
+//! - `pass` is the gate's value only while `m` is bound to this thread and of that
+//!   start of the kernel; it is withdrawn before `m` is.
+//! - `again` is the gate's value only while a callback may take the M that the record
+//!   calls the last by one compare-and-swap, with nothing else to be done for the
+//!   thread or the M: its signal stack is in order, and there are no hooks to call.
 #![allow(unsafe_code)] // a pointer to thread-local storage
 
 use core::ptr;
@@ -15,7 +19,7 @@ use memoffset::offset_of;
 use crate::arch::needm_tls_block;
 use crate::layout;
 use crate::m::M;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread::Thread;
 
 /// The block.
@@ -26,8 +30,9 @@ pub(crate) struct Tls {
     #[cfg(target_pointer_width = "64")]
     pad: u32,
     thread: AtomicPtr<Thread>,
-    /// Keeps the block's size a multiple of what TLS alignment asks for.
-    reserved: AtomicUsize,
+    again: AtomicU32,
+    #[cfg(target_pointer_width = "64")]
+    pad_again: u32,
 }
 
 const WORD: usize = size_of::<usize>();
@@ -35,6 +40,7 @@ const _: () = {
     assert!(offset_of!(Tls, m) == layout::tls::M * WORD);
     assert!(offset_of!(Tls, pass) == layout::tls::PASS * WORD);
     assert!(offset_of!(Tls, thread) == layout::tls::THREAD * WORD);
+    assert!(offset_of!(Tls, again) == layout::tls::AGAIN * WORD);
     assert!(size_of::<Tls>() == layout::tls::WORDS * WORD);
 };
 
@@ -67,6 +73,17 @@ impl Tls {
         self.pass.load(Relaxed)
     }
 
+    /// Says for which value of the gate the last M may be taken again unasked.
+    pub(crate) fn take_again_at(&self, gate: u32) {
+        self.again.store(gate, Relaxed);
+    }
+
+    /// Says that this thread has no M, and has to ask for the next.
+    pub(crate) fn withdraw(&self) {
+        self.again.store(0, Relaxed);
+        self.publish(None, 0);
+    }
+
     /// This thread's record.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
         // SAFETY: a live thread's record is not unmapped (`thread/`).
@@ -82,7 +99,7 @@ impl Tls {
 
     /// Forgets the record.
     pub(crate) fn clear_thread(&self) {
-        self.publish(None, 0);
+        self.withdraw();
         self.thread.store(ptr::null_mut(), Relaxed);
     }
 }

@@ -143,6 +143,7 @@ pub(crate) extern "C" fn run_deferred(m: *const M) {
 pub(crate) fn defer(function: Function, arg: *mut c_void) -> Result<(), Error> {
     let tls = Tls::current();
     let (m, segment) = callback::current_segment(tls).ok_or(Error::Invalid)?;
+    m.soil();
     m.stack.push_deferred(Deferred { function, arg })?;
     segment.deferred.store(segment.deferred.load(Relaxed) + 1, Relaxed);
     Ok(())

@@ -16,6 +16,7 @@
 
 use core::ffi::c_int;
 
+use crate::ccall;
 use crate::arch::{needm_gate, needm_sp};
 use crate::callback;
 use crate::error::Error;
@@ -182,7 +183,7 @@ pub(crate) fn in_callback(m: &M) -> bool {
 /// registers on the G's, if it runs callback code now.
 fn parked(mut work: impl FnMut()) {
     match callback::running_segment(Tls::current()) {
-        Some((m, segment)) => callback::on_g0(m, segment, &mut work),
+        Some((m, segment)) => ccall::on_g0(m, segment, &mut work),
         None => work(),
     }
 }

@@ -1,5 +1,5 @@
-/* The thread-local block and the gate: the two things that the entry code of
-   every thread reads. Both are defined here, and hidden, so that they are
+/* The thread-local block, the gate, and how many wait for an M: what the entry code
+   of every thread reads. All are defined here, and hidden, so that they are
    reached without a table of the dynamic linker's; only the block's offset from
    the thread pointer stands in the GOT, which a static link fills in. */
 #include "asm.h"
@@ -28,6 +28,14 @@ needm_tls:
 needm_gate:
         .word 1
         .size needm_gate, 4
+
+/* AtomicU32 WAITERS (src/extra.rs): read wherever the gate is, written seldom. */
+        .globl needm_waiters
+        .hidden needm_waiters
+        .type needm_waiters, %object
+needm_waiters:
+        .word 0
+        .size needm_waiters, 4
         .p2align 6
 
 /* fn needm_tls_block() -> *mut Tls (r0). Clobbers r1. */

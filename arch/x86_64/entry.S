@@ -32,6 +32,10 @@
         movq    -24(%rbp), %r13
         movq    -32(%rbp), %r14
         movq    -40(%rbp), %r15
+        return
+        .endm
+
+        .macro  return
         movq    %rbp, %rsp
         popq    %rbp
         .cfi_remember_state
@@ -41,10 +45,52 @@
         .cfi_restore_state
         .endm
 
+        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
+           `info` if there is one to be looked at. rdi, rdx, rcx as at the entry. */
+        .macro  plain_or other, info
+        testq   %rdi, %rdi
+        je      .Lslow
+        orq     %rdx, \other                    /* bytes to copy? */
+        jne     .Lslow
+        testq   %rcx, %rcx
+        jne     \info
+        .endm
+
+        /* To .Lslow if the caller is a handler on the signal stack. */
+        .macro  off_signal_stack lo, len
+        movq    %rsp, %rax
+        subq    \lo, %rax
+        cmpq    \len, %rax
+        jb      .Lslow
+        .endm
+
+        /* Begins the segment and goes to the G. rbx: M; r10: the M's own segment, and
+           RUNNING; r12: the gate's value; rsp: Call. A handler that calls back before
+           M_SEG is set uses this segment too, and leaves its own call in it: hence the
+           look afterwards. */
+        .macro  begin   again, closed, flags
+        movq    %rsp, M_BASE+SEG_CALL(%rbx)
+        .ifnb   \flags
+        movq    $\flags, M_BASE+SEG_FLAGS(%rbx)
+        .endif
+        movq    %r10, M_SEG(%rbx)
+        cmpq    %rsp, M_BASE+SEG_CALL(%rbx)
+        jne     \again
+        cmpl    needm_gate(%rip), %r12d         /* after the store to M_SEG: src/world.rs */
+        jne     \closed
+        movq    M_TOP(%rbx), %rsp
+        movq    %rdi, %rax
+        movq    %rsi, %rdi
+        .endm
+
 /* fn needm_entry(fn (rdi), frame (rsi), size (rdx), info (rcx)) -> i32 (eax)
 
-   Steady path: this thread's PASS is the gate's value, its M is in no callback,
-   there is no frame to copy. All else takes the slow path through `enter`. */
+   Three ways in:
+   - steady: this thread's PASS is the gate's value. Its M is its own, and in no
+     callback.
+   - again: its AGAIN is. It has no M, and takes the one it had last, if that is on
+     the list, by one compare-and-swap; and gives it back by one store.
+   - slow: all else, and whatever those two meet, through `enter`. */
 ROUTINE(needm_entry)
         .cfi_startproc
         pushq   %rbp
@@ -70,40 +116,20 @@ ROUTINE(needm_entry)
         movq    needm_tls@gottpoff(%rip), %rax
         movl    %fs:TLS_PASS(%rax), %r12d       /* r12: the pass, until the end */
         cmpl    needm_gate(%rip), %r12d
-        jne     .Lslow
+        jne     .Ltake
         movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
-        testq   %rdi, %rdi
-        je      .Lslow
-        movq    M_SEG(%rbx), %rax
-        orq     %rdx, %rax                      /* in a callback, or bytes to copy? */
-        jne     .Lslow
-        testq   %rcx, %rcx
-        je      1f
-        cmpq    $INFO_BYTES, (%rcx)
-        jb      .Lslow
-1:
-        movq    M_BEGIN(%rbx), %r10             /* the M's own segment, and RUNNING */
-        movq    %rsp, %rax
-        subq    M_SIG_LO(%rbx), %rax
-        cmpq    M_SIG_LEN(%rbx), %rax           /* a handler's, on the signal stack? */
-        jb      .Lslow
-        /* A handler that calls back before M_SEG is set uses this segment too,
-           and leaves its own call in it: hence the look afterwards. */
+        movq    M_SEG(%rbx), %rax               /* in a callback? */
+        plain_or %rax, .Linfo
+.Lplain:
+        off_signal_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
+        movq    M_BEGIN(%rbx), %r10
 .Lbegin:
-        movq    %rsp, M_BASE+SEG_CALL(%rbx)
-        movq    %r10, M_SEG(%rbx)
-        cmpq    %rsp, M_BASE+SEG_CALL(%rbx)
-        jne     .Lagain
-        cmpl    needm_gate(%rip), %r12d         /* after the store to M_SEG: src/world.rs */
-        jne     .Lclosed
-        movq    M_TOP(%rbx), %rsp
-        movq    %rdi, %rax
-        movq    %rsi, %rdi
+        begin   .Lagain, .Lclosed
         OTHER_STACK
         callq   *%rax
         /* rsp: the G's top; rbx: M; r12: pass; rbp: the caller's frame */
-        cmpq    $0, M_BASE+SEG_DEFERS(%rbx)
-        jne     .Ldefers
+        cmpq    $0, M_SOILED(%rbx)
+        jne     .Lsoiled
 .Lleave:
         leaq    -FRAME_BYTES(%rbp), %rsp
         movq    $0, M_SEG(%rbx)
@@ -113,13 +139,13 @@ ROUTINE(needm_entry)
         movq    -8(%rbp), %rbx
         movq    -16(%rbp), %r12
         xorl    %eax, %eax
-        movq    %rbp, %rsp
-        popq    %rbp
-        .cfi_remember_state
-        .cfi_def_cfa rsp, 8
-        .cfi_restore rbp
-        ret
-        .cfi_restore_state
+        return
+
+        /* An info that is too short is refused on the slow path. */
+.Linfo:
+        cmpq    $INFO_BYTES, (%rcx)
+        jae     .Lplain
+        jmp     .Lslow
 
         /* The gate closed while this thread came in: step back, then wait as a
            slow caller. rsp: Call. */
@@ -132,9 +158,9 @@ ROUTINE(needm_entry)
         jmp     .Lbegin
 
         /* rsp: the G's top; rbx: M */
-.Ldefers:
+.Lsoiled:
         movq    %rbx, %rdi
-        callq   needm_run_defers
+        callq   needm_returned
         jmp     .Lleave
 
         /* Somebody may be waiting for this thread to be out. rsp: Call. */
@@ -142,11 +168,119 @@ ROUTINE(needm_entry)
         callq   needm_left
         jmp     .Lout
 
+        /* No M of its own. rax: the block's offset; the rest as at the entry.
+           r13: the thread's record, r14: the block's offset, until the end. */
+.Ltake:
+        movl    %fs:TLS_AGAIN(%rax), %r12d      /* r12: the gate's value, until the end */
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lslow
+        movq    %rax, %r14
+        movq    %fs:TLS_THREAD(%rax), %r13
+        movq    %fs:TLS_M(%rax), %rax           /* in a callback? */
+        orq     THREAD_M(%r13), %rax            /* or between two steps of taking one? */
+        plain_or %rax, .Linfo_take
+.Lplain_take:
+        off_signal_stack THREAD_SIG_LO(%r13), THREAD_SIG_LEN(%r13)
+        movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
+        movl    THREAD_CLAIM(%r13), %r10d
+        /* Before it is taken, so that it is found should the thread end in between;
+           and again afterwards, because a handler in between may have withdrawn it. */
+        movq    %rbx, THREAD_M(%r13)
+        movl    $M_IDLE, %eax
+        lock cmpxchgl %r10d, M_STATE(%rbx)
+        jne     .Ltaken
+        movq    %rbx, THREAD_M(%r13)
+        cmpq    %r13, M_THREAD(%rbx)
+        jne     .Lchanged
+.Lmine:
+        movq    M_BEGIN(%rbx), %r10
+        movq    %rbx, %fs:TLS_M(%r14)           /* published last */
+.Lbegin_taken:
+        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+        callq   *%rax
+        /* rsp: the G's top; rbx: M; rbp: the caller's frame */
+        cmpq    $0, M_SOILED(%rbx)
+        jne     .Lsoiled_taken
+.Lleave_taken:
+        leaq    -FRAME_BYTES(%rbp), %rsp
+        movq    $0, M_SEG(%rbx)
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lleft_taken
+.Lgive:
+        movl    THREAD_CLAIM(%r13), %eax
+        cmpl    %eax, M_STATE(%rbx)             /* still on the list? */
+        jne     .Lunlisted
+        movq    $0, %fs:TLS_M(%r14)             /* withdrawn first */
+        movl    $M_IDLE, M_STATE(%rbx)
+        movq    $0, THREAD_M(%r13)
+        cmpl    $0, needm_waiters(%rip)         /* after the store to M_STATE: src/extra.rs */
+        jne     .Lwaited_for
+.Lgiven:
+        movq    -8(%rbp), %rbx
+        movq    -16(%rbp), %r12
+        movq    -24(%rbp), %r13
+        movq    -32(%rbp), %r14
+        xorl    %eax, %eax
+        return
+
+.Linfo_take:
+        cmpq    $INFO_BYTES, (%rcx)
+        jae     .Lplain_take
+        jmp     .Lslow
+
+        /* Another thread has it. */
+.Ltaken:
+        movq    $0, THREAD_M(%r13)
+        jmp     .Lslow
+
+        /* Another thread has had it in between. */
+.Lchanged:
+        movq    %r13, M_THREAD(%rbx)
+        movq    THREAD_SIG_LO(%r13), %rax
+        movq    %rax, M_SIG_LO(%rbx)
+        movq    THREAD_SIG_LEN(%r13), %rax
+        movq    %rax, M_SIG_LEN(%rbx)
+        jmp     .Lmine
+
+.Lagain_taken:
+        movq    $0, M_SEG(%rbx)
+        jmp     .Lbegin_taken
+
+        /* rsp: Call; rdi, rsi, rdx as at the entry, which the slow path wants. */
+.Lclosed_taken:
+        movq    $0, M_SEG(%rbx)
+        movq    %rdx, CALL_SIZE(%rsp)
+        movq    %rsi, CALL_FRAME(%rsp)
+        movq    %rdi, CALL_FN(%rsp)
+        movq    %rbx, %rdi
+        callq   needm_unclaim
+        jmp     .Lslow_filled
+
+        /* rsp: the G's top; rbx: M */
+.Lsoiled_taken:
+        movq    %rbx, %rdi
+        callq   needm_returned
+        jmp     .Lleave_taken
+
+.Lleft_taken:
+        callq   needm_left
+        jmp     .Lgive
+
+.Lunlisted:
+        movq    %rbx, %rdi
+        callq   needm_unclaim
+        jmp     .Lgiven
+
+.Lwaited_for:
+        callq   needm_wake
+        jmp     .Lgiven
+
         /* rsp: Call; rbp: the caller's frame */
 .Lslow:
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
         movq    %rdi, CALL_FN(%rsp)
+.Lslow_filled:
         movq    %rsp, %rdi
         callq   needm_enter                     /* -> the G's stack pointer, or 0 */
         testq   %rax, %rax

@@ -1,5 +1,5 @@
-/* The thread-local block and the gate: the two things that the entry code of
-   every thread reads. Both are defined here, and hidden, so that they are
+/* The thread-local block, the gate, and how many wait for an M: what the entry code
+   of every thread reads. All are defined here, and hidden, so that they are
    reached without a table of the dynamic linker's. */
 #include "asm.h"
 
@@ -23,6 +23,14 @@ needm_tls:
 needm_gate:
         .long 1
         .size needm_gate, 4
+
+/* AtomicU32 WAITERS (src/extra.rs): read wherever the gate is, written seldom. */
+        .globl needm_waiters
+        .hidden needm_waiters
+        .type needm_waiters, @object
+needm_waiters:
+        .long 0
+        .size needm_waiters, 4
         .p2align 6
 
 /* fn needm_tls_block() -> *mut Tls (rax). Clobbers nothing else. */

@@ -10,6 +10,8 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
+use crate::needm;
+use crate::ccall;
 use crate::api::caught;
 use crate::api::config::{self, Hooks};
 use crate::arch;
@@ -175,7 +177,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
             frame.result = frame.function.take().map(caught::catch);
         }
         let mut frame = Frame { function: Some(f), result: None };
-        callback::ccall(run::<F, R>, (&raw mut frame).cast())?;
+        ccall::ccall(run::<F, R>, (&raw mut frame).cast())?;
         frame.result.take().map(caught::resume).ok_or(Error::Invalid)
     }
 
@@ -248,7 +250,7 @@ pub fn panic(value: *mut c_void) -> ! {
 /// # Errors
 /// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
 pub fn attach() -> Result<(), Error> {
-    callback::attach()
+    needm::attach()
 }
 
 /// Gives this thread's M back now, and its signal stack.
@@ -256,7 +258,7 @@ pub fn attach() -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
 pub fn detach() -> Result<(), Error> {
-    callback::detach()
+    needm::detach()
 }
 
 /// Does something with this thread's M, if it has one.

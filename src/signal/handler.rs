@@ -77,6 +77,7 @@ fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
     if cramped {
         // Deferred functions go below, on the reserve. Should one of them have
         // used that up, what is left starts over at its top.
+        m.soil();
         if stack.open_reserve().is_err() {
             crate::throw::throw(format_args!(
                 "needm: M {} has run out of stack, and the system has none for its deferred functions",

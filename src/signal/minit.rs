@@ -74,15 +74,15 @@ pub(crate) fn put_back(segment: &Segment) {
 /// The signal side of a thread's record.
 #[repr(C)]
 pub(crate) struct Signals {
+    /// What is in effect, by our doing or the thread's.
+    pub(crate) base: AtomicUsize,
+    pub(crate) size: AtomicUsize,
     /// Our stack: mapped once, kept with the record; guarded below.
     map: AtomicUsize,
     len: AtomicUsize,
     /// What the thread had when ours was installed.
     old_base: AtomicUsize,
     old_size: AtomicUsize,
-    /// What is in effect, by our doing or the thread's.
-    base: AtomicUsize,
-    size: AtomicUsize,
     /// Looks still to come.
     doubts: AtomicU32,
     /// 1 from minit to unminit.
@@ -226,6 +226,11 @@ impl Signals {
         }
         let left = if signal::blocked() == 0 { 0 } else { doubts.saturating_sub(u32::from(fine)) };
         self.doubts.store(left, Relaxed);
+    }
+
+    /// Whether a thread that is ending may keep what is in effect: it brought none.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.old_size.load(Relaxed) == 0
     }
 
     /// Puts back what the thread had, if ours is still what it has. False if the

@@ -7,9 +7,10 @@
 
 use core::ptr;
 
-use super::{BEFORE_ENTRY, Thread, key};
+use super::record::BEFORE_ENTRY;
+use super::{Thread, key};
 use crate::os::thread::{self as system, RobustHead};
-use crate::sync::{AtomicUsize, Relaxed, SeqCst};
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::tls::Tls;
 
 /// How far the kernel follows a robust list (include/linux/futex.h,
@@ -124,22 +125,60 @@ fn entry_without_flag(entry: *mut usize) -> *mut usize {
 /// The robust head of this thread. Where the C library keeps it at one distance
 /// from the thread-local blocks of all its threads, only the first has to ask.
 fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
-    let block = ptr::from_ref(tls) as usize;
-    let distance = HEAD_DISTANCE.load(Relaxed);
-    if distance != 0 && key().is_some() {
-        let head = block.wrapping_add(distance - 1) as *mut RobustHead;
-        // SAFETY: the same C library made this thread (it has keys), so its
-        // own record is around the thread pointer as in the first one.
-        let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
-        if same {
-            return Some(head);
-        }
+    if let Some(head) = learned_head(tls) {
+        return Some(head);
     }
     let head = system::robust_head()?;
     if !head.is_null() && key().is_some() {
+        let block = ptr::from_ref(tls) as usize;
         // SAFETY: the kernel says that this is this thread's head.
         HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
         HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
     }
     Some(head)
+}
+
+fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
+    let distance = HEAD_DISTANCE.load(Relaxed);
+    if distance == 0 || key().is_none() {
+        return None;
+    }
+    let block = ptr::from_ref(tls) as usize;
+    let head = block.wrapping_add(distance - 1) as *mut RobustHead;
+    // SAFETY: the same C library made this thread (it has keys), so its
+    // own record is around the thread pointer as in the first one.
+    let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
+    same.then_some(head)
+}
+
+/// Bytes from a thread's number in the C library's record to the robust head there:
+/// glibc's, which has a word between the two (`struct pthread` in nptl/descr.h). Relied
+/// on only once it was seen to be so in two threads of different numbers.
+const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
+
+/// The first thread's number while one has been seen; then [`SEEN_TWICE`], or
+/// [`SEEN_OTHERWISE`].
+static TID_SEEN: AtomicU32 = AtomicU32::new(0);
+const SEEN_TWICE: u32 = u32::MAX;
+const SEEN_OTHERWISE: u32 = u32::MAX - 1;
+
+/// This thread's number.
+pub(super) fn tid(tls: &Tls) -> u32 {
+    let Some(head) = learned_head(tls) else { return system::current() };
+    // SAFETY: that many bytes before the head are the C library's record still, of
+    // which the head is not the beginning.
+    let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
+    let seen = TID_SEEN.load(Relaxed);
+    if seen == SEEN_TWICE {
+        return noted;
+    }
+    let tid = system::current();
+    let next = match (seen, noted == tid) {
+        (SEEN_OTHERWISE, _) | (_, false) => SEEN_OTHERWISE,
+        (0, true) => tid,
+        (first, true) if first == tid => tid,
+        (_, true) => SEEN_TWICE,
+    };
+    TID_SEEN.store(next, Relaxed);
+    tid
 }

@@ -1,0 +1,295 @@
+//! The record itself: what it holds, whose it is, and taking it apart.
+//!
+//! Who changes `state` to `ENDING` is the one who takes the record apart; everybody
+//! else leaves it alone.
+#![allow(unsafe_code)] // records are reached by pointers
+
+use core::ptr;
+
+use memoffset::offset_of;
+
+use super::{FREE_THREADS, THREADS, robust};
+use crate::extra::{self, EXTRA};
+use crate::layout;
+use crate::m::{M, MS};
+use crate::os::maps;
+use crate::os::thread as system;
+use crate::runtime;
+use crate::signal::minit;
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::tls::Tls;
+use crate::trim;
+
+// `state`: one of these, and above them a count that rises with each thread that
+// takes the record, so that who has found one thread's end cannot take the record of
+// the next apart.
+const FREE: u32 = 0;
+const LIVE: u32 = 1;
+const ENDING: u32 = 2;
+const PHASE: u32 = 3;
+const TAKEN_ONCE: u32 = PHASE + 1;
+
+/// Words before a robust entry that a C library's offset may point into, and of
+/// which glibc writes the last one when a lock is linked in front of the entry
+/// (its list is doubly linked on 64 bits).
+pub(super) const BEFORE_ENTRY: usize = 8;
+
+/// A thread's record.
+#[repr(C, align(64))]
+pub(crate) struct Thread {
+    /// The innermost M that this thread holds, published or about to be; or one that it
+    /// is about to take, or has just given back: [`extra::is_held_by`] tells.
+    m: AtomicPtr<M>,
+    /// The M it had last.
+    last: AtomicPtr<M>,
+    /// What an M's state is that is on the list and held by this thread.
+    claim: AtomicUsize,
+    pub(crate) sig: minit::Signals,
+    /// Not 0 while this thread takes an M or gives one back: Ms that say they are its
+    /// own may then be missing from the chain that starts at `m`.
+    taking: AtomicU32,
+    /// 1 once the key's destructor has run and the record waits for the thread's end.
+    pub(super) left: AtomicU32,
+    /// 32 bits each; one is the robust futex, by the C library's offset.
+    pub(super) before: [AtomicU32; BEFORE_ENTRY],
+    /// The entry: the next one's address.
+    pub(super) entry: AtomicUsize,
+    /// A head of our own, where the thread has none.
+    pub(super) own_head: [AtomicUsize; 3],
+    /// Which of `before` is the futex, plus one; 0 without a robust list.
+    pub(super) futex: AtomicU32,
+    pub(super) tid: AtomicU32,
+    state: AtomicU32,
+    pub(super) next: AtomicU32,
+    index: AtomicU32,
+    /// The start of the kernel that this record was taken in.
+    pub(crate) epoch: AtomicU32,
+    /// The thread's own stack, once it was asked for: from, and to; 0 and 0 before,
+    /// 1 and 1 if that cannot be told.
+    stack: [AtomicUsize; 2],
+}
+
+const WORD: usize = size_of::<usize>();
+const _: () = {
+    assert!(offset_of!(Thread, m) == layout::thread::M * WORD);
+    assert!(offset_of!(Thread, last) == layout::thread::LAST * WORD);
+    assert!(offset_of!(Thread, claim) == layout::thread::CLAIM * WORD);
+    let sig = offset_of!(Thread, sig);
+    assert!(sig + offset_of!(minit::Signals, base) == layout::thread::SIG_LO * WORD);
+    assert!(sig + offset_of!(minit::Signals, size) == layout::thread::SIG_LEN * WORD);
+    assert!(offset_of!(Thread, entry) % WORD == 0);
+};
+
+impl Thread {
+    /// A record for this thread, without anything yet.
+    pub(super) fn take(tls: &Tls) -> Option<&'static Self> {
+        let free = || FREE_THREADS.pop(&THREADS).map(|(index, _)| index);
+        let index = free().or_else(|| {
+            super::notice_ends();
+            free()
+        });
+        let index = index.or_else(|| THREADS.add().ok())?;
+        let thread = THREADS.get(index)?;
+        thread.index.store(index, Relaxed);
+        thread.claim.store(extra::listed_and_held_by(thread) as usize, Relaxed);
+        thread.tid.store(robust::tid(tls), Relaxed);
+        thread.futex.store(0, Relaxed);
+        thread.taking.store(0, Relaxed);
+        thread.left.store(0, Relaxed);
+        thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
+        thread.forget_ms();
+        thread.epoch.store(runtime::epoch(), Relaxed);
+        let before = thread.state.load(Relaxed) & !PHASE;
+        thread.state.store(before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst);
+        Some(thread)
+    }
+
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Relaxed)
+    }
+
+    /// The M it had last, if the kernel has not been stopped since.
+    pub(crate) fn last(&self) -> Option<&'static M> {
+        // SAFETY: set only to rows of the table, which `runtime::stop` keeps
+        // for as long as there is a live record of another thread's.
+        unsafe { self.last.load(Relaxed).as_ref() }
+    }
+
+    /// The innermost M it holds, or may hold.
+    pub(crate) fn held(&self) -> Option<&'static M> {
+        // SAFETY: as for `last`.
+        unsafe { self.m.load(Relaxed).as_ref() }
+    }
+
+    /// Says that an M is on its way to or from this thread; what it said before.
+    pub(crate) fn begin_taking(&self) -> u32 {
+        let was = self.taking.load(Relaxed);
+        self.taking.store(1, Relaxed);
+        compiler_fence(SeqCst);
+        was
+    }
+
+    /// Says what was said before [`Thread::begin_taking`].
+    pub(crate) fn end_taking(&self, was: u32) {
+        compiler_fence(SeqCst);
+        self.taking.store(was, Relaxed);
+    }
+
+    /// Notes that this thread holds `m` now, unless a handler has bound an M since
+    /// `below` and `over` were read.
+    pub(crate) fn hold(
+        &self,
+        tls: &Tls,
+        m: &'static M,
+        below: Option<&'static M>,
+        over: Option<&'static M>,
+    ) -> Result<(), ()> {
+        let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
+        let fresh = ptr::from_ref(m).cast_mut();
+        m.below.store(below, Relaxed);
+        m.thread.store(ptr::from_ref(self).cast_mut(), Relaxed);
+        let (lo, len) = self.sig.bounds();
+        m.sig_lo.store(lo, Relaxed);
+        m.sig_len.store(len, Relaxed);
+        compiler_fence(SeqCst);
+        self.m.store(fresh, Relaxed);
+        compiler_fence(SeqCst);
+        // A handler before that store may have bound one, which is published now;
+        // a handler after it has seen `m` and borrowed.
+        let now = tls.m();
+        if now.map(ptr::from_ref) != over.map(ptr::from_ref) {
+            self.m.store(now.map_or(below, |now| ptr::from_ref(now).cast_mut()), Relaxed);
+            m.below.store(ptr::null_mut(), Relaxed);
+            m.over.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
+            return Err(());
+        }
+        self.last.store(fresh, Relaxed);
+        Ok(())
+    }
+
+    /// Gives back the innermost M that it holds, as new.
+    pub(crate) fn give_back(&self, m: &M) {
+        let was = self.begin_taking();
+        m.reset();
+        let below = m.below.load(Relaxed);
+        m.below.store(ptr::null_mut(), Relaxed);
+        m.over.store(ptr::null_mut(), Relaxed);
+        if !(runtime::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), m)) {
+            m.thread.store(ptr::null_mut(), Relaxed);
+        }
+        EXTRA.give(m);
+        self.m.store(below, Relaxed);
+        self.end_taking(was);
+    }
+
+    /// Withdraws its claims to Ms.
+    pub(super) fn forget_ms(&self) {
+        self.m.store(ptr::null_mut(), Relaxed);
+        self.last.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Whether an address is on the stack that this thread was made with.
+    pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
+        if self.stack[1].load(Relaxed) == 0 {
+            let stack = maps::own_stack(ptr::from_ref(tls) as usize).unwrap_or(1..1);
+            self.stack[0].store(stack.start, Relaxed);
+            self.stack[1].store(stack.end, Relaxed);
+        }
+        (self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed)).contains(&address)
+    }
+
+    /// Whether the kernel marks this record at the thread's end.
+    pub(super) fn is_watched(&self) -> bool {
+        self.futex.load(SeqCst) != 0
+    }
+
+    /// Whether the thread has ended, as far as can be told; `ask` the system if
+    /// nothing else tells.
+    fn has_ended(&self, ask: bool) -> bool {
+        match self.futex.load(SeqCst).checked_sub(1) {
+            Some(place) => system::owner_died(&self.before[place as usize]),
+            None => ask && !system::alive(self.tid.load(Relaxed)),
+        }
+    }
+
+    /// Gives back all that this thread held, which has ended or is about to; how many
+    /// Ms that was.
+    pub(super) fn give_all_back(&self) -> u32 {
+        let mut count = 0;
+        let mut give = |m: &M| {
+            count += 1;
+            runtime::settings().hooks().unminit(m);
+            trim::given(m);
+            self.give_back(m);
+        };
+        while let Some(m) = self.held() {
+            if !extra::is_held_by(m, self) {
+                self.m.store(ptr::null_mut(), Relaxed);
+                break;
+            }
+            give(m);
+        }
+        if self.taking.swap(0, Relaxed) != 0 {
+            // It ended in the middle of taking one, or of giving one back.
+            MS.iter().filter(|m| extra::is_held_by(m, self)).for_each(give);
+        }
+        if let Some(last) = self.last() {
+            // Nobody waits for this one to be taken again.
+            let own = ptr::from_ref(self).cast_mut();
+            if last.thread.compare_exchange(own, ptr::null_mut(), SeqCst, Relaxed).is_ok() {
+                trim::given(last);
+            }
+        }
+        self.forget_ms();
+        trim::trim(self);
+        count
+    }
+
+    /// Changes the phase; only for who has the record to itself.
+    fn set_phase(&self, phase: u32) {
+        self.state.store(self.state.load(Relaxed) & !PHASE | phase, SeqCst);
+    }
+
+    /// Makes the record what it was before [`Thread::begin_end`].
+    pub(super) fn live_on(&self) {
+        self.set_phase(LIVE);
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.state.load(SeqCst) & PHASE == LIVE
+    }
+
+    pub(super) fn state(&self) -> u32 {
+        self.state.load(SeqCst)
+    }
+
+    /// Takes the record apart, if it is the one that was seen in `state`.
+    pub(super) fn begin_end(&self, state: u32) -> bool {
+        state & PHASE == LIVE
+            && self.state.compare_exchange(state, state & !PHASE | ENDING, SeqCst, SeqCst).is_ok()
+    }
+
+    /// The record is nobody's any more.
+    pub(super) fn release(&self) {
+        self.futex.store(0, Relaxed);
+        self.set_phase(FREE);
+        FREE_THREADS.push(&THREADS, self.index());
+    }
+
+    /// Takes the record of an ended thread apart; how many Ms came back.
+    pub(super) fn reclaim(&self, ask: bool) -> u32 {
+        let state = self.state();
+        if state & PHASE != LIVE || !self.has_ended(ask) || !self.begin_end(state) {
+            return 0;
+        }
+        let mut count = 0;
+        if self.epoch.load(Relaxed) == runtime::epoch() {
+            count = self.give_all_back();
+            EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
+        }
+        self.sig.forget();
+        self.release();
+        count
+    }
+}
