@@ -51,6 +51,8 @@ fn offsets(word: usize) -> String {
     line("FAULT_PC", layout::fault::PC);
     for (name, bits) in [
         ("RUNNING", layout::m::RUNNING),
+        ("GATE_WAITERS", layout::gate::WAITERS),
+        ("GATE_BYTES", layout::gate::BYTES),
         ("M_IDLE", layout::m::IDLE as usize),
         ("TAKEN", layout::segment::TAKEN),
         ("CALL_PENDING", layout::call::PENDING),

@@ -20,11 +20,30 @@ pub(crate) use room::*;
 
 use core::ffi::{c_int, c_void};
 
+use memoffset::offset_of;
+
 use crate::callback::Call;
+use crate::layout;
 use crate::m::{M, Segment};
 use crate::signal::FaultFrame;
 use crate::sync::AtomicU32;
 use crate::tls::Tls;
+
+/// The gate, and beside it how many threads wait for an M: read together by all, and
+/// written seldom.
+#[repr(C)]
+pub(crate) struct Gate {
+    /// `world.rs`.
+    pub(crate) value: AtomicU32,
+    /// `extra.rs`.
+    pub(crate) waiters: AtomicU32,
+}
+
+const _: () = {
+    assert!(offset_of!(Gate, value) == layout::gate::VALUE);
+    assert!(offset_of!(Gate, waiters) == layout::gate::WAITERS);
+    assert!(size_of::<Gate>() == layout::gate::BYTES);
+};
 
 // What the rooms' assembly defines; each routine's head says what it does.
 unsafe extern "C" {
@@ -56,8 +75,6 @@ unsafe extern "C" {
     pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
     /// `tls.S`: this thread's block.
     pub(crate) safe fn needm_tls_block() -> *mut Tls;
-    /// `tls.S`: the gate, `world::gate`.
-    pub(crate) static needm_gate: AtomicU32;
-    /// `tls.S`: how many threads wait for an M, `extra::waiters`.
-    pub(crate) static needm_waiters: AtomicU32;
+    /// `tls.S`: the words that every callback reads.
+    pub(crate) static needm_gate: Gate;
 }

@@ -9,12 +9,12 @@
 use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
-use crate::needm;
-use crate::ccall;
 use crate::arch;
 use crate::callback::{self, Function};
+use crate::ccall;
 use crate::error::Error;
 use crate::m::M;
+use crate::needm;
 use crate::runtime;
 use crate::settings::{Hooks, Settings, ThreadStart};
 use crate::spawn;

@@ -20,7 +20,7 @@
 
 use core::ptr;
 
-use crate::arch::needm_waiters;
+use crate::arch::needm_gate;
 use crate::error::Error;
 use crate::layout;
 use crate::list::List;
@@ -72,8 +72,8 @@ pub(crate) static EXTRA: Extra = Extra {
 
 /// Threads that wait for an M.
 fn waiters() -> &'static AtomicU32 {
-    // SAFETY: defined in arch/<arch>/tls.S, as an aligned word of this type.
-    unsafe { &needm_waiters }
+    // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
+    unsafe { &needm_gate.waiters }
 }
 
 /// From `needm_entry`: an M has come back, and somebody waits.

@@ -20,6 +20,16 @@ pub(crate) mod tls {
     pub(crate) const WORDS: usize = 4;
 }
 
+/// The two 32-bit words that every callback reads, in bytes.
+pub(crate) mod gate {
+    /// The gate (`world.rs`).
+    pub(crate) const VALUE: usize = 0;
+    /// How many threads wait for an M (`extra.rs`).
+    pub(crate) const WAITERS: usize = 4;
+    /// Bytes of both.
+    pub(crate) const BYTES: usize = 8;
+}
+
 /// Words of an M.
 pub(crate) mod m {
     /// The innermost segment, 0 outside callbacks, and [`RUNNING`].

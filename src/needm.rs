@@ -59,8 +59,7 @@ fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> 
         let below = thread.held().filter(|m| extra::is_held_by(m, thread));
         let over = tls.m();
         let per_call = want == Want::Callback && runtime::settings().binds_calls();
-        let again =
-            if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
+        let again = if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
         let m = match again {
             Some(m) => m,
             None => EXTRA.take(thread, below.is_some())?,

@@ -16,9 +16,9 @@
 
 use core::ffi::c_int;
 
-use crate::ccall;
 use crate::arch::{needm_gate, needm_sp};
 use crate::callback;
+use crate::ccall;
 use crate::error::Error;
 use crate::extra;
 use crate::m::{M, MS};
@@ -41,8 +41,8 @@ static LEFT: AtomicU32 = AtomicU32::new(0);
 const LOOK_AGAIN: u64 = 10_000_000;
 
 fn gate() -> &'static AtomicU32 {
-    // SAFETY: defined in arch/<arch>/tls.S, as an aligned word of this type.
-    unsafe { &needm_gate }
+    // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
+    unsafe { &needm_gate.value }
 }
 
 /// The gate's value now.

@@ -72,9 +72,50 @@
         .cfi_restore_state
         .endm
 
+        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
+           `info` if there is one to be looked at. r0, r2, r3 as at the entry. */
+        .macro  plain_or other, info
+        cmp     r0, #0
+        beq     .Lslow
+        orrs    \other, \other, r2              /* bytes to copy? */
+        bne     .Lslow
+        cmp     r3, #0
+        bne     \info
+        .endm
+
+        /* To .Lslow if the caller is a handler on the signal stack. Clobbers ip, lr. */
+        .macro  off_signal_stack base, lo, len
+        ldr     ip, [\base, #\lo]
+        ldr     lr, [\base, #\len]
+        sub     ip, sp, ip
+        cmp     ip, lr
+        blo     .Lslow
+        .endm
+
+        /* Begins the segment and goes to the G. r4: M; ip: the M's own segment, and
+           RUNNING; r5: the gate's value; r6: the gate; sp: Call. The look afterwards:
+           arch/x86_64/entry.S. Clobbers lr. */
+        .macro  begin   again, closed, flags
+        str     sp, [r4, #M_BASE+SEG_CALL]
+        .ifnb   \flags
+        mov     lr, #\flags
+        str     lr, [r4, #M_BASE+SEG_FLAGS]
+        .endif
+        str     ip, [r4, #M_SEG]
+        ldr     lr, [r4, #M_BASE+SEG_CALL]
+        cmp     lr, sp
+        bne     \again
+        ldr     lr, [r6]                        /* after the store to M_SEG: src/world.rs */
+        cmp     r5, lr
+        bne     \closed
+        ldr     sp, [r4, #M_TOP]
+        mov     ip, r0
+        mov     r0, r1
+        .endm
+
 /* fn needm_entry(fn (r0), frame (r1), size (r2), info (r3)) -> i32 (r0)
 
-   Steady path: as on x86_64. */
+   Three ways in, as on x86_64: steady, again, slow. */
 ROUTINE(needm_entry)
         .fnstart
         .cfi_startproc
@@ -120,45 +161,21 @@ ROUTINE(needm_entry)
         ldr     r5, [ip, #TLS_PASS]             /* r5: the pass, until the end */
         ldr     lr, [r6]
         cmp     r5, lr
-        bne     .Lslow
+        bne     .Ltake
         ldr     r4, [ip, #TLS_M]                /* r4: the M, until the end */
-        cmp     r0, #0
-        beq     .Lslow
-        ldr     ip, [r4, #M_SEG]
-        orrs    ip, ip, r2                      /* in a callback, or bytes to copy? */
-        bne     .Lslow
-        cmp     r3, #0
-        beq     1f
-        ldr     ip, [r3]
-        cmp     ip, #INFO_BYTES
-        blo     .Lslow
-1:
-        ldr     ip, [r4, #M_SIG_LO]
-        ldr     lr, [r4, #M_SIG_LEN]
-        sub     ip, sp, ip
-        cmp     ip, lr                          /* a handler's, on the signal stack? */
-        blo     .Lslow
-        ldr     ip, [r4, #M_BEGIN]              /* the M's own segment, and RUNNING */
-        /* A handler that calls back before M_SEG is set uses this segment too,
-           and leaves its own call in it: hence the look afterwards. */
+        ldr     ip, [r4, #M_SEG]                /* in a callback? */
+        plain_or ip, .Linfo
+.Lplain:
+        off_signal_stack r4, M_SIG_LO, M_SIG_LEN
+        ldr     ip, [r4, #M_BEGIN]
 .Lbegin:
-        str     sp, [r4, #M_BASE+SEG_CALL]
-        str     ip, [r4, #M_SEG]
-        ldr     lr, [r4, #M_BASE+SEG_CALL]
-        cmp     lr, sp
-        bne     .Lagain
-        ldr     lr, [r6]                        /* after the store to M_SEG: src/world.rs */
-        cmp     r5, lr
-        bne     .Lclosed
-        ldr     sp, [r4, #M_TOP]
-        mov     ip, r0
-        mov     r0, r1
+        begin   .Lagain, .Lclosed
         OTHER_STACK
         blx     ip
         /* sp: the G's top; r4: M; r5: pass; r6: gate; r11: the caller's frame */
-        ldr     r0, [r4, #M_BASE+SEG_DEFERS]
+        ldr     r0, [r4, #M_SOILED]
         cmp     r0, #0
-        bne     .Ldefers
+        bne     .Lsoiled
 .Lleave:
         sub     sp, r11, #FRAME_BYTES
         mov     r0, #0
@@ -168,6 +185,13 @@ ROUTINE(needm_entry)
         bne     .Lleft
 .Lout:
         restore_and_return
+
+        /* An info that is too short is refused on the slow path. */
+.Linfo:
+        ldr     ip, [r3]
+        cmp     ip, #INFO_BYTES
+        bhs     .Lplain
+        b       .Lslow
 
         /* The gate closed while this thread came in: step back, then wait as a
            slow caller. sp: Call. */
@@ -183,9 +207,9 @@ ROUTINE(needm_entry)
         b       .Lbegin
 
         /* sp: the G's top; r4: M */
-.Ldefers:
+.Lsoiled:
         mov     r0, r4
-        bl      needm_run_defers
+        bl      needm_returned
         b       .Lleave
 
         /* Somebody may be waiting for this thread to be out. sp: Call. */
@@ -193,6 +217,133 @@ ROUTINE(needm_entry)
         bl      needm_left
         mov     r0, #0
         b       .Lout
+
+        /* No M of its own. r0-r3 as at the entry; ip: this thread's block; lr: the
+           gate's value now. r7: the thread's record, r8: the block, until the end. */
+.Ltake:
+        ldr     r5, [ip, #TLS_AGAIN]            /* r5: the gate's value, until the end */
+        cmp     r5, lr
+        bne     .Lslow
+        mov     r8, ip
+        ldr     r7, [r8, #TLS_THREAD]
+        ldr     ip, [r8, #TLS_M]                /* in a callback? */
+        ldr     lr, [r7, #THREAD_M]             /* or between two steps of taking one? */
+        orr     ip, ip, lr
+        plain_or ip, .Linfo_take
+.Lplain_take:
+        off_signal_stack r7, THREAD_SIG_LO, THREAD_SIG_LEN
+        ldr     r4, [r7, #THREAD_LAST]          /* r4: the M, until the end */
+        ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state then, until the end */
+        /* Before it is taken, and again afterwards: arch/x86_64/entry.S. */
+        str     r4, [r7, #THREAD_M]
+        add     ip, r4, #M_STATE
+1:      ldrex   lr, [ip]
+        cmp     lr, #M_IDLE
+        bne     .Ltaken
+        strex   lr, r9, [ip]
+        cmp     lr, #0
+        bne     1b
+        dmb     ish                             /* what its last holder wrote */
+        str     r4, [r7, #THREAD_M]
+        ldr     lr, [r4, #M_THREAD]
+        cmp     lr, r7
+        bne     .Lchanged
+.Lmine:
+        ldr     ip, [r4, #M_BEGIN]
+        str     r4, [r8, #TLS_M]                /* published last */
+.Lbegin_taken:
+        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+        blx     ip
+        /* sp: the G's top; r4: M; r5: the gate's value; r6: gate; r11: the caller's
+           frame */
+        ldr     r0, [r4, #M_SOILED]
+        cmp     r0, #0
+        bne     .Lsoiled_taken
+.Lleave_taken:
+        sub     sp, r11, #FRAME_BYTES
+        mov     r0, #0
+        str     r0, [r4, #M_SEG]
+        ldr     lr, [r6]
+        cmp     r5, lr
+        bne     .Lleft_taken
+.Lgive:
+        ldr     r0, [r4, #M_STATE]
+        cmp     r0, r9                          /* still on the list? */
+        bne     .Lunlisted
+        mov     r0, #0
+        str     r0, [r8, #TLS_M]                /* withdrawn first */
+        mov     lr, #M_IDLE
+        dmb     ish                             /* what its next holder reads */
+        str     lr, [r4, #M_STATE]
+        str     r0, [r7, #THREAD_M]
+        ldr     lr, [r6, #GATE_WAITERS]         /* after the store to M_STATE: src/extra.rs */
+        cmp     lr, #0
+        bne     .Lwaited_for
+.Lgiven:
+        restore_and_return
+
+.Linfo_take:
+        ldr     ip, [r3]
+        cmp     ip, #INFO_BYTES
+        bhs     .Lplain_take
+        b       .Lslow
+
+        /* Another thread has it. */
+.Ltaken:
+        clrex
+        mov     lr, #0
+        str     lr, [r7, #THREAD_M]
+        b       .Lslow
+
+        /* Another thread has had it in between. */
+.Lchanged:
+        str     r7, [r4, #M_THREAD]
+        ldr     lr, [r7, #THREAD_SIG_LO]
+        str     lr, [r4, #M_SIG_LO]
+        ldr     lr, [r7, #THREAD_SIG_LEN]
+        str     lr, [r4, #M_SIG_LEN]
+        b       .Lmine
+
+        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
+.Lagain_taken:
+        mov     lr, #0
+        str     lr, [r4, #M_SEG]
+        b       .Lbegin_taken
+
+        /* sp: Call; r0-r2 as at the entry, which the slow path wants. */
+.Lclosed_taken:
+        mov     lr, #0
+        str     lr, [r4, #M_SEG]
+        mov     r7, r0
+        mov     r8, r1
+        mov     r9, r2
+        mov     r0, r4
+        bl      needm_unclaim
+        mov     r0, r7
+        mov     r1, r8
+        mov     r2, r9
+        b       .Lslow
+
+        /* sp: the G's top; r4: M */
+.Lsoiled_taken:
+        mov     r0, r4
+        bl      needm_returned
+        b       .Lleave_taken
+
+.Lleft_taken:
+        bl      needm_left
+        b       .Lgive
+
+.Lunlisted:
+        mov     r0, r4
+        bl      needm_unclaim
+        mov     r0, #0
+        b       .Lgiven
+
+.Lwaited_for:
+        bl      needm_wake
+        mov     r0, #0
+        b       .Lgiven
 
         /* sp: Call; r0-r2 as at the entry; r11: the caller's frame */
 .Lslow:

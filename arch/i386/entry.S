@@ -37,6 +37,8 @@
 #define CALL_FCW     (CALL_BYTES + 4)
 #define CALL_MXCSR   (CALL_BYTES + 8)
 #define ARGS         16         /* room for up to four arguments of a call */
+#define CALL_OFFSET  CALL_ARG   /* where a callback that takes its M again keeps two */
+#define CALL_THREAD  CALL_OUT
 
         /* esp: Call, whichever stack it was on. */
         .macro  to_call
@@ -62,9 +64,47 @@
         .cfi_restore_state
         .endm
 
+        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
+           `info` if there is one to be looked at. edx: info. */
+        .macro  plain_or other, info
+        cmpl    $0, 8(%ebp)
+        je      .Lslow
+        orl     16(%ebp), \other                /* bytes to copy? */
+        jne     .Lslow
+        testl   %edx, %edx
+        jne     \info
+        .endm
+
+        /* To .Lslow if the caller is a handler on the signal stack. Clobbers edx. */
+        .macro  off_signal_stack lo, len
+        movl    %esp, %edx
+        subl    \lo, %edx
+        cmpl    \len, %edx
+        jb      .Lslow
+        .endm
+
+        /* Begins the segment and goes to the G. ebx: M; edx: the M's own segment, and
+           RUNNING; esi: the gate's value; edi: the gate; esp: Call. The look afterwards:
+           arch/x86_64/entry.S. */
+        .macro  begin   again, closed, flags
+        movl    %esp, M_BASE+SEG_CALL(%ebx)
+        .ifnb   \flags
+        movl    $\flags, M_BASE+SEG_FLAGS(%ebx)
+        .endif
+        movl    %edx, M_SEG(%ebx)
+        cmpl    %esp, M_BASE+SEG_CALL(%ebx)
+        jne     \again
+        cmpl    (%edi), %esi                    /* after the store to M_SEG: src/world.rs */
+        jne     \closed
+        movl    M_TOP(%ebx), %edx
+        leal    -ARGS(%edx), %esp
+        movl    12(%ebp), %eax
+        movl    %eax, (%esp)
+        .endm
+
 /* fn needm_entry(fn (esp+4), frame (esp+8), size (esp+12), info (esp+16)) -> i32 (eax)
 
-   Steady path: as on x86_64. */
+   Three ways in, as on x86_64: steady, again, slow. */
 ROUTINE(needm_entry)
         .cfi_startproc
         pushl   %ebp
@@ -91,43 +131,21 @@ ROUTINE(needm_entry)
         movl    needm_tls@gotntpoff(%ecx), %eax
         movl    %gs:TLS_PASS(%eax), %esi        /* esi: the pass, until the end */
         cmpl    (%edi), %esi
-        jne     .Lslow
+        jne     .Ltake
         movl    %gs:TLS_M(%eax), %ebx           /* ebx: the M, until the end */
-        movl    8(%ebp), %ecx                   /* ecx: fn */
-        testl   %ecx, %ecx
-        je      .Lslow
-        movl    M_SEG(%ebx), %eax
-        orl     16(%ebp), %eax                  /* in a callback, or bytes to copy? */
-        jne     .Lslow
-        testl   %edx, %edx
-        je      1f
-        cmpl    $INFO_BYTES, (%edx)
-        jb      .Lslow
-1:
-        movl    %esp, %eax
-        subl    M_SIG_LO(%ebx), %eax
-        cmpl    M_SIG_LEN(%ebx), %eax           /* a handler's, on the signal stack? */
-        jb      .Lslow
-        movl    M_BEGIN(%ebx), %edx             /* the M's own segment, and RUNNING */
-        movl    12(%ebp), %eax                  /* eax: frame */
-        /* A handler that calls back before M_SEG is set uses this segment too,
-           and leaves its own call in it: hence the look afterwards. */
+        movl    M_SEG(%ebx), %eax               /* in a callback? */
+        plain_or %eax, .Linfo
+.Lplain:
+        off_signal_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
+        movl    M_BEGIN(%ebx), %edx
 .Lbegin:
-        movl    %esp, M_BASE+SEG_CALL(%ebx)
-        movl    %edx, M_SEG(%ebx)
-        cmpl    %esp, M_BASE+SEG_CALL(%ebx)
-        jne     .Lagain
-        cmpl    (%edi), %esi                    /* after the store to M_SEG: src/world.rs */
-        jne     .Lclosed
-        movl    M_TOP(%ebx), %edx
-        leal    -ARGS(%edx), %esp
-        movl    %eax, (%esp)
+        begin   .Lagain, .Lclosed
         OTHER_STACK
-        calll   *%ecx
+        calll   *8(%ebp)
         /* esp: ARGS below the G's top; ebx: M; esi: pass; edi: gate; ebp: the
            caller's frame */
-        cmpl    $0, M_BASE+SEG_DEFERS(%ebx)
-        jne     .Ldefers
+        cmpl    $0, M_SOILED(%ebx)
+        jne     .Lsoiled
 .Lleave:
         to_call
         movl    $0, M_SEG(%ebx)
@@ -137,27 +155,142 @@ ROUTINE(needm_entry)
         xorl    %eax, %eax
         restore_and_return
 
+        /* An info that is too short is refused on the slow path. */
+.Linfo:
+        cmpl    $INFO_BYTES, (%edx)
+        jae     .Lplain
+        jmp     .Lslow
+
         /* The gate closed while this thread came in: step back, then wait as a
            slow caller. esp: Call. */
 .Lclosed:
         movl    $0, M_SEG(%ebx)
         jmp     .Lslow
 
-        /* esp: Call; eax: frame; ecx: fn; edx: the M's own segment, and RUNNING */
+        /* esp: Call; edx: the M's own segment, and RUNNING */
 .Lagain:
         movl    $0, M_SEG(%ebx)
         jmp     .Lbegin
 
         /* esp: ARGS below the G's top; ebx: M */
-.Ldefers:
+.Lsoiled:
         movl    %ebx, (%esp)
-        calll   needm_run_defers
+        calll   needm_returned
         jmp     .Lleave
 
         /* Somebody may be waiting for this thread to be out. esp: Call. */
 .Lleft:
         calll   needm_left
         jmp     .Lout
+
+        /* No M of its own. eax: the block's offset; edx: info. The offset and the
+           thread's record stay in two words of Call that only the slow path wants. */
+.Ltake:
+        movl    %gs:TLS_AGAIN(%eax), %esi       /* esi: the gate's value, until the end */
+        cmpl    (%edi), %esi
+        jne     .Lslow
+        movl    %eax, CALL_OFFSET(%esp)
+        movl    %gs:TLS_THREAD(%eax), %ecx      /* ecx: the thread's record */
+        movl    %ecx, CALL_THREAD(%esp)
+        movl    %gs:TLS_M(%eax), %eax           /* in a callback? */
+        orl     THREAD_M(%ecx), %eax            /* or between two steps of taking one? */
+        plain_or %eax, .Linfo_take
+.Lplain_take:
+        off_signal_stack THREAD_SIG_LO(%ecx), THREAD_SIG_LEN(%ecx)
+        movl    THREAD_LAST(%ecx), %ebx         /* ebx: the M, until the end */
+        movl    THREAD_CLAIM(%ecx), %edx
+        /* Before it is taken, and again afterwards: arch/x86_64/entry.S. */
+        movl    %ebx, THREAD_M(%ecx)
+        movl    $M_IDLE, %eax
+        lock cmpxchgl %edx, M_STATE(%ebx)
+        jne     .Ltaken
+        movl    %ebx, THREAD_M(%ecx)
+        cmpl    %ecx, M_THREAD(%ebx)
+        jne     .Lchanged
+.Lmine:
+        movl    M_BEGIN(%ebx), %edx
+        movl    CALL_OFFSET(%esp), %eax
+        movl    %ebx, %gs:TLS_M(%eax)           /* published last */
+.Lbegin_taken:
+        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+        calll   *8(%ebp)
+        /* esp: ARGS below the G's top; ebx: M; esi: the gate's value; edi: gate; ebp:
+           the caller's frame */
+        cmpl    $0, M_SOILED(%ebx)
+        jne     .Lsoiled_taken
+.Lleave_taken:
+        to_call
+        movl    $0, M_SEG(%ebx)
+        cmpl    (%edi), %esi
+        jne     .Lleft_taken
+.Lgive:
+        movl    CALL_THREAD(%esp), %ecx
+        movl    CALL_OFFSET(%esp), %edx
+        movl    THREAD_CLAIM(%ecx), %eax
+        cmpl    %eax, M_STATE(%ebx)             /* still on the list? */
+        jne     .Lunlisted
+        movl    $0, %gs:TLS_M(%edx)             /* withdrawn first */
+        movl    $M_IDLE, M_STATE(%ebx)
+        movl    $0, THREAD_M(%ecx)
+        cmpl    $0, GATE_WAITERS(%edi)          /* after the store to M_STATE: src/extra.rs */
+        jne     .Lwaited_for
+.Lgiven:
+        xorl    %eax, %eax
+        restore_and_return
+
+.Linfo_take:
+        cmpl    $INFO_BYTES, (%edx)
+        jae     .Lplain_take
+        jmp     .Lslow
+
+        /* Another thread has it. ecx: the thread's record */
+.Ltaken:
+        movl    $0, THREAD_M(%ecx)
+        jmp     .Lslow
+
+        /* Another thread has had it in between. ecx: the thread's record */
+.Lchanged:
+        movl    %ecx, M_THREAD(%ebx)
+        movl    THREAD_SIG_LO(%ecx), %eax
+        movl    %eax, M_SIG_LO(%ebx)
+        movl    THREAD_SIG_LEN(%ecx), %eax
+        movl    %eax, M_SIG_LEN(%ebx)
+        jmp     .Lmine
+
+        /* esp: Call; edx: the M's own segment, and RUNNING */
+.Lagain_taken:
+        movl    $0, M_SEG(%ebx)
+        jmp     .Lbegin_taken
+
+        /* esp: Call, of which the slow path fills in all but INFO. */
+.Lclosed_taken:
+        movl    $0, M_SEG(%ebx)
+        subl    $ARGS, %esp
+        movl    %ebx, (%esp)
+        calll   needm_unclaim
+        addl    $ARGS, %esp
+        jmp     .Lslow
+
+        /* esp: ARGS below the G's top; ebx: M */
+.Lsoiled_taken:
+        movl    %ebx, (%esp)
+        calll   needm_returned
+        jmp     .Lleave_taken
+
+        /* esp: Call */
+.Lleft_taken:
+        calll   needm_left
+        jmp     .Lgive
+
+        /* esp: Call, which is not used any more */
+.Lunlisted:
+        movl    %ebx, (%esp)
+        calll   needm_unclaim
+        jmp     .Lgiven
+
+.Lwaited_for:
+        calll   needm_wake
+        jmp     .Lgiven
 
         /* esp: Call; ebp: the caller's frame */
 .Lslow:

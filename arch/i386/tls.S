@@ -1,5 +1,5 @@
-/* The thread-local block, the gate, and how many wait for an M: what the entry code
-   of every thread reads. All are defined here, and hidden, so that they are
+/* The thread-local block and the gate: the two things that the entry code of
+   every thread reads. Both are defined here, and hidden, so that they are
    reached without a table of the dynamic linker's; only the block's offset from
    the thread pointer stands in the GOT, which a static link turns into a number. */
 #include "asm.h"
@@ -15,23 +15,15 @@ needm_tls:
         .zero TLS_SIZE
         .size needm_tls, TLS_SIZE
 
-/* AtomicU32 GATE (src/world.rs); 1 is "closed": nothing has been started. */
+/* struct Gate (arch/mod.rs). A value of 1 is "closed": nothing has been started. */
         .data
         .p2align 6
         .globl needm_gate
         .hidden needm_gate
         .type needm_gate, @object
 needm_gate:
-        .long 1
-        .size needm_gate, 4
-
-/* AtomicU32 WAITERS (src/extra.rs): read wherever the gate is, written seldom. */
-        .globl needm_waiters
-        .hidden needm_waiters
-        .type needm_waiters, @object
-needm_waiters:
-        .long 0
-        .size needm_waiters, 4
+        .long 1, 0
+        .size needm_gate, GATE_BYTES
         .p2align 6
 
 /* needm_pc: the instruction after the call, in ecx. Clobbers nothing else. i386 has

@@ -10,14 +10,14 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::needm;
-use crate::ccall;
 use crate::api::caught;
 use crate::api::config::{self, Hooks};
 use crate::arch;
 use crate::callback::{self, Function};
+use crate::ccall;
 use crate::error::Error;
 use crate::m::M;
+use crate::needm;
 use crate::os::thread as system;
 use crate::sync::{AtomicU32, SeqCst};
 use crate::unwind::{self, PanicInfo};
