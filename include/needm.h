@@ -130,6 +130,12 @@ int needm_ccall(void (*fn)(void *arg), void *arg);
  * only that. Not from a signal handler. Errors as for needm_callback. */
 int needm_attach(void);
 
+/* Touches the uppermost `bytes` of the stack of this thread's G (all of it, if it has no more),
+ * so that a callback which uses no more meets no page fault: for real-time threads, after
+ * needm_attach, which touches the uppermost page. NEEDM_EINVAL without an M; NEEDM_EBUSY
+ * inside a callback. */
+int needm_prefault(size_t bytes);
+
 /* Gives it back now, with the signal stack. Without one: 0. NEEDM_EBUSY: inside a callback. */
 int needm_detach(void);
 

@@ -166,7 +166,12 @@ unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_attach() -> c_int {
-    code(needm::attach())
+    code(needm::attach_ready())
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn needm_prefault(bytes: usize) -> c_int {
+    code(needm::prefault(bytes))
 }
 
 #[unsafe(no_mangle)]

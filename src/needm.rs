@@ -122,6 +122,30 @@ pub(crate) extern "C" fn unclaim(m: *const M) {
     dropm(Tls::current(), unsafe { &*m });
 }
 
+/// Takes an M for this thread now, with the one page of its stack touched that any
+/// callback uses.
+pub(crate) fn attach_ready() -> Result<(), Error> {
+    attach()?;
+    match prefault(1) {
+        Err(Error::Busy) => Ok(()),
+        other => other,
+    }
+}
+
+/// Touches the uppermost `bytes` of this thread's G ahead.
+pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
+    if !runtime::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Err(Error::Busy);
+    }
+    let m = tls.m().filter(|_| is_of_this_start(tls)).ok_or(Error::Invalid)?;
+    m.stack.prefault(bytes);
+    Ok(())
+}
+
 /// Takes an M for this thread now.
 pub(crate) fn attach() -> Result<(), Error> {
     if !runtime::is_open() {

@@ -145,6 +145,19 @@ impl Stack {
         }
     }
 
+    /// Touches the uppermost `bytes`, so that a callback which uses no more meets no page
+    /// fault. Nothing may be on it.
+    pub(crate) fn prefault(&self, bytes: usize) {
+        let hi = self.hi();
+        let mut at = hi - bytes.min(hi - self.lo());
+        while at < hi {
+            let byte = at as *mut u8;
+            // SAFETY: on the stack, which this thread has to itself.
+            unsafe { byte.write_volatile(byte.read_volatile()) };
+            at = (at + 1).next_multiple_of(PAGE);
+        }
+    }
+
     /// Gives its pages up to the system, which brings new ones when they are touched.
     /// Nothing may be on it.
     pub(crate) fn discard(&self) {

@@ -127,6 +127,7 @@ programs! {
     jobs_with_the_shared_library_and_an_m_per_call = "jobs" Shared ["call"];
     endings_with_bound_ms = "endings" Archive [];
     endings_with_the_shared_library_and_an_m_per_call = "endings" Shared ["call"];
+    crowds_of_threads_leave_nothing_behind = "scale" Archive [];
     every_misuse_is_refused = "refusals" Archive [];
     ms_are_counted_bound_and_given_back = "ms" Archive [];
     ms_are_counted_and_given_back_per_call = "ms" Shared ["call"];

@@ -245,12 +245,24 @@ pub fn panic(value: *mut c_void) -> ! {
 }
 
 /// Takes an M for this thread now, so that its first callback costs nothing; it stays
-/// until [`detach`] or the thread's end, in both bindings. Not from a signal handler.
+/// until [`detach`] or the thread's end, in both bindings. The uppermost page of its
+/// stack is touched ahead; [`prefault`] does more. Not from a signal handler.
 ///
 /// # Errors
 /// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
 pub fn attach() -> Result<(), Error> {
-    needm::attach()
+    needm::attach_ready()
+}
+
+/// Touches the uppermost `bytes` of this thread's stack for callbacks ahead (all of it,
+/// if it has no more), so that one which uses no more than that meets no page fault: for
+/// real-time threads, after [`attach`].
+///
+/// # Errors
+/// [`Error::NotStarted`]; [`Error::Invalid`] without an M; [`Error::Busy`] inside a
+/// callback.
+pub fn prefault(bytes: usize) -> Result<(), Error> {
+    needm::prefault(bytes)
 }
 
 /// Gives this thread's M back now, and its signal stack.

@@ -35,7 +35,7 @@ const TAKEN_ONCE: u32 = PHASE + 1;
 pub(super) const BEFORE_ENTRY: usize = 8;
 
 /// A thread's record.
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct Thread {
     /// The innermost M that this thread holds, published or about to be; or one that it
     /// is about to take, or has just given back: [`extra::is_held_by`] tells.
