@@ -22,7 +22,6 @@ fn offsets(word: usize) -> String {
     line("TLS_AGAIN", layout::tls::AGAIN);
     line("TLS_SIZE", layout::tls::WORDS);
     line("M_SEG", layout::m::SEG);
-    line("M_BEGIN", layout::m::BEGIN);
     line("M_TOP", layout::m::TOP);
     line("M_SOILED", layout::m::SOILED);
     line("M_STATE", layout::m::STATE);

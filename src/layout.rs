@@ -36,18 +36,16 @@ pub(crate) mod m {
     pub(crate) const SEG: usize = 0;
     /// The bit of that word which says that callback code runs.
     pub(crate) const RUNNING: usize = 1;
-    /// The address of [`BASE`] in the same M, with that bit.
-    pub(crate) const BEGIN: usize = 1;
     /// The top of the G's stack.
-    pub(crate) const TOP: usize = 2;
+    pub(crate) const TOP: usize = 1;
     /// Not 0 if a callback's plain return leaves something to be done.
-    pub(crate) const SOILED: usize = 3;
+    pub(crate) const SOILED: usize = 2;
     /// The lowest address of the signal stack of the thread that holds it.
-    pub(crate) const SIG_LO: usize = 4;
+    pub(crate) const SIG_LO: usize = 3;
     /// Bytes of that signal stack; 0 without one.
-    pub(crate) const SIG_LEN: usize = 5;
+    pub(crate) const SIG_LEN: usize = 4;
     /// Whose it is, in 32 bits (`extra.rs`).
-    pub(crate) const STATE: usize = 6;
+    pub(crate) const STATE: usize = 5;
     /// That word of an M which is on the list and nobody's.
     pub(crate) const IDLE: u32 = 3;
     /// The segment of the outermost callback.

@@ -36,7 +36,6 @@ use crate::unwind::Panic;
 #[repr(C, align(128))]
 pub struct M {
     seg: AtomicUsize,
-    begin: AtomicUsize,
     top: AtomicUsize,
     /// Not 0 if a plain return of the outermost callback leaves something to be done:
     /// functions were deferred, or the stack's reserve was opened.
@@ -47,12 +46,10 @@ pub struct M {
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
     next: AtomicU32,
-    #[cfg(target_pointer_width = "64")]
-    reserved: AtomicUsize,
+    index: AtomicU32,
     base: Segment,
     /// The thread that holds it, or that had it last and may take it again.
     pub(crate) thread: AtomicPtr<Thread>,
-    index: AtomicU32,
     /// 1 if its taker owes the extra list a spare.
     pub(crate) owes: AtomicU32,
     /// `trim.rs`: when it was given back last, and whether it has memory to give up.
@@ -115,7 +112,6 @@ pub(crate) const SIGNALS_HELD: usize = 4;
 const WORD: usize = size_of::<usize>();
 const _: () = {
     assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
-    assert!(offset_of!(M, begin) == layout::m::BEGIN * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
     assert!(offset_of!(M, soiled) == layout::m::SOILED * WORD);
@@ -166,8 +162,6 @@ impl M {
     /// Makes row `index` an M with this stack of its own mapped.
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
-        let base = ptr::from_ref(&self.base) as usize;
-        self.begin.store(base | layout::m::RUNNING, Relaxed);
         self.top.store(self.stack.hi(), Relaxed);
         self.soil();
         self.reset();

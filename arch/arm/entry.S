@@ -167,7 +167,7 @@ ROUTINE(needm_entry)
         plain_or ip, .Linfo
 .Lplain:
         off_signal_stack r4, M_SIG_LO, M_SIG_LEN
-        ldr     ip, [r4, #M_BEGIN]
+        add     ip, r4, #(M_BASE+RUNNING)
 .Lbegin:
         begin   .Lagain, .Lclosed
         OTHER_STACK
@@ -249,7 +249,7 @@ ROUTINE(needm_entry)
         cmp     lr, r7
         bne     .Lchanged
 .Lmine:
-        ldr     ip, [r4, #M_BEGIN]
+        add     ip, r4, #(M_BASE+RUNNING)
         str     r4, [r8, #TLS_M]                /* published last */
 .Lbegin_taken:
         begin   .Lagain_taken, .Lclosed_taken, TAKEN

@@ -137,7 +137,7 @@ ROUTINE(needm_entry)
         plain_or %eax, .Linfo
 .Lplain:
         off_signal_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
-        movl    M_BEGIN(%ebx), %edx
+        leal    M_BASE+RUNNING(%ebx), %edx
 .Lbegin:
         begin   .Lagain, .Lclosed
         OTHER_STACK
@@ -208,7 +208,7 @@ ROUTINE(needm_entry)
         cmpl    %ecx, M_THREAD(%ebx)
         jne     .Lchanged
 .Lmine:
-        movl    M_BEGIN(%ebx), %edx
+        leal    M_BASE+RUNNING(%ebx), %edx
         movl    CALL_OFFSET(%esp), %eax
         movl    %ebx, %gs:TLS_M(%eax)           /* published last */
 .Lbegin_taken:

@@ -32,11 +32,11 @@
         movq    -24(%rbp), %r13
         movq    -32(%rbp), %r14
         movq    -40(%rbp), %r15
+        movq    %rbp, %rsp
         return
         .endm
 
         .macro  return
-        movq    %rbp, %rsp
         popq    %rbp
         .cfi_remember_state
         .cfi_def_cfa rsp, 8
@@ -122,7 +122,7 @@ ROUTINE(needm_entry)
         plain_or %rax, .Linfo
 .Lplain:
         off_signal_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
-        movq    M_BEGIN(%rbx), %r10
+        leaq    M_BASE+RUNNING(%rbx), %r10
 .Lbegin:
         begin   .Lagain, .Lclosed
         OTHER_STACK
@@ -131,11 +131,10 @@ ROUTINE(needm_entry)
         cmpq    $0, M_SOILED(%rbx)
         jne     .Lsoiled
 .Lleave:
-        leaq    -FRAME_BYTES(%rbp), %rsp
+        movq    %rbp, %rsp                      /* the saved registers are in its red zone */
         movq    $0, M_SEG(%rbx)
         cmpl    needm_gate(%rip), %r12d
         jne     .Lleft
-.Lout:
         movq    -8(%rbp), %rbx
         movq    -16(%rbp), %r12
         xorl    %eax, %eax
@@ -163,10 +162,12 @@ ROUTINE(needm_entry)
         callq   needm_returned
         jmp     .Lleave
 
-        /* Somebody may be waiting for this thread to be out. rsp: Call. */
+        /* Somebody may be waiting for this thread to be out. */
 .Lleft:
+        leaq    -FRAME_BYTES(%rbp), %rsp
         callq   needm_left
-        jmp     .Lout
+        xorl    %eax, %eax
+        restore_and_return
 
         /* No M of its own. rax: the block's offset; the rest as at the entry.
            r13: the thread's record, r14: the block's offset, until the end. */
@@ -193,7 +194,7 @@ ROUTINE(needm_entry)
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lchanged
 .Lmine:
-        movq    M_BEGIN(%rbx), %r10
+        leaq    M_BASE+RUNNING(%rbx), %r10
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
 .Lbegin_taken:
         begin   .Lagain_taken, .Lclosed_taken, TAKEN
@@ -216,12 +217,8 @@ ROUTINE(needm_entry)
         cmpl    $0, needm_gate+GATE_WAITERS(%rip)         /* after the store to M_STATE: src/extra.rs */
         jne     .Lwaited_for
 .Lgiven:
-        movq    -8(%rbp), %rbx
-        movq    -16(%rbp), %r12
-        movq    -24(%rbp), %r13
-        movq    -32(%rbp), %r14
         xorl    %eax, %eax
-        return
+        restore_and_return
 
 .Linfo_take:
         cmpq    $INFO_BYTES, (%rcx)
