@@ -122,13 +122,18 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         return Err(Error::Overflow);
     }
     let tls = Tls::current();
-    let place = find_place(tls, ptr::from_ref(call) as usize)?;
-    let m = place.m;
-    let entered = begin(call, &place);
-    if entered.is_err() && place.taken && needm::goes_back(m) {
-        needm::dropm(tls, m);
+    loop {
+        let place = find_place(tls, ptr::from_ref(call) as usize)?;
+        let m = place.m;
+        let entered = begin(tls, call, &place);
+        if let Ok(Some(sp)) = entered {
+            return Ok(sp);
+        }
+        if place.taken && needm::goes_back(m) {
+            needm::dropm(tls, m);
+        }
+        entered?;
     }
-    entered
 }
 
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
@@ -174,8 +179,9 @@ fn look_again_at_signals(tls: &Tls) {
     }
 }
 
-/// Passes the gate, and builds the segment unless [`begun`] has to.
-fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
+/// Passes the gate, and builds the segment unless [`begun`] has to. `None` if the
+/// kernel was stopped and started on the way, which leaves the M behind.
+fn begin(tls: &Tls, call: &mut Call, place: &Place) -> Result<Option<usize>, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { size_of::<Segment>() } else { 0 };
@@ -188,8 +194,14 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
     }
 
     let running = m.is_running();
-    if !running && !world::enter(m) {
-        return Err(Error::NotStarted);
+    if !running {
+        if !world::enter(m) {
+            return Err(Error::NotStarted);
+        }
+        if !is_of_this_start(tls) {
+            world::leave(m);
+            return Ok(None);
+        }
     }
     let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
     m.owes.store(0, Relaxed);
@@ -210,7 +222,7 @@ fn begin(call: &mut Call, place: &Place) -> Result<usize, Error> {
         build(call, m, segment, taken | if running { WAS_RUNNING } else { 0 }, on_signal_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
-    Ok(sp)
+    Ok(Some(sp))
 }
 
 /// Makes `segment` the innermost one, for `call`, and copies the caller's frame.

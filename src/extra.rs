@@ -7,6 +7,7 @@
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
 //! | `LISTED` | it is on the list, or about to be put there |
 //! | `HELD` and the rest | the number of the thread that holds it |
+//! | only those | its stack has gone with the start of the kernel it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
 //!
 //! Taking is a compare-and-swap that sets `HELD`; giving back is one that clears
 //! it. A thread with per-call binding takes the M it had last without looking at
@@ -98,6 +99,10 @@ pub(crate) fn is_held_by(m: &M, thread: &Thread) -> bool {
 /// Whether a thread holds this M.
 pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
+}
+
+fn is_held_ready(state: u32) -> bool {
+    state & (READY | HELD) == READY | HELD
 }
 
 /// Whether this row holds an M.
@@ -213,11 +218,7 @@ impl Extra {
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
     pub(crate) fn give(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
-        if state & HELD == 0 {
-            // The kernel was stopped in the meantime, and the M with it.
-            return;
-        }
-        if state & LISTED != 0 {
+        if state & LISTED != 0 && is_held_ready(state) {
             // On the list already: a store does. Should who pops it clear LISTED
             // just now, a sweep finds it, as the head of this file says.
             m.state.store(READY | LISTED, Release);
@@ -225,7 +226,8 @@ impl Extra {
             self.wake();
             return;
         }
-        while state & HELD != 0 {
+        // If the kernel was stopped in the meantime, the M has gone with it.
+        while is_held_ready(state) {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => return self.put(m),
                 Err(now) => state = now,
@@ -284,6 +286,7 @@ impl Extra {
             return Err(error);
         }
         m.set_local(ptr::null_mut());
+        m.epoch.store(runtime::epoch(), Relaxed);
         m.fill(index);
         if !settings.hooks().m_new(m) {
             self.unmake(m);
@@ -299,12 +302,28 @@ impl Extra {
         Ok(m)
     }
 
-    /// Undoes what [`Extra::make`] did, but for its count.
+    /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
+    /// stays with it.
     fn unmake(&self, m: &M) {
-        m.state.store(0, SeqCst);
-        // SAFETY: a row that is not READY is nobody's, and nothing runs on it.
+        let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
+        let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
+        // SAFETY: nothing runs on it, and an M that is not READY is not entered.
         unsafe { m.stack.unmap() };
-        self.blank.push(&MS, m.index());
+        if before.is_ok_and(|before| stays(before) == 0) {
+            self.blank.push(&MS, m.index());
+        }
+    }
+
+    /// Frees the rows that `thread` still held when the kernel was stopped: those of
+    /// starts before `epoch`, or all.
+    pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
+        let own = held_by(thread);
+        let is_old = |m: &&M| epoch.is_none_or(|epoch| m.epoch.load(Relaxed) != epoch);
+        for m in MS.iter().filter(is_old) {
+            if m.state.compare_exchange(own, 0, SeqCst, Relaxed).is_ok() {
+                self.blank.push(&MS, m.index());
+            }
+        }
     }
 
     /// Makes `count` Ms for the list.
@@ -362,9 +381,12 @@ impl Extra {
             }
             made += 1;
             if keep(m) {
-                // On the list all the same: it may go back there by a store.
-                m.state.fetch_or(LISTED, Relaxed);
-                self.idle.push(&MS, index);
+                m.state.fetch_and(!LISTED, Relaxed);
+                if runtime::settings().binds_calls() {
+                    // On the list all the same: it may go back there by a store.
+                    m.state.fetch_or(LISTED, Relaxed);
+                    self.idle.push(&MS, index);
+                }
                 continue;
             }
             if is_held(m) {

@@ -52,6 +52,8 @@ pub struct M {
     pub(crate) thread: AtomicPtr<Thread>,
     /// 1 if its taker owes the extra list a spare.
     pub(crate) owes: AtomicU32,
+    /// The start of the kernel that it was made in.
+    pub(crate) epoch: AtomicU32,
     /// `trim.rs`: when it was given back last, and whether it has memory to give up.
     pub(crate) given: AtomicU32,
     pub(crate) touched: AtomicBool,

@@ -77,9 +77,14 @@ fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> 
     }
 }
 
-/// What lets a bound M take the steady path.
+/// What lets a bound M take the steady path. Of the start of the kernel that the thread
+/// knows of, for the M may have gone with that by now.
 pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
-    if goes_back(m) || !needs_no_look(thread) { 0 } else { runtime::epoch_open() }
+    if goes_back(m) || !needs_no_look(thread) { 0 } else { gate_of(thread) }
+}
+
+fn gate_of(thread: &Thread) -> u32 {
+    runtime::gate_of(thread.epoch.load(Relaxed))
 }
 
 /// What lets this thread's last M be taken again on the steady path.
@@ -87,7 +92,7 @@ fn again(thread: &Thread, m: &M) -> u32 {
     let settings = runtime::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
-    if plain && !is_borrowed(m) && needs_no_look(thread) { runtime::epoch_open() } else { 0 }
+    if plain && !is_borrowed(m) && needs_no_look(thread) { gate_of(thread) } else { 0 }
 }
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.

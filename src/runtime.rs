@@ -55,9 +55,13 @@ pub(crate) fn epoch() -> u32 {
     EPOCH.load(Relaxed)
 }
 
-/// The gate's value while this start's gate is open.
-pub(crate) fn epoch_open() -> u32 {
-    epoch() << 1
+/// The gate's value while the gate of this start of the kernel is open.
+pub(crate) fn gate_of(epoch: u32) -> u32 {
+    epoch << 1
+}
+
+fn epoch_open() -> u32 {
+    gate_of(epoch())
 }
 
 /// Starts the kernel.
@@ -113,19 +117,19 @@ pub(crate) fn stop() -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
-    // Ms that are being taken or given back just now: their threads meet the closed
-    // gate, and are done with them in a moment.
-    if !thread::until(|| !EXTRA.is_any_on_its_way()) {
+    // Ms that are being taken or given back just now, and threads that wait for one: they
+    // meet the closed gate, and are done in a moment. Who never comes back from there
+    // (C has jumped out of a handler that was on its way) is not waited for for ever;
+    // an M that such a thread keeps on the list cannot be unmade.
+    let settled = thread::until(|| {
+        EXTRA.wake_all();
+        EXTRA.waiting() == 0 && !EXTRA.is_any_on_its_way() && !thread::is_any_on_its_way()
+    });
+    if !settled && EXTRA.is_any_on_its_way() {
         OPEN.store(true, SeqCst);
         world::open(epoch_open());
         return Err(Error::Busy);
     }
-    // Who waits has a live record, so nothing that it looks at is unmapped, even if
-    // it should take its time.
-    thread::until(|| {
-        EXTRA.wake_all();
-        EXTRA.waiting() == 0
-    });
     if settings().handles_signals() {
         chain::uninstall();
     }

@@ -136,6 +136,7 @@ programs! {
     registers_are_their_callers_per_call = "registers" Shared ["call"];
     jumps_out_of_callbacks_lose_nothing = "longjmp" Archive [];
     jumps_out_of_callbacks_lose_nothing_per_call = "longjmp" Shared ["call"];
+    callbacks_survive_stops_and_starts = "restart" Archive [];
     the_kernel_is_a_good_guest = "guest" Archive [];
     steady_callbacks_make_no_system_call = "quiet" Archive [];
     the_world_stops_with_bound_ms = "world" Archive [];

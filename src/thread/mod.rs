@@ -183,6 +183,11 @@ pub(crate) fn reclaim_all() -> u32 {
     THREADS.iter().map(|thread| thread.reclaim(true)).sum()
 }
 
+/// Whether an M is on its way to or from a thread.
+pub(crate) fn is_any_on_its_way() -> bool {
+    THREADS.iter().any(Thread::is_on_its_way)
+}
+
 /// Ends the kernel's hold on this thread, and on all that have ended. Returns
 /// whether any other thread still has a record. Only for `runtime::stop`.
 pub(crate) fn stop(tls: &Tls) -> bool {
@@ -225,8 +230,7 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
 /// Withdraws the record's claims from an earlier start of the kernel.
 fn renew(tls: &Tls, thread: &Thread) {
     tls.withdraw();
-    thread.forget_ms();
-    thread.epoch.store(runtime::epoch(), Relaxed);
+    thread.renew();
     tell_end_to_key(thread);
 }
 

@@ -62,8 +62,10 @@ pub(crate) struct Thread {
     state: AtomicU32,
     pub(super) next: AtomicU32,
     index: AtomicU32,
-    /// The start of the kernel that this record was taken in.
+    /// The start of the kernel that this thread knows of.
     pub(crate) epoch: AtomicU32,
+    /// 1 if it has known others: rows of theirs may say that they are its own.
+    has_known_others: AtomicU32,
     /// The thread's own stack, once it was asked for: from, and to; 0 and 0 before,
     /// 1 and 1 if that cannot be told.
     stack: [AtomicUsize; 2],
@@ -96,6 +98,7 @@ impl Thread {
         thread.futex.store(0, Relaxed);
         thread.taking.store(0, Relaxed);
         thread.left.store(0, Relaxed);
+        thread.has_known_others.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.forget_ms();
         thread.epoch.store(runtime::epoch(), Relaxed);
@@ -181,6 +184,34 @@ impl Thread {
         EXTRA.give(m);
         self.m.store(below, Relaxed);
         self.end_taking(was);
+    }
+
+    /// Goes on in the present start of the kernel, without an M. Rows of the one that it
+    /// knew stay its own for now: what this has interrupted may be about to look at one.
+    pub(super) fn renew(&self) {
+        self.forget_ms();
+        if self.has_known_others.swap(1, Relaxed) != 0 {
+            EXTRA.retire(self, Some(self.epoch.load(Relaxed)));
+        }
+        self.epoch.store(runtime::epoch(), Relaxed);
+    }
+
+    /// The thread is at its end, and looks at no row any more.
+    fn retire_rows(&self) {
+        let knows = self.epoch.load(Relaxed) == runtime::epoch();
+        if !knows || self.has_known_others.load(Relaxed) != 0 {
+            EXTRA.retire(self, None);
+        }
+    }
+
+    /// Whether an M is on its way to or from this thread, or the record is being taken
+    /// apart.
+    pub(super) fn is_on_its_way(&self) -> bool {
+        match self.state() & PHASE {
+            FREE => false,
+            LIVE => self.taking.load(Relaxed) != 0,
+            _ => true,
+        }
     }
 
     /// Withdraws its claims to Ms.
@@ -272,6 +303,7 @@ impl Thread {
 
     /// The record is nobody's any more.
     pub(super) fn release(&self) {
+        self.retire_rows();
         self.futex.store(0, Relaxed);
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
