@@ -125,14 +125,27 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
     loop {
         let place = find_place(tls, ptr::from_ref(call) as usize)?;
         let m = place.m;
-        let entered = begin(tls, call, &place);
-        if let Ok(Some(sp)) = entered {
-            return Ok(sp);
+        let was_running = m.is_running();
+        let passed = was_running || world::enter(m);
+        // If not, the kernel was stopped and started on the way: the M and its stack are
+        // of the start before, and all begins again.
+        let current = is_of_this_start(tls);
+        let entered = match passed {
+            true if current => begin(call, &place, was_running),
+            _ => Err(Error::NotStarted),
+        };
+        if entered.is_ok() {
+            return entered;
+        }
+        if passed && !was_running {
+            world::leave(m);
         }
         if place.taken && needm::goes_back(m) {
             needm::dropm(tls, m);
         }
-        entered?;
+        if current {
+            return entered;
+        }
     }
 }
 
@@ -179,9 +192,8 @@ fn look_again_at_signals(tls: &Tls) {
     }
 }
 
-/// Passes the gate, and builds the segment unless [`begun`] has to. `None` if the
-/// kernel was stopped and started on the way, which leaves the M behind.
-fn begin(tls: &Tls, call: &mut Call, place: &Place) -> Result<Option<usize>, Error> {
+/// After the gate: builds the segment unless [`begun`] has to. The G's stack pointer.
+fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { size_of::<Segment>() } else { 0 };
@@ -193,16 +205,6 @@ fn begin(tls: &Tls, call: &mut Call, place: &Place) -> Result<Option<usize>, Err
         return Err(Error::Overflow);
     }
 
-    let running = m.is_running();
-    if !running {
-        if !world::enter(m) {
-            return Err(Error::NotStarted);
-        }
-        if !is_of_this_start(tls) {
-            world::leave(m);
-            return Ok(None);
-        }
-    }
     let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
     m.owes.store(0, Relaxed);
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
@@ -219,10 +221,10 @@ fn begin(tls: &Tls, call: &mut Call, place: &Place) -> Result<Option<usize>, Err
         if on_signal_stack {
             pending |= PENDING_SIGNAL_STACK;
         }
-        build(call, m, segment, taken | if running { WAS_RUNNING } else { 0 }, on_signal_stack);
+        build(call, m, segment, taken | if was_running { WAS_RUNNING } else { 0 }, on_signal_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
-    Ok(Some(sp))
+    Ok(sp)
 }
 
 /// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
