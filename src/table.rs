@@ -42,9 +42,11 @@ impl<E: Rows> Table<E> {
 
     /// The chunk that row `index` is in, and the row's place there.
     fn place(index: u32) -> (usize, usize) {
-        let shifted = index + FIRST;
-        let chunk = shifted.ilog2() - FIRST.ilog2();
-        (chunk as usize, (shifted - (FIRST << chunk)) as usize)
+        // Whatever the index, nothing here can panic; the table is full long before the
+        // sum is not the sum.
+        let shifted = index.wrapping_add(FIRST) | 1;
+        let chunk = FIRST.leading_zeros().saturating_sub(shifted.leading_zeros());
+        (chunk as usize, index.wrapping_add(FIRST).wrapping_sub(FIRST << chunk) as usize)
     }
 
     fn bytes(chunk: usize) -> usize {
@@ -62,7 +64,7 @@ impl<E: Rows> Table<E> {
             return None;
         }
         let (chunk, row) = Self::place(index);
-        let start = self.chunks[chunk].load(Acquire);
+        let start = self.chunks.get(chunk)?.load(Acquire);
         // SAFETY: `len` covers the row, which means that its chunk was mapped
         // before, and `clear`'s caller vouches that nobody is here then.
         Some(unsafe { &*start.add(row) })

@@ -239,7 +239,7 @@ impl Thread {
     /// nothing else tells.
     fn has_ended(&self, ask: bool) -> bool {
         match self.futex.load(SeqCst).checked_sub(1) {
-            Some(place) => system::owner_died(&self.before[place as usize]),
+            Some(place) => self.before.get(place as usize).is_some_and(system::owner_died),
             None => ask && !system::alive(self.tid.load(Relaxed)),
         }
     }

@@ -40,10 +40,11 @@ impl Thread {
         unsafe {
             let offset = (*head).futex_offset;
             let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
-            let Some(place) = place.filter(|place| *place < BEFORE_ENTRY && offset % 4 == 0) else {
+            let place = place.filter(|_| offset % 4 == 0);
+            let Some((place, futex)) = place.and_then(|p| Some((p, self.before.get(p)?))) else {
                 return;
             };
-            self.before[place].store(self.tid.load(Relaxed), SeqCst);
+            futex.store(self.tid.load(Relaxed), SeqCst);
             let first = (*head).list;
             self.entry.store(first as usize, Relaxed);
             if size_of::<usize>() == 8 {

@@ -39,7 +39,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
                 line.take(*byte);
                 continue;
             }
-            if main && &line.name[..line.len] == b"[stack]" {
+            if main && line.name.get(..line.len) == Some(b"[stack]") {
                 found = Some(line.end.saturating_sub(MAIN_ROOM)..line.end);
                 break 'file;
             }

@@ -1,0 +1,193 @@
+//! What is promised of the way of a callback, read from the built library: how much of
+//! the caller's stack it takes, and that nothing on it allocates, panics, recurses, or
+//! leaves the kernel but where `nosplit/lists.rs` says so; on the fast ways, that there
+//! is no system call and no atomic read-modify-write but the one that takes an M.
+//!
+//! The library is the one that `qemu/build` makes: `NEEDM_LIB_DIR` says where.
+
+mod nosplit {
+    pub(crate) mod arm;
+    pub(crate) mod code;
+    pub(crate) mod image;
+    pub(crate) mod lists;
+    pub(crate) mod walk;
+    pub(crate) mod x86;
+}
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use nosplit::image::Image;
+use nosplit::lists::{self, Promise};
+use nosplit::walk::{self, Finding, Report, Way};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn library() -> Image {
+    let folder = env::var_os("NEEDM_LIB_DIR").map_or_else(
+        || {
+            let arch = if cfg!(target_arch = "x86") { "i386" } else { env::consts::ARCH };
+            let built = Command::new(root().join("qemu/build")).arg(arch).output();
+            let built = built.expect("qemu/build can be run");
+            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+            let lines = String::from_utf8(built.stdout).expect("a path");
+            PathBuf::from(lines.lines().last().expect("the folder"))
+        },
+        PathBuf::from,
+    );
+    let path = folder.join("libneedm.so");
+    let image = Image::read(&fs::read(&path).expect("the library can be read"));
+    assert!(image.named("needm_entry").is_some(), "{} has lost its symbols", path.display());
+    image
+}
+
+fn is_panic(name: &str) -> bool {
+    [
+        "core::panicking",
+        "core::slice::index::slice",
+        "core::option::unwrap_failed",
+        "core::result::unwrap_failed",
+        "core::option::expect_failed",
+        "rust_begin_unwind",
+    ]
+    .iter()
+    .any(|part| name.contains(part))
+}
+
+fn is_allocator(name: &str) -> bool {
+    [
+        "__rust_alloc",
+        "__rust_realloc",
+        "__rust_dealloc",
+        "alloc::",
+        "malloc",
+        "calloc",
+        "realloc",
+        "free",
+        "mmap",
+    ]
+    .iter()
+    .any(|part| name == *part || name.contains("::") && name.contains(part))
+}
+
+/// What a report says against a promise.
+fn broken(promise: &Promise, report: &Report) -> Vec<String> {
+    let mut broken = Vec::new();
+    if report.depth > promise.limit {
+        let chain = report.chain.join(" -> ");
+        broken.push(format!(
+            "uses {} bytes of stack, {} allowed: {chain}",
+            report.depth, promise.limit
+        ));
+    }
+    let mut atomics = 0;
+    for finding in &report.findings {
+        match finding {
+            Finding::SystemCall(_) if promise.system_calls => {}
+            Finding::Atomic(_) => atomics += 1,
+            Finding::Outside(_, symbol)
+                if lists::OUTSIDE.iter().any(|(name, _)| name == symbol) => {}
+            Finding::Indirect(name, _)
+                if lists::INDIRECT.iter().any(|(end, _)| name.ends_with(end)) => {}
+            other => broken.push(format!("{other:?}")),
+        }
+    }
+    if atomics > promise.atomics {
+        broken.push(format!("{atomics} atomic read-modify-writes, {} allowed", promise.atomics));
+    }
+    for (name, from) in &report.reached {
+        if is_panic(name) {
+            broken.push(format!("panics: {from} -> {name}"));
+        }
+        if is_allocator(name) {
+            broken.push(format!("allocates: {from} -> {name}"));
+        }
+    }
+    broken
+}
+
+#[test]
+fn the_way_of_a_callback_keeps_its_promises() {
+    let image = library();
+    let mut all = Vec::new();
+    println!("{:<28} {:>6} {:>9}  deepest", "path", "bytes", "functions");
+    for promise in lists::promises() {
+        let report = walk::walk(&image, &promise.path);
+        let chain = report.chain.join(" -> ");
+        println!("{:<28} {:>6} {:>9}  {chain}", promise.name, report.depth, report.reached.len());
+        all.extend(broken(&promise, &report).into_iter().map(|b| format!("{}: {b}", promise.name)));
+        // A list that names what is not there any more hides something else one day.
+        for (cut, _) in promise.path.cuts {
+            if promise.path.way != Way::Both && !report.cut.contains(*cut) {
+                all.push(format!("{}: {cut} is on the list, and is not called", promise.name));
+            }
+        }
+    }
+    assert!(all.is_empty(), "\n{}", all.join("\n"));
+}
+
+/// A library made of one of the files that break a rule on purpose; what is found broken.
+fn found_in(violation: &str) -> Vec<String> {
+    let source = root().join(format!("tests/nosplit/violations/{violation}.c"));
+    let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
+    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
+        .join(format!("violation-{violation}-{native}.so"));
+    let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
+    cc.args(
+        ["-O1", "-fPIC", "-shared", "-marm"]
+            .iter()
+            .filter(|f| **f != "-marm" || cfg!(target_arch = "arm")),
+    );
+    let output = cc.arg(&source).arg("-o").arg(&library).output().expect("the C compiler runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let image = Image::read(&fs::read(&library).expect("a library"));
+    let path = walk::Path { root: "root", way: Way::Both, cuts: &[], ends: &[], switches: &[] };
+    let promise = Promise {
+        name: "steady",
+        path,
+        limit: lists::STEADY_LIMIT,
+        system_calls: false,
+        atomics: 0,
+    };
+    broken(&promise, &walk::walk(&image, &promise.path))
+}
+
+macro_rules! violations {
+    ($($test:ident = $file:literal $said:literal;)*) => {$(
+        #[test]
+        fn $test() {
+            let found = found_in($file);
+            assert!(found.len() == 1 && found[0].contains($said), "{found:?}");
+        }
+    )*};
+}
+
+violations! {
+    deep_stacks_are_found = "deep" "bytes of stack, 512 allowed: root -> inner";
+    stacks_that_move_by_unknown_amounts_are_found = "moves" "by an amount not known";
+    recursion_is_found = "recursion" "Recursion(\"even -> odd\")";
+    allocators_and_other_libraries_are_found = "outside" "Outside(\"root\", \"malloc\")";
+    calls_through_pointers_are_found = "indirect" "Indirect(\"root\"";
+    atomics_are_found = "atomic" "1 atomic read-modify-writes, 0 allowed";
+    system_calls_are_found = "system_call" "SystemCall(\"getpid_\")";
+    panics_are_found = "panics" "panics: root -> core::panicking::panic_bounds_check";
+}
+
+#[test]
+fn nothing_is_found_where_no_rule_is_broken() {
+    assert_eq!(found_in("keeps"), Vec::<String>::new());
+}
+
+/// The most instructions that a steady callback may take, from the call in C to the
+/// callback's first and from its return back to C.
+const STEADY_INSTRUCTIONS: usize = 60;
+
+#[test]
+fn a_steady_callback_is_at_most_sixty_instructions() {
+    let count = walk::straight_way(&library(), "needm_callback");
+    println!("a steady callback: {count} instructions");
+    assert!(count <= STEADY_INSTRUCTIONS, "{count}");
+}

@@ -1,0 +1,180 @@
+//! The built library: its code by address, its symbols, and what its linkage tables
+//! lead to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use object::elf;
+use object::read::elf::ElfFile;
+use object::{
+    Architecture, Object, ObjectSection, ObjectSymbol, ObjectSymbolTable, RelocationFlags,
+    RelocationTarget, SymbolKind,
+};
+
+/// What a call or a jump leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Target {
+    /// Code of the library.
+    At(u64),
+    /// A symbol of another one.
+    Outside(String),
+    /// Whatever a register or a word of memory says.
+    Unknown,
+}
+
+/// A function: its symbol's address, bytes and demangled name.
+#[derive(Clone, Debug)]
+pub(crate) struct Function {
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) name: String,
+}
+
+pub(crate) struct Image {
+    pub(crate) arch: Architecture,
+    code: Vec<(u64, Vec<u8>)>,
+    functions: BTreeMap<u64, Function>,
+    slots: HashMap<u64, Target>,
+    stubs: HashMap<u64, Target>,
+}
+
+/// The address of code that a symbol names: on ARM its lowest bit says "Thumb" (ELF for
+/// the Arm Architecture, "Symbol Values").
+fn code_address(arch: Architecture, value: u64) -> u64 {
+    if arch == Architecture::Arm { value & !1 } else { value }
+}
+
+/// Bytes of the linkage table's head and of each entry, where entries are not read as
+/// code: they stand in the order of their relocations (psABI i386, "Procedure Linkage
+/// Table"; on ARM what GNU ld writes).
+fn plt_shape(arch: Architecture) -> Option<(u64, u64)> {
+    match arch {
+        Architecture::I386 => Some((16, 16)),
+        Architecture::Arm => Some((20, 12)),
+        _ => None,
+    }
+}
+
+impl Image {
+    pub(crate) fn read(bytes: &[u8]) -> Self {
+        let class = bytes.get(4).copied().map(elf::FileClass);
+        if class == Some(elf::ELFCLASS64) {
+            let file: ElfFile<'_, elf::FileHeader64<object::Endianness>> =
+                ElfFile::parse(bytes).expect("an ELF file of 64 bits");
+            Self::from(&file)
+        } else {
+            let file: ElfFile<'_, elf::FileHeader32<object::Endianness>> =
+                ElfFile::parse(bytes).expect("an ELF file of 32 bits");
+            Self::from(&file)
+        }
+    }
+
+    fn from<'data>(file: &impl Object<'data>) -> Self {
+        let arch = file.architecture();
+        let mut code = Vec::new();
+        for section in file.sections().filter(|s| s.kind() == object::SectionKind::Text) {
+            let data = section.uncompressed_data().expect("code can be read").into_owned();
+            code.push((section.address(), data));
+        }
+        let mut functions = BTreeMap::new();
+        for symbol in file.symbols().chain(file.dynamic_symbols()) {
+            // Not those that only mark a place for a debugger.
+            if symbol.kind() != SymbolKind::Text || symbol.size() == 0 {
+                continue;
+            }
+            let (start, size) = (code_address(arch, symbol.address()), symbol.size());
+            let name = symbol.name().unwrap_or_default();
+            // Without the brackets that one of the two manglings has, and the other not.
+            let name = format!("{:#}", rustc_demangle::demangle(name)).replace(['<', '>'], "");
+            let larger = functions.get(&start).is_none_or(|f: &Function| f.end < start + size);
+            if larger {
+                functions.insert(start, Function { start, end: start + size, name });
+            }
+        }
+        let mut image =
+            Self { arch, code, functions, slots: HashMap::new(), stubs: HashMap::new() };
+        image.read_relocations(file);
+        image
+    }
+
+    fn read_relocations<'data>(&mut self, file: &impl Object<'data>) {
+        let mut jumps = Vec::new();
+        for (at, relocation) in file.dynamic_relocations().into_iter().flatten() {
+            let target = match relocation.target() {
+                RelocationTarget::Symbol(index) => {
+                    let table = file.dynamic_symbol_table().expect("relocations name symbols");
+                    let symbol = table.symbol_by_index(index).expect("a symbol");
+                    if symbol.is_definition() {
+                        Target::At(code_address(self.arch, symbol.address()))
+                    } else {
+                        Target::Outside(symbol.name().unwrap_or_default().into())
+                    }
+                }
+                // Relative to where the library is loaded, which counts as 0 here.
+                RelocationTarget::Absolute => {
+                    let addend = match relocation.addend() {
+                        0 => self.word(at).unwrap_or(0),
+                        addend => addend.cast_unsigned(),
+                    };
+                    Target::At(code_address(self.arch, addend))
+                }
+                _ => Target::Unknown,
+            };
+            let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
+            let jump = match self.arch {
+                Architecture::I386 => r_type == elf::R_386_JMP_SLOT,
+                Architecture::Arm => r_type == elf::R_ARM_JUMP_SLOT,
+                _ => r_type == elf::R_X86_64_JUMP_SLOT,
+            };
+            if jump {
+                jumps.push(target.clone());
+            }
+            self.slots.insert(at, target);
+        }
+        let plt = file.section_by_name(".plt").map(|section| section.address());
+        if let Some(((head, entry), plt)) = plt_shape(self.arch).zip(plt) {
+            for (number, target) in jumps.into_iter().enumerate() {
+                self.stubs.insert(plt + head + entry * number as u64, target);
+            }
+        }
+    }
+
+    /// A word of the code, for tables among it.
+    fn word(&self, at: u64) -> Option<u64> {
+        let bytes = self.bytes(at)?.get(..4)?;
+        Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
+    }
+
+    /// The code from an address on.
+    pub(crate) fn bytes(&self, at: u64) -> Option<&[u8]> {
+        let inside =
+            |(start, bytes): &&(u64, Vec<u8>)| (*start..*start + bytes.len() as u64).contains(&at);
+        let (start, bytes) = self.code.iter().find(inside)?;
+        Some(&bytes[usize::try_from(at - start).ok()?..])
+    }
+
+    /// What a word that the dynamic linker fills in holds.
+    pub(crate) fn slot(&self, at: u64) -> Option<&Target> {
+        self.slots.get(&at)
+    }
+
+    /// What the linkage table's entry at this address leads to.
+    pub(crate) fn stub(&self, at: u64) -> Option<&Target> {
+        self.stubs.get(&at)
+    }
+
+    /// The function that an address is in: the outermost, where one has another's symbol
+    /// inside.
+    pub(crate) fn function(&self, at: u64) -> Option<&Function> {
+        let holds = |f: &&Function| (f.start..f.end).contains(&at);
+        self.functions.range(..=at).map(|(_, f)| f).find(holds)
+    }
+
+    /// A function by its whole name.
+    pub(crate) fn named(&self, name: &str) -> Option<&Function> {
+        self.functions.values().find(|f| f.name == name)
+    }
+
+    pub(crate) fn name(&self, at: u64) -> String {
+        self.function(at).map_or_else(|| format!("{at:#x}"), |f| f.name.clone())
+    }
+}
