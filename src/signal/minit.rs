@@ -138,7 +138,21 @@ impl Signals {
         }
     }
 
+    /// Whether the thread still has the one of its own that it had when last looked at.
+    fn brings_the_same(&self) -> bool {
+        let (base, size) = self.bounds();
+        if size == 0 || self.ours().is_some_and(|ours| ours.base() == base) {
+            return false;
+        }
+        // SAFETY: only a question.
+        let now = unsafe { signal::stack(None) };
+        now.is_ok_and(|now| now.enabled() && (now.base(), now.size()) == (base, size))
+    }
+
     fn install(&self) {
+        if self.brings_the_same() {
+            return;
+        }
         let Some(ours) = self.mapped() else { return };
         // SAFETY: ours stays mapped for as long as this record is the thread's.
         // Refused where the thread runs on its own right now, which then stays.
@@ -239,7 +253,8 @@ impl Signals {
         if self.ready.swap(0, Relaxed) == 0 {
             return true;
         }
-        let Some(ours) = self.ours() else { return true };
+        let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
+        let Some(ours) = ours else { return true };
         // SAFETY: the thread brought it, or it is none.
         match unsafe { signal::stack(Some(&self.old())) } {
             Ok(was) if was.enabled() && was.base() != ours.base() => {
@@ -260,6 +275,7 @@ impl Signals {
     /// The thread is gone, and what it had with it.
     pub(crate) fn forget(&self) {
         self.found(&Stack::NONE);
+        self.in_effect(&Stack::NONE);
         self.doubts.store(0, Relaxed);
         self.ready.store(0, Relaxed);
     }

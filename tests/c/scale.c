@@ -85,7 +85,8 @@ static void ten_thousand_threads_have_an_m_each(void) {
     start((needm_config){.max_ms = 12000, .stack_size = 16 * 1024, .signal_stack_size = 16 * 1024});
     CHECK_EQ(crowd(count, one_of_many), count);
     CHECK_EQ(stats().ms_bound, 0);
-    CHECK(stats().ms_total <= (uint64_t)count + 16);
+    /* Who waits for a spare longer than a moment makes its own. */
+    CHECK(stats().ms_total <= (uint64_t)count + (uint64_t)count / 4 + 16);
     CHECK_EQ(needm_stop(), 0);
 }
 

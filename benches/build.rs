@@ -1,0 +1,6 @@
+//! Compiles the C side: the loops that are measured, and what they are compared with.
+
+fn main() {
+    cc::Build::new().file("src/loops.c").flag("-pthread").opt_level(2).compile("loops");
+    println!("cargo:rerun-if-changed=src/loops.c");
+}

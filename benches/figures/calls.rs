@@ -1,0 +1,175 @@
+//! What is measured by criterion: things that are done again and again on a thread.
+
+use std::ffi::c_void;
+use std::hint::black_box;
+use std::path::PathBuf;
+use std::sync::Barrier;
+use std::time::Duration;
+
+use corosensei::{Coroutine, CoroutineResult};
+use criterion::Criterion;
+use needm_benches::c::{
+    needm_attach, needm_callback, needm_ccall, needm_defer_push, needm_detach, needm_recover,
+};
+use needm_benches::{Kernel, loops};
+
+use super::table::{Goal, PLAIN, Table};
+
+/// Runs a loop of `loops.c`.
+macro_rules! nanos {
+    ($call:expr) => {
+        // SAFETY: the loops keep to what needm.h asks for; the kernel has been started
+        // where they want it.
+        unsafe { $call }
+    };
+}
+
+struct Harness {
+    criterion: Criterion,
+    folder: PathBuf,
+}
+
+impl Harness {
+    fn new(quick: bool) -> Self {
+        let folder = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("criterion");
+        let (samples, millis) = if quick { (10, 200) } else { (50, 3000) };
+        let criterion = Criterion::default()
+            .output_directory(&folder)
+            .without_plots()
+            .sample_size(samples)
+            .warm_up_time(Duration::from_millis(millis / 6))
+            .measurement_time(Duration::from_millis(millis));
+        Self { criterion, folder }
+    }
+
+    /// The median of what `loops` says for one.
+    fn median(&mut self, id: &str, mut loops: impl FnMut(u64) -> u64) -> f64 {
+        self.criterion
+            .bench_function(id, |b| b.iter_custom(|n| Duration::from_nanos(loops(n).max(1))));
+        let path = self.folder.join(id).join("new/estimates.json");
+        let text = std::fs::read_to_string(path).expect("criterion writes its estimates");
+        let estimates: serde_json::Value = serde_json::from_str(&text).expect("as JSON");
+        estimates["median"]["point_estimate"].as_f64().expect("with a median")
+    }
+}
+
+/// The slower of two threads that do the same at once.
+fn on_two_threads(one: impl Fn(u64) -> u64 + Sync, n: u64) -> u64 {
+    let together = Barrier::new(2);
+    let run = || {
+        one(1);
+        together.wait();
+        one(n)
+    };
+    std::thread::scope(|scope| {
+        let other = scope.spawn(run);
+        let own = scope.spawn(run).join().expect("a thread ends");
+        own.max(other.join().expect("a thread ends"))
+    })
+}
+
+pub(crate) fn measure(rows: &mut Table, quick: bool) {
+    let mut harness = Harness::new(quick);
+    let h = &mut harness;
+    let plain = h.median("plain", |n| nanos!(loops::loop_calls(n)));
+    rows.add(PLAIN, plain, "ns", Goal::None);
+    bound(rows, h);
+    per_call(rows, h);
+    let switch = h.median("corosensei", switches);
+    rows.add("corosensei: switch in and out", switch, "ns", Goal::None);
+    let pair = h.median("sigaltstack", |n| nanos!(loops::loop_sigaltstacks(n)));
+    rows.add(PAIR, pair, "ns", Goal::None);
+    attaching(rows, h);
+    faults(rows, h);
+}
+
+const PAIR: &str = "two sigaltstack system calls";
+const BOUND: &str = "steady callback, bound";
+const PER_CALL: &str = "steady callback, an M per call";
+
+fn callbacks(n: u64) -> u64 {
+    nanos!(loops::loop_callbacks(needm_callback, n))
+}
+
+fn bound(rows: &mut Table, h: &mut Harness) {
+    let kernel = Kernel::start(0, 0, 0);
+    rows.add(BOUND, h.median("bound", callbacks), "ns", Goal::Times(2.5, PLAIN));
+    let two = h.median("bound-2", |n| on_two_threads(callbacks, n));
+    rows.add("  on two threads at once", two, "ns", Goal::Times(1.1, BOUND));
+    let framed = h.median("framed", |n| nanos!(loops::loop_framed_callbacks(needm_callback, n)));
+    rows.add("  with a frame of 64 bytes copied", framed, "ns", Goal::None);
+    let nested = |n| nanos!(loops::loop_nested_callbacks(needm_callback, needm_ccall, n));
+    rows.add("  ccall and a nested callback", h.median("nested", nested), "ns", Goal::None);
+    let closure = h.median("closure", |n| {
+        let start = std::time::Instant::now();
+        for i in 0..n {
+            let answer = needm::callback(|_| black_box(i));
+            assert!(answer.is_ok_and(|same| same == i));
+        }
+        u64::try_from(start.elapsed().as_nanos()).expect("not for centuries")
+    });
+    rows.add("  a Rust closure, its panics caught", closure, "ns", Goal::None);
+    drop(kernel);
+}
+
+fn per_call(rows: &mut Table, h: &mut Harness) {
+    let kernel = Kernel::start(1, 0, 0);
+    rows.add(PER_CALL, h.median("per-call", callbacks), "ns", Goal::Times(8.0, PLAIN));
+    let two = h.median("per-call-2", |n| on_two_threads(callbacks, n));
+    rows.add("  on two threads at once ", two, "ns", Goal::Times(1.1, PER_CALL));
+    drop(kernel);
+}
+
+fn switches(n: u64) -> u64 {
+    let mut coroutine = Coroutine::new(|yielder, ()| {
+        loop {
+            yielder.suspend(());
+        }
+    });
+    let start = std::time::Instant::now();
+    for _ in 0..n {
+        match coroutine.resume(()) {
+            CoroutineResult::Yield(()) => {}
+            CoroutineResult::Return(()) => unreachable!("it never returns"),
+        }
+    }
+    let took = start.elapsed().as_nanos();
+    // SAFETY: nothing on its stack wants to be dropped.
+    unsafe { coroutine.force_reset() };
+    u64::try_from(took).expect("not for centuries")
+}
+
+extern "C" fn attach_and_detach(n: *mut c_void) {
+    // SAFETY: `attaching` gives its own number.
+    let n = unsafe { &mut *n.cast::<u64>() };
+    // Once before, so that the thread has been seen.
+    nanos!(loops::loop_pairs(needm_attach, needm_detach, 1));
+    *n = nanos!(loops::loop_pairs(needm_attach, needm_detach, *n));
+}
+
+fn attaching(rows: &mut Table, h: &mut Harness) {
+    let kernel = Kernel::start(0, 0, 0);
+    let pair = h.median("attach", |mut n| {
+        nanos!(loops::on_a_plain_thread(attach_and_detach, (&raw mut n).cast()));
+        n
+    });
+    rows.add("needm_attach and needm_detach", pair, "ns", Goal::Times(1.5, PAIR));
+    drop(kernel);
+}
+
+fn faults(rows: &mut Table, h: &mut Harness) {
+    if cfg!(target_arch = "x86_64") {
+        let returned = h.median("sigreturn", |n| nanos!(loops::loop_faults_returned_from(n)));
+        rows.add("bare fault, handler returns past it", returned, "ns", Goal::None);
+    }
+    let jumped = h.median("sigjump", |n| nanos!(loops::loop_faults_left_by_jump(n)));
+    rows.add(BARE, jumped, "ns", Goal::None);
+    let kernel = Kernel::start(0, 0, 0);
+    let recovered = h.median("recovered", |n| {
+        nanos!(loops::loop_recovered_faults(needm_callback, needm_defer_push, needm_recover, n))
+    });
+    rows.add("fault recovered in a callback", recovered, "ns", Goal::Times(1.2, BARE));
+    drop(kernel);
+}
+
+const BARE: &str = "bare fault, handler left by a jump";

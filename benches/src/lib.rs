@@ -1,0 +1,132 @@
+//! What the benchmarks measure: the loops of `loops.c`, and the C interface of needm.
+
+use std::ffi::{c_int, c_void};
+
+/// What a callback runs.
+pub type Function = extern "C" fn(*mut c_void);
+/// `needm_callback`.
+pub type Callback = unsafe extern "C" fn(Function, *mut c_void, usize, *mut c_void) -> c_int;
+
+/// `include/needm.h`.
+pub mod c {
+    use super::{Function, c_int, c_void};
+
+    /// `needm_config`.
+    #[repr(C)]
+    pub struct Config {
+        /// Bytes of this.
+        pub size: usize,
+        /// Ms ready at the start.
+        pub seed_ms: u32,
+        /// Most Ms ever.
+        pub max_ms: u32,
+        /// Bytes of a G's stack.
+        pub stack_size: usize,
+        /// Bytes of a signal stack.
+        pub signal_stack_size: usize,
+        /// 0: bound; 1: given back each time.
+        pub binding: u32,
+        /// None.
+        pub flags: u32,
+        /// For ever.
+        pub wait_ns: i64,
+        /// None.
+        pub hooks: *const c_void,
+    }
+
+    unsafe extern "C" {
+        /// Starts the kernel.
+        pub fn needm_start(config: *const Config) -> c_int;
+        /// Stops it.
+        pub fn needm_stop() -> c_int;
+        /// Runs a callback.
+        pub fn needm_callback(
+            function: Function,
+            frame: *mut c_void,
+            size: usize,
+            info: *mut c_void,
+        ) -> c_int;
+        /// Calls C from one.
+        pub fn needm_ccall(function: Function, arg: *mut c_void) -> c_int;
+        /// Takes an M.
+        pub fn needm_attach() -> c_int;
+        /// Gives it back.
+        pub fn needm_detach() -> c_int;
+        /// Defers a function.
+        pub fn needm_defer_push(defer: *mut c_void, function: Function, arg: *mut c_void) -> c_int;
+        /// Stops a panic.
+        pub fn needm_recover(info: *mut c_void) -> c_int;
+    }
+}
+
+type Pair = unsafe extern "C" fn() -> c_int;
+
+/// `loops.c`: nanoseconds for doing something so many times.
+pub mod loops {
+    use super::{Callback, Function, Pair, c_int, c_void};
+
+    #[allow(missing_docs)] // there
+    unsafe extern "C" {
+        pub fn loop_calls(n: u64) -> u64;
+        pub fn loop_callbacks(call: Callback, n: u64) -> u64;
+        pub fn loop_framed_callbacks(call: Callback, n: u64) -> u64;
+        pub fn loop_nested_callbacks(
+            call: Callback,
+            ccall: unsafe extern "C" fn(Function, *mut c_void) -> c_int,
+            n: u64,
+        ) -> u64;
+        pub fn loop_pairs(first: Pair, second: Pair, n: u64) -> u64;
+        pub fn loop_sigaltstacks(n: u64) -> u64;
+        pub fn loop_faults_left_by_jump(n: u64) -> u64;
+        pub fn loop_faults_returned_from(n: u64) -> u64;
+        pub fn loop_recovered_faults(
+            call: Callback,
+            push: unsafe extern "C" fn(*mut c_void, Function, *mut c_void) -> c_int,
+            recover: unsafe extern "C" fn(*mut c_void) -> c_int,
+            n: u64,
+        ) -> u64;
+        pub fn loop_threads(work: Function, arg: *mut c_void, n: u64) -> u64;
+        pub fn on_a_plain_thread(work: Function, arg: *mut c_void);
+        pub fn loop_crowd(
+            work: Function,
+            arg: *mut c_void,
+            n: u64,
+            meanwhile: Function,
+            with: *mut c_void,
+        ) -> u64;
+    }
+}
+
+/// Starts the kernel with a binding and otherwise small defaults; stops it when dropped.
+pub struct Kernel;
+
+impl Kernel {
+    /// `binding` as in the C interface; 0 for a default.
+    ///
+    /// # Panics
+    /// If it does not start.
+    #[must_use]
+    pub fn start(binding: u32, stack_size: usize, seed_ms: u32) -> Self {
+        let config = c::Config {
+            size: size_of::<c::Config>(),
+            seed_ms,
+            max_ms: 12_000,
+            stack_size,
+            signal_stack_size: 0,
+            binding,
+            flags: 0,
+            wait_ns: 0,
+            hooks: std::ptr::null(),
+        };
+        // SAFETY: the configuration lives through the call.
+        assert_eq!(unsafe { c::needm_start(&raw const config) }, 0);
+        Self
+    }
+}
+
+impl Drop for Kernel {
+    fn drop(&mut self) {
+        // SAFETY: the kernel runs.
+        assert_eq!(unsafe { c::needm_stop() }, 0);
+    }
+}
