@@ -175,8 +175,15 @@ impl Extra {
         let mut waited = false;
         let result = loop {
             let seen = self.returned.load(SeqCst);
-            thread::reclaim_all();
-            if let Some(m) = self.pop(thread).or_else(|| Self::sweep(thread)) {
+            // Most often a spare is just being made, and going through all that there is
+            // would cost the more the more there is.
+            let may_make = self.made.load(Relaxed) < runtime::settings().max_ms();
+            let thorough = waited || nested || !may_make;
+            if thorough {
+                thread::reclaim_all();
+            }
+            let found = self.pop(thread);
+            if let Some(m) = found.or_else(|| thorough.then(|| Self::sweep(thread)).flatten()) {
                 break Ok(m);
             }
             if !runtime::is_open() {
@@ -184,7 +191,7 @@ impl Extra {
             }
             let elapsed = system::now().saturating_sub(start);
             let mut nap = LOOK_AGAIN;
-            if self.made.load(Relaxed) < runtime::settings().max_ms() {
+            if may_make {
                 if nested || elapsed >= LEAVE_IT_TO_OTHERS {
                     match self.make(Some(thread)) {
                         Ok(Some(m)) => {
