@@ -2,11 +2,13 @@
 
 use core::ptr;
 
-use super::{ESRCH, Errno, call};
+use super::{ESRCH, Errno, call, checked};
 use crate::arch::nr;
 use crate::sync::{AtomicU32, Relaxed};
 
 // include/uapi/linux/futex.h
+#[cfg(feature = "freestanding")]
+const FUTEX_WAIT: usize = 0;
 const FUTEX_WAIT_PRIVATE: usize = 128;
 const FUTEX_WAKE_PRIVATE: usize = 1 | 128;
 /// The bit the kernel sets in a robust futex whose owner died.
@@ -63,6 +65,20 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> Result<(
         let word = ptr::from_ref(word) as usize;
         call(nr::FUTEX, [word, FUTEX_WAIT_PRIVATE, value as usize, limit as usize]).map(drop)
     }
+}
+
+/// Sleeps until the system has cleared `word`, which is `value`: the number of a thread
+/// that ends. The system's wake is not a private one.
+#[cfg(feature = "freestanding")]
+pub(crate) fn wait_for_clear(word: &AtomicU32, value: u32) {
+    let word = ptr::from_ref(word) as usize;
+    // SAFETY: the word outlives the call.
+    let _ = unsafe { call(nr::FUTEX, [word, FUTEX_WAIT, value as usize, 0]) };
+}
+
+/// What `needm_clone` answered: the new thread's number, or why there is none.
+pub(crate) fn thread_made(answer: isize) -> Result<u32, Errno> {
+    checked(answer).map(low)
 }
 
 /// Wakes up to `count` of those who sleep on `word`.
