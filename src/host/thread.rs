@@ -47,10 +47,6 @@ impl Drop for Thread {
 /// # Errors
 /// The system's; `ENOEXEC` (8) of a program that `linker/README.md` would not have.
 pub fn spawn<F: FnOnce() + Send + 'static>(stack_size: usize, run: F) -> Result<Thread, Errno> {
-    let run = move || {
-        run();
-        let _ = crate::callback::detach();
-    };
     clone::spawn(stack_size, Owner::Maker, run).map(|(row, id)| Thread { row, id })
 }
 

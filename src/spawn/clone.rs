@@ -20,6 +20,8 @@ use crate::os::memory::{self, Access};
 use crate::os::{self, Errno, signal, thread as system};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::table::{Rows, Table};
+use crate::thread;
+use crate::tls::Tls;
 
 // `state`:
 /// Nobody's.
@@ -203,6 +205,7 @@ unsafe extern "C" fn thread_main<F: FnOnce()>(born: *mut core::ffi::c_void) -> !
     run();
     // A handler from here on would have no stack to run on.
     signal::block_all();
+    thread::leave(Tls::current());
     let start = row.map.swap(0, SeqCst);
     // SAFETY: the mapping is this thread's own stack, which nothing refers to: the row
     // no longer does, and `run` has ended.

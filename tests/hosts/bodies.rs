@@ -274,7 +274,8 @@ fn spawned_threads_leave_nothing() {
 }
 
 fn spawned_threads_that_exit_raw_leave_nothing() {
-    start(Binding::Thread);
+    // With few Ms, ends are noticed also where nothing but asking tells of them.
+    check!(needm::start(Config { max_ms: 8, ..Config::default() }).is_ok());
     let mut before = 0;
     let times = rounds(400);
     for round in 0..times {
@@ -294,7 +295,6 @@ fn spawned_threads_that_exit_raw_leave_nothing() {
         return;
     }
     check!(host::mappings() <= before + 16);
-    check!(needm::stats().ms_total <= if host::is_emulated() { 64 } else { 16 });
 }
 
 fn the_world_stops_with_many_spawned_threads() {
