@@ -1,0 +1,373 @@
+//! Hosts without a C library: the programs of `tests/hosts`, built by `qemu/host` and
+//! run natively, or by `NEEDM_RUNNER`; and the same test bodies with a C library.
+//!
+//! `qemu/test` sets `NEEDM_ARCH`, `NEEDM_CC` and `NEEDM_RUNNER`. Without it, only the
+//! bodies with a C library are run: building without one takes core's sources.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::OnceLock;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+/// Test bodies that run on either kind of host.
+#[path = "hosts/bodies.rs"]
+mod bodies;
+
+/// What an accident cannot give.
+const SUCCESS: i32 = 200;
+
+/// How long a program may take.
+const LIMIT: Duration = Duration::from_secs(240);
+
+/// What the bodies ask of a host: here of one with a C library.
+mod host {
+    use std::ffi::c_void;
+    use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
+    use std::time::Duration;
+    use std::{env, fmt, fs, process, ptr};
+
+    pub use std::thread::sleep;
+
+    pub const HAS_C_LIBRARY: bool = true;
+
+    pub fn is_emulated() -> bool {
+        env::var_os("NEEDM_RUNNER").is_some()
+    }
+
+    pub fn print(message: fmt::Arguments<'_>) {
+        eprintln!("{message}");
+    }
+
+    pub fn fail() -> ! {
+        process::exit(1)
+    }
+
+    /// Ends this thread at once: the C library does not learn of it.
+    pub fn exit_thread() -> ! {
+        // SAFETY: it ends this thread, whose stack nobody else uses.
+        unsafe { libc::syscall(libc::SYS_exit, 0) };
+        fail()
+    }
+
+    /// A thread of a body's.
+    pub struct Foreign {
+        shared: &'static Shared,
+    }
+
+    struct Shared {
+        function: fn(usize),
+        arg: usize,
+        tid: AtomicI32,
+    }
+
+    extern "C" fn run(shared: *mut c_void) -> *mut c_void {
+        // SAFETY: `foreign` leaks it.
+        let shared = unsafe { &*shared.cast::<Shared>() };
+        // SAFETY: asks for a number.
+        shared.tid.store(unsafe { libc::gettid() }, SeqCst);
+        (shared.function)(shared.arg);
+        ptr::null_mut()
+    }
+
+    /// Runs `function(arg)` on a thread of the C library's.
+    pub fn foreign(function: fn(usize), arg: usize) -> Foreign {
+        let shared: &'static Shared =
+            Box::leak(Box::new(Shared { function, arg, tid: AtomicI32::new(0) }));
+        // SAFETY: the attributes are made before they are used; what the thread is given
+        // stays for ever. Small stacks: those of threads that exit raw are never freed.
+        unsafe {
+            let mut attributes = std::mem::zeroed();
+            let mut thread = std::mem::zeroed();
+            libc::pthread_attr_init(&raw mut attributes);
+            libc::pthread_attr_setstacksize(&raw mut attributes, 128 * 1024);
+            let arg = ptr::from_ref(shared).cast_mut().cast();
+            let made = libc::pthread_create(&raw mut thread, &raw const attributes, run, arg);
+            assert_eq!(made, 0);
+            libc::pthread_detach(thread);
+        }
+        Foreign { shared }
+    }
+
+    impl Foreign {
+        /// Waits for its end, whichever that is.
+        pub fn join(self) {
+            loop {
+                let tid = self.shared.tid.load(SeqCst);
+                // SAFETY: signal 0 is a question.
+                if tid != 0
+                    && unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) } != 0
+                {
+                    return;
+                }
+                sleep(Duration::from_micros(100));
+            }
+        }
+    }
+
+    /// Mappings of this process.
+    pub fn mappings() -> usize {
+        fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count())
+    }
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A command for a program of the architecture.
+fn command(program: &Path) -> Command {
+    let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
+    let mut words = runner.split_whitespace();
+    let Some(first) = words.next() else { return Command::new(program) };
+    let mut command = Command::new(first);
+    command.args(words).arg(program);
+    command
+}
+
+/// How a program ends, and what it says on standard error.
+fn run(command: &mut Command, name: &str) -> (ExitStatus, String) {
+    let kind = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}-{kind}.log"));
+    let file = fs::File::create(&log).expect("a log");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+    let mut child = command.spawn().expect("the program starts");
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().expect("a child") {
+            break Some(status);
+        }
+        if start.elapsed() > LIMIT {
+            let _ = child.kill();
+            let _ = child.wait();
+            break None;
+        }
+        sleep(Duration::from_millis(5));
+    };
+    let said = fs::read_to_string(&log).unwrap_or_default();
+    let status = status.unwrap_or_else(|| panic!("{name} is not done after {LIMIT:?}:\n{said}"));
+    (status, said)
+}
+
+/// `ARCH`, if `qemu/test` runs this.
+fn arch() -> Option<String> {
+    let arch = env::var("NEEDM_ARCH").ok();
+    if arch.is_none() {
+        eprintln!("not without qemu/test: it sees to it that core can be built");
+    }
+    arch
+}
+
+/// The folder of the programs and libraries without a C library.
+fn built() -> Option<&'static Path> {
+    static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let built = Command::new(root().join("qemu/host")).arg(arch()?).output();
+        let built = built.expect("qemu/host can be run");
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        let lines = String::from_utf8(built.stdout).expect("a path");
+        Some(lines.lines().last().expect("the folder").into())
+    });
+    folder.as_deref()
+}
+
+fn assert_success((status, said): (ExitStatus, String)) {
+    assert_eq!(status.code(), Some(SUCCESS), "{status}:\n{said}");
+}
+
+/// Runs a body without a C library.
+fn without(name: &str) -> Option<(ExitStatus, String)> {
+    let mut command = command(&built()?.join("bodies"));
+    command.arg(name);
+    if env::var_os("NEEDM_RUNNER").is_some() {
+        command.arg("emulated");
+    }
+    Some(run(&mut command, &format!("without-{name}")))
+}
+
+/// Runs a body with a C library: in this process, if it is the one that was made for it.
+fn with(name: &str, body: fn()) {
+    const OWN: &str = "NEEDM_HOST_BODY";
+    if env::var_os(OWN).is_some_and(|own| own == name) {
+        body();
+        std::process::exit(SUCCESS);
+    }
+    let own = env::current_exe().expect("this program has a path");
+    let mut command = command(&own);
+    command.args(["--exact", &format!("with_a_c_library::{name}"), "--nocapture"]).env(OWN, name);
+    assert_success(run(&mut command, &format!("with-{name}")));
+}
+
+macro_rules! bodies {
+    ($($name:ident)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+
+        mod without_a_c_library {
+            $(#[test]
+            fn $name() {
+                if let Some(ended) = crate::without(stringify!($name)) {
+                    crate::assert_success(ended);
+                }
+            })*
+        }
+
+        mod with_a_c_library {
+            $(#[test]
+            fn $name() {
+                let body = crate::bodies::ALL.iter().find(|(name, _)| *name == stringify!($name));
+                crate::with(stringify!($name), body.expect("it is listed").1);
+            })*
+        }
+    };
+}
+
+bodies! {
+    threads_call_in_fault_and_recover
+    callbacks_nest_through_the_systems_stack
+    a_stack_that_runs_out_is_an_error
+    raw_exits_give_their_ms_back
+    the_world_stops_with_many_threads
+    spawned_threads_leave_nothing
+    spawned_threads_that_exit_raw_leave_nothing
+    the_world_stops_with_many_spawned_threads
+    the_kernel_stops_and_starts
+}
+
+#[test]
+fn every_body_is_run() {
+    let listed: Vec<_> = bodies::ALL.iter().map(|(name, _)| *name).collect();
+    assert_eq!(listed, NAMES);
+}
+
+#[test]
+fn joined_threads_have_run_and_leave_nothing() {
+    if let Some(ended) = without("joined_threads_have_run_and_leave_nothing") {
+        assert_success(ended);
+    }
+}
+
+#[test]
+fn a_panic_without_a_c_library_prints_one_line_and_aborts() {
+    use std::os::unix::process::ExitStatusExt;
+    let Some((status, said)) = without("a_panic_prints_one_line_and_aborts") else { return };
+    assert_eq!(status.signal(), Some(libc::SIGABRT), "{said}");
+    let lines: Vec<_> = said.lines().filter(|line| !line.starts_with("qemu:")).collect();
+    assert!(lines.len() == 1 && lines[0].starts_with("panicked at "), "{said}");
+    assert!(lines[0].ends_with(": on purpose"), "{said}");
+}
+
+#[test]
+fn a_thread_that_overruns_its_own_stack_meets_its_guard() {
+    use std::os::unix::process::ExitStatusExt;
+    let name = "a_thread_that_overruns_its_stack_meets_its_guard";
+    let Some((status, said)) = without(name) else { return };
+    assert_eq!(status.signal(), Some(libc::SIGSEGV), "{said}");
+}
+
+#[test]
+fn the_smallest_program_fits_in_64_kib() {
+    let Some(folder) = built() else { return };
+    assert_success(run(&mut command(&folder.join("minimal")), "minimal"));
+    let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimal-stripped");
+    let symbols = Command::new("strip").arg("--version").output();
+    assert!(symbols.is_ok(), "binutils are there");
+    let cc = env::var("NEEDM_CC").expect("qemu/test sets it");
+    let strip =
+        Command::new(&cc).arg("-print-prog-name=strip").output().expect("the compiler runs");
+    let strip = String::from_utf8(strip.stdout).expect("a path");
+    let done = Command::new(strip.trim()).arg("-o").arg(&stripped).arg(folder.join("minimal"));
+    let done = { done }.status().expect("strip runs");
+    assert!(done.success());
+    let size = fs::metadata(&stripped).expect("it is there").len();
+    println!("the smallest program without a C library: {size} bytes");
+    assert!(size < 64 * 1024, "{size} bytes");
+    assert_success(run(&mut command(&stripped), "minimal-stripped"));
+}
+
+/// Compiles a host in C, linked by the script `linker` in `scripts`.
+fn compile(source: &Path, scripts: &Path, program: &Path) -> Option<Result<(), String>> {
+    let (arch, folder) = (arch()?, built()?);
+    let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
+    cc.args(["-O2", "-g", "-Wall", "-Wextra", "-Wno-infinite-recursion"]);
+    cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
+    cc.args(["-fno-stack-protector", "-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
+    cc.arg("-I").arg(root().join("include"));
+    cc.arg("-L").arg(scripts).arg("-T").arg(scripts.join(format!("{arch}.ld")));
+    cc.arg(source).arg(root().join("tests/hosts/foreign.S"));
+    cc.arg(folder.join("libneedm.a")).arg("-o").arg(program);
+    let output = cc.output().expect("the C compiler runs");
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    Some(if output.status.success() { Ok(()) } else { Err(said) })
+}
+
+#[test]
+fn a_host_in_c_without_a_c_library_does_all_of_it() {
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-c");
+    let source = root().join("tests/hosts/host.c");
+    let Some(linked) = compile(&source, &root().join("linker"), &program) else { return };
+    linked.expect("it links");
+    assert_success(run(command(&program).arg("x"), "host-c"));
+}
+
+/// Links a host with `changed` linker scripts: how that ends, or what the program says.
+fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option<String> {
+    let scripts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("linker-{name}"));
+    fs::create_dir_all(&scripts).expect("a folder");
+    for file in fs::read_dir(root().join("linker")).expect("the folder").flatten() {
+        let text = fs::read_to_string(file.path()).expect("a text");
+        fs::write(scripts.join(file.file_name()), change(&text)).expect("a text");
+    }
+    let program = scripts.join("program");
+    if let Err(said) = compile(source, &scripts, &program)? {
+        return Some(said);
+    }
+    let (status, said) = run(command(&program).arg("x"), name);
+    // A loader's status for what it cannot load, and never a signal.
+    assert_eq!(status.code(), Some(127), "{status}:\n{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    Some(said)
+}
+
+fn host_in_c() -> PathBuf {
+    root().join("tests/hosts/host.c")
+}
+
+#[test]
+fn a_program_without_a_thread_local_segment_says_so_at_its_start() {
+    let without_tls = |text: &str| text.replace("tls     PT_TLS", "tls     PT_NULL");
+    let Some(said) = with_scripts("no-tls", &host_in_c(), without_tls) else { return };
+    assert!(said.contains("no thread-local segment (PT_TLS); see linker/README.md"), "{said}");
+}
+
+#[test]
+fn a_program_without_its_headers_says_so_at_its_start() {
+    let without_headers = |text: &str| {
+        text.replace(" FILEHDR PHDRS", "").replace(". = BASE + SIZEOF_HEADERS", ". = BASE")
+    };
+    let Some(said) = with_scripts("no-headers", &host_in_c(), without_headers) else { return };
+    assert!(said.contains("headers are in no segment"), "{said}");
+    assert!(said.contains("see linker/README.md"), "{said}");
+}
+
+#[test]
+fn a_program_with_storage_where_nobody_looks_for_it_says_so_at_its_start() {
+    // The thread-local segment is there, with the wrong section in it.
+    let elsewhere = |text: &str| {
+        let text = text.replace(".tdata : { *(.tdata .tdata.*) } :data :tls", "");
+        text.replace(
+            ".tbss : { *(.tbss .tbss.*) } :data :tls",
+            ".fake : { QUAD(1) } :data :tls\n.tbss : { *(.tbss .tbss.* .tdata .tdata.*) } :data",
+        )
+    };
+    let Some(said) = with_scripts("elsewhere", &host_in_c(), elsewhere) else { return };
+    assert!(said.contains("thread-local"), "{said}");
+}
+
+#[test]
+fn a_program_without_a_main_function_does_not_link() {
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-main.c");
+    fs::write(&source, "int needm_mian(void) { return 0; }\n").expect("a text");
+    let Some(said) = with_scripts("no-main", &source, str::to_owned) else { return };
+    assert!(said.contains("undefined reference to `needm_main'"), "{said}");
+}
