@@ -28,9 +28,8 @@ macro_rules! check {
         }
     };
 }
-pub(crate) use check;
 
-pub const ALL: &[(&str, fn())] = &[
+pub(crate) const ALL: &[(&str, fn())] = &[
     ("threads_call_in_fault_and_recover", threads_call_in_fault_and_recover),
     ("callbacks_nest_through_the_systems_stack", callbacks_nest_through_the_systems_stack),
     ("a_stack_that_runs_out_is_an_error", a_stack_that_runs_out_is_an_error),

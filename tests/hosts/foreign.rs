@@ -7,7 +7,6 @@ use core::time::Duration;
 
 use needm::host::ThreadArea;
 
-use crate::bodies::check;
 use crate::host::sleep;
 
 unsafe extern "C" {
@@ -24,17 +23,17 @@ unsafe extern "C" {
 
 #[cfg(target_arch = "x86_64")]
 mod nr {
-    pub const EXIT: i32 = 60;
-    pub const OPEN: i32 = 2;
-    pub const READ: i32 = 0;
-    pub const CLOSE: i32 = 3;
+    pub(crate) const EXIT: i32 = 60;
+    pub(crate) const OPEN: i32 = 2;
+    pub(crate) const READ: i32 = 0;
+    pub(crate) const CLOSE: i32 = 3;
 }
 #[cfg(not(target_arch = "x86_64"))]
 mod nr {
-    pub const EXIT: i32 = 1;
-    pub const OPEN: i32 = 5;
-    pub const READ: i32 = 3;
-    pub const CLOSE: i32 = 6;
+    pub(crate) const EXIT: i32 = 1;
+    pub(crate) const OPEN: i32 = 5;
+    pub(crate) const READ: i32 = 3;
+    pub(crate) const CLOSE: i32 = 6;
 }
 
 fn call(number: i32, a: usize, b: usize, c: usize) -> isize {
@@ -44,24 +43,24 @@ fn call(number: i32, a: usize, b: usize, c: usize) -> isize {
 
 static EMULATED: AtomicBool = AtomicBool::new(false);
 
-pub fn set_emulated() {
+pub(crate) fn set_emulated() {
     EMULATED.store(true, SeqCst);
 }
 
-pub fn is_emulated() -> bool {
+pub(crate) fn is_emulated() -> bool {
     EMULATED.load(SeqCst)
 }
 
 /// Whether threads have one to thank.
-pub const HAS_C_LIBRARY: bool = false;
+pub(crate) const HAS_C_LIBRARY: bool = false;
 
 /// Ends the process as a failed one.
-pub fn fail() -> ! {
+pub(crate) fn fail() -> ! {
     needm::host::exit(1)
 }
 
 /// Ends this thread at once: nobody is told.
-pub fn exit_thread() -> ! {
+pub(crate) fn exit_thread() -> ! {
     loop {
         call(nr::EXIT, 0, 0, 0);
     }
@@ -87,7 +86,7 @@ static WHAT: [(AtomicUsize, AtomicUsize); THREADS] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; THREADS];
 
 /// A thread of a body's.
-pub struct Foreign {
+pub(crate) struct Foreign {
     slot: usize,
 }
 
@@ -100,7 +99,7 @@ unsafe extern "C" fn run(slot: *mut c_void) -> ! {
 }
 
 /// Runs `function(arg)` on a thread made by `clone`, which ends by the raw system call.
-pub fn foreign(function: fn(usize), arg: usize) -> Foreign {
+pub(crate) fn foreign(function: fn(usize), arg: usize) -> Foreign {
     let free = |tid: &AtomicI32| tid.compare_exchange(-1, -2, SeqCst, SeqCst).is_ok();
     let slot = TIDS.iter().position(free).unwrap_or_else(|| fail());
     WHAT[slot].0.store(function as usize, SeqCst);
@@ -126,7 +125,7 @@ pub fn foreign(function: fn(usize), arg: usize) -> Foreign {
 
 impl Foreign {
     /// Waits for its end.
-    pub fn join(self) {
+    pub(crate) fn join(self) {
         while TIDS[self.slot].load(SeqCst) != 0 {
             sleep(Duration::from_micros(100));
         }
@@ -135,7 +134,7 @@ impl Foreign {
 }
 
 /// Mappings of this process.
-pub fn mappings() -> usize {
+pub(crate) fn mappings() -> usize {
     let file = call(nr::OPEN, c"/proc/self/maps".as_ptr() as usize, 0, 0);
     check!(file >= 0);
     let mut buffer = [0_u8; 512];
@@ -152,7 +151,7 @@ pub fn mappings() -> usize {
 }
 
 /// What only such a host can show.
-pub const ALL: &[(&str, fn())] = &[
+pub(crate) const ALL: &[(&str, fn())] = &[
     ("joined_threads_have_run_and_leave_nothing", joined_threads_have_run_and_leave_nothing),
     ("a_panic_prints_one_line_and_aborts", a_panic_prints_one_line_and_aborts),
     ("a_thread_that_overruns_its_stack_meets_its_guard", a_thread_meets_its_guard),

@@ -3,12 +3,13 @@
 #![no_std]
 #![no_main]
 
+#[macro_use]
 mod bodies;
 mod foreign;
 /// What the bodies ask of their host.
 mod host {
-    pub use crate::foreign::*;
-    pub use needm::host::{print, sleep};
+    pub(crate) use crate::foreign::*;
+    pub(crate) use needm::host::{print, sleep};
 }
 
 use needm::host::Arguments;
