@@ -21,7 +21,7 @@ pub(crate) const TCB_SELF: bool = false;
 #[cfg(feature = "freestanding")]
 pub(crate) unsafe fn set_thread_pointer(pointer: usize) -> isize {
     // SAFETY: passed on.
-    let answer = unsafe { super::syscall::syscall(super::nr::SET_TLS, [pointer, 0, 0, 0, 0, 0]) };
+    let answer = unsafe { super::syscall::syscall(super::nr::SET_TLS, &(pointer,).into()) };
     let read: usize;
     // SAFETY: reads a register that user code may read.
     unsafe {

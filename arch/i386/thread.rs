@@ -37,9 +37,9 @@ pub(crate) unsafe fn set_thread_pointer(pointer: usize) -> isize {
         entry << 3 | 3
     }
     let mut own = Descriptor { entry: ANY, base: pointer, limit: 0xf_ffff, flags: FLAGS };
-    let args = [&raw mut own as usize, 0, 0, 0, 0, 0];
     // SAFETY: the system reads the descriptor, and writes the entry it has chosen.
-    let answer = unsafe { super::syscall::syscall(super::nr::SET_THREAD_AREA, args) };
+    let answer =
+        unsafe { super::syscall::syscall(super::nr::SET_THREAD_AREA, &(&mut own,).into()) };
     if answer == 0 {
         // SAFETY: the entry is a segment of data now, based where the caller says.
         unsafe {

@@ -25,5 +25,5 @@ const ARCH_SET_FS: usize = 0x1002;
 #[cfg(feature = "freestanding")]
 pub(crate) unsafe fn set_thread_pointer(pointer: usize) -> isize {
     // SAFETY: passed on.
-    unsafe { super::syscall::syscall(super::nr::ARCH_PRCTL, [ARCH_SET_FS, pointer, 0, 0, 0, 0]) }
+    unsafe { super::syscall::syscall(super::nr::ARCH_PRCTL, &(ARCH_SET_FS, pointer).into()) }
 }

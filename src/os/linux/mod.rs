@@ -5,6 +5,7 @@
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
+pub(crate) mod args;
 pub(crate) mod host;
 pub(crate) mod image;
 pub(crate) mod maps;
@@ -32,11 +33,9 @@ const MAX_ERRNO: isize = 4095;
 ///
 /// # Safety
 /// As for [`syscall`].
-unsafe fn call<const N: usize>(nr: usize, args: [usize; N]) -> Result<usize, Errno> {
-    let mut all = [0; 6];
-    all[..N].copy_from_slice(&args);
+unsafe fn call(nr: usize, args: impl Into<args::Slots>) -> Result<usize, Errno> {
     // SAFETY: passed on to the caller.
-    checked(unsafe { syscall(nr, all) })
+    checked(unsafe { syscall(nr, &args.into()) })
 }
 
 /// What a system call answered, its error told apart from its result.
@@ -53,7 +52,7 @@ fn checked(result: isize) -> Result<usize, Errno> {
 #[cfg(feature = "freestanding")]
 pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
     // SAFETY: the kernel reads `text`, which is valid for its length.
-    unsafe { call(nr::WRITE, [file as usize, text.as_ptr() as usize, text.len()]) }
+    unsafe { call(nr::WRITE, (file, text.as_ptr(), text.len())) }
 }
 
 /// Ends the process.
@@ -61,13 +60,13 @@ pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
 pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: nothing runs afterwards.
-        let _ = unsafe { call(nr::EXIT_GROUP, [status as usize]) };
+        let _ = unsafe { call(nr::EXIT_GROUP, (status,)) };
     }
 }
 
 /// Writes to standard error what of `text` it takes; for last words only.
 pub(crate) fn write_error(text: &[u8]) {
-    const STDERR: usize = 2;
+    const STDERR: i32 = 2;
     // SAFETY: the kernel reads `text`, which is valid for its length.
-    let _ = unsafe { call(nr::WRITE, [STDERR, text.as_ptr() as usize, text.len()]) };
+    let _ = unsafe { call(nr::WRITE, (STDERR, text.as_ptr(), text.len())) };
 }
