@@ -285,13 +285,20 @@ fn the_smallest_program_fits_in_64_kib() {
     assert_success(run(&mut command(&stripped), "minimal-stripped"));
 }
 
-/// Compiles a host in C, linked by the script `linker` in `scripts`.
-fn compile(source: &Path, scripts: &Path, program: &Path) -> Option<Result<(), String>> {
-    let (arch, folder) = (arch()?, built()?);
+/// Compiles a host in C with the library in `folder`, linked by the script in `scripts`.
+fn compile(
+    source: &Path,
+    folder: &Path,
+    scripts: &Path,
+    program: &Path,
+) -> Option<Result<(), String>> {
+    let arch = arch()?;
     let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
     cc.args(["-O2", "-g", "-Wall", "-Wextra", "-Wno-infinite-recursion"]);
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
-    cc.args(["-fno-stack-protector", "-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
+    // A memcpy in C must not become a call of memcpy.
+    cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
+    cc.args(["-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
     cc.arg("-I").arg(root().join("include"));
     cc.arg("-L").arg(scripts).arg("-T").arg(scripts.join(format!("{arch}.ld")));
     cc.arg(source).arg(root().join("tests/hosts/foreign.S"));
@@ -305,9 +312,21 @@ fn compile(source: &Path, scripts: &Path, program: &Path) -> Option<Result<(), S
 fn a_host_in_c_without_a_c_library_does_all_of_it() {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-c");
     let source = root().join("tests/hosts/host.c");
-    let Some(linked) = compile(&source, &root().join("linker"), &program) else { return };
+    let Some(folder) = built() else { return };
+    let Some(linked) = compile(&source, folder, &root().join("linker"), &program) else { return };
     linked.expect("it links");
     assert_success(run(command(&program).arg("x"), "host-c"));
+}
+
+#[test]
+fn a_host_that_brings_everything_itself_needs_no_more_than_two_memory_functions() {
+    let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-own");
+    let source = root().join("tests/hosts/own.c");
+    let linked = compile(&source, Path::new(&folder), &root().join("linker"), &program);
+    let Some(linked) = linked else { return };
+    linked.expect("it links");
+    assert_success(run(&mut command(&program), "host-own"));
 }
 
 /// Links a host with `changed` linker scripts: how that ends, or what the program says.
@@ -319,7 +338,7 @@ fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option
         fs::write(scripts.join(file.file_name()), change(&text)).expect("a text");
     }
     let program = scripts.join("program");
-    if let Err(said) = compile(source, &scripts, &program)? {
+    if let Err(said) = compile(source, built()?, &scripts, &program)? {
         return Some(said);
     }
     let (status, said) = run(command(&program).arg("x"), name);
