@@ -6,20 +6,14 @@
 //! storage and calls [`entry!`](crate::host::entry)'s function, a panic handler, which prints one line and
 //! aborts, and threads. Callbacks, faults and all else are as everywhere.
 //!
-//! ```ignore
-//! #![no_std]
-//! #![no_main]
-//! needm::host::entry!(main);
-//!
-//! fn main(_: needm::host::Arguments) -> i32 {
-//!     let started = needm::start(needm::Config::default());
-//!     let answer = started.and_then(|()| needm::callback(|_| 77).map_err(|_| needm::Error::Panic));
-//!     answer.unwrap_or(1)
-//! }
-//! ```
-//!
 //! Nothing here allocates, and nothing takes a lock. There is no `errno`; the system's
 //! errors are [`Errno`].
+//!
+//! A whole program, which the tests build and run:
+//!
+//! ```ignore
+#![doc = include_str!("../../tests/hosts/minimal.rs")]
+//! ```
 #![allow(unsafe_code)] // the first instructions of programs and threads
 
 #[cfg(feature = "capi")]
