@@ -97,9 +97,8 @@ mod host {
             loop {
                 let tid = self.shared.tid.load(SeqCst);
                 // SAFETY: signal 0 is a question.
-                if tid != 0
-                    && unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) } != 0
-                {
+                let answer = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) };
+                if tid != 0 && answer != 0 {
                     return;
                 }
                 sleep(Duration::from_micros(100));
@@ -111,6 +110,11 @@ mod host {
     pub(crate) fn mappings() -> usize {
         fs::read_to_string("/proc/self/maps").map_or(0, |maps| maps.lines().count())
     }
+}
+
+/// For programs that cannot see by themselves what runs them.
+fn how() -> &'static str {
+    if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" }
 }
 
 fn root() -> &'static Path {
@@ -129,8 +133,7 @@ fn command(program: &Path) -> Command {
 
 /// How a program ends, and what it says on standard error.
 fn run(command: &mut Command, name: &str) -> (ExitStatus, String) {
-    let kind = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}-{kind}.log"));
+    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}-{}.log", how()));
     let file = fs::File::create(&log).expect("a log");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut child = command.spawn().expect("the program starts");
@@ -180,10 +183,7 @@ fn assert_success((status, said): (ExitStatus, String)) {
 /// Runs a body without a C library.
 fn without(name: &str) -> Option<(ExitStatus, String)> {
     let mut command = command(&built()?.join("bodies"));
-    command.arg(name);
-    if env::var_os("NEEDM_RUNNER").is_some() {
-        command.arg("emulated");
-    }
+    command.arg(name).arg(how());
     Some(run(&mut command, &format!("without-{name}")))
 }
 
@@ -232,6 +232,7 @@ bodies! {
     spawned_threads_leave_nothing
     spawned_threads_that_exit_raw_leave_nothing
     the_world_stops_with_many_spawned_threads
+    threads_are_spawned_from_many_at_once
     the_kernel_stops_and_starts
 }
 
@@ -315,7 +316,7 @@ fn a_host_in_c_without_a_c_library_does_all_of_it() {
     let Some(folder) = built() else { return };
     let Some(linked) = compile(&source, folder, &root().join("linker"), &program) else { return };
     linked.expect("it links");
-    assert_success(run(command(&program).arg("x"), "host-c"));
+    assert_success(run(command(&program).arg(how()), "host-c"));
 }
 
 #[test]
@@ -341,7 +342,7 @@ fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option
     if let Err(said) = compile(source, built()?, &scripts, &program)? {
         return Some(said);
     }
-    let (status, said) = run(command(&program).arg("x"), name);
+    let (status, said) = run(command(&program).arg(how()), name);
     // A loader's status for what it cannot load, and never a signal.
     assert_eq!(status.code(), Some(127), "{status}:\n{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
@@ -389,4 +390,23 @@ fn a_program_without_a_main_function_does_not_link() {
     fs::write(&source, "int needm_mian(void) { return 0; }\n").expect("a text");
     let Some(said) = with_scripts("no-main", &source, str::to_owned) else { return };
     assert!(said.contains("undefined reference to `needm_main'"), "{said}");
+}
+
+#[test]
+fn a_script_without_an_entry_does_not_link() {
+    let without_entry = |text: &str| text.replace("ENTRY(_start)", "");
+    let Some(said) = with_scripts("no-entry", &host_in_c(), without_entry) else { return };
+    assert!(said.contains("there is no _start"), "{said}");
+}
+
+#[test]
+fn a_program_with_relocations_for_run_time_does_not_link() {
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ifunc.c");
+    let text = "static int two(void) { return 2; }
+        static void *pick(void) { return two; }
+        int picked(void) __attribute__((ifunc(\"pick\")));
+        int needm_main(void) { return picked(); }\n";
+    fs::write(&source, text).expect("a text");
+    let Some(said) = with_scripts("ifunc", &source, str::to_owned) else { return };
+    assert!(said.contains("relocations left for run time"), "{said}");
 }

@@ -38,6 +38,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("spawned_threads_leave_nothing", spawned_threads_leave_nothing),
     ("spawned_threads_that_exit_raw_leave_nothing", spawned_threads_that_exit_raw_leave_nothing),
     ("the_world_stops_with_many_spawned_threads", the_world_stops_with_many_spawned_threads),
+    ("threads_are_spawned_from_many_at_once", threads_are_spawned_from_many_at_once),
     ("the_kernel_stops_and_starts", the_kernel_stops_and_starts),
 ];
 
@@ -294,6 +295,26 @@ fn spawned_threads_that_exit_raw_leave_nothing() {
         return;
     }
     check!(host::mappings() <= before + 16);
+}
+
+fn threads_are_spawned_from_many_at_once() {
+    fn spawns(number: usize) {
+        for round in 0..rounds(100) {
+            let spawned = needm::spawn(move || {
+                check!(needm::callback(|_| number).is_ok_and(|got| got == number));
+                ENDED.fetch_add(1, SeqCst);
+                if number == 7 && round % 4 == 0 {
+                    host::exit_thread();
+                }
+            });
+            check!(spawned.is_ok());
+        }
+    }
+    start(Binding::Thread);
+    let threads: [_; 8] = core::array::from_fn(|number| host::foreign(spawns, number));
+    threads.into_iter().for_each(host::Foreign::join);
+    wait_until(|| ENDED.load(SeqCst) == 8 * rounds(100));
+    check!(needm::callback(|_| 1).is_ok());
 }
 
 fn the_world_stops_with_many_spawned_threads() {
