@@ -3,9 +3,9 @@
  * such a program is built and linked. needm.h is as everywhere.
  *
  * The library brings _start, which lays out the first thread's thread-local storage and
- * calls needm_main; memcpy, memmove, memset, memcmp and strlen; and what is below. Nothing
- * here allocates or takes a lock. There is no errno: what fails returns a negative error number of
- * the system's (include/uapi/asm-generic/errno.h). Constructors are not run.
+ * calls constructors and needm_main; memcpy, memmove, memset, memcmp and strlen; and what
+ * is below. Nothing here allocates or takes a lock. There is no errno: what fails returns
+ * a negative error number of the system's (include/uapi/asm-generic/errno.h).
  */
 #ifndef NEEDM_HOST_H
 #define NEEDM_HOST_H

@@ -330,6 +330,28 @@ fn a_host_that_brings_everything_itself_needs_no_more_than_two_memory_functions(
     assert_success(run(&mut command(&program), "host-own"));
 }
 
+#[test]
+fn a_static_c_library_without_threads_makes_none() {
+    // What is ours would lack what that library keeps for each thread.
+    let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-static");
+    let source = program.with_extension("c");
+    let text = "#include <errno.h>
+        #include <needm.h>
+        static void nothing(void *arg) { (void)arg; }
+        int main(void) {
+            if (needm_start(0) || needm_callback(nothing, 0, 0, 0)) return 1;
+            return needm_spawn(nothing, 0) == NEEDM_ESYS && errno == ENOSYS ? 200 : 2;
+        }";
+    fs::write(&source, text).expect("a text");
+    let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
+    cc.arg("-static").arg("-I").arg(root().join("include")).arg(&source);
+    cc.arg(Path::new(&folder).join("libneedm.a")).arg("-o").arg(&program);
+    let output = cc.output().expect("the C compiler runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_success(run(&mut command(&program), "host-static"));
+}
+
 /// Links a host with `changed` linker scripts: how that ends, or what the program says.
 fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option<String> {
     let scripts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("linker-{name}"));

@@ -5,7 +5,6 @@
 //! and nothing here is called often.
 
 use core::arch::naked_asm;
-use core::mem::offset_of;
 
 use crate::os::args::Slots;
 
@@ -15,8 +14,9 @@ use crate::os::args::Slots;
 /// The arguments must be right for `nr`; what the call does to memory is the
 /// caller's to answer for.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
+    let words = [a.a0.word(), a.a1.word(), a.a2.word(), a.a3.word(), a.a4.word(), a.a5.word()];
     // SAFETY: the routine reads six words there; the rest is the caller's duty.
-    unsafe { int80(nr, a) }
+    unsafe { int80(nr, &words) }
 }
 
 /// `fn int80(nr (esp+4), a (esp+8)) -> isize (eax)`
@@ -26,7 +26,7 @@ pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
 /// assembly they would leave the compiler's unwind tables wrong for just as long as
 /// a thread sleeps here.
 #[unsafe(naked)]
-unsafe extern "C" fn int80(nr: usize, a: &Slots) -> isize {
+unsafe extern "C" fn int80(nr: usize, a: &[usize; 6]) -> isize {
     naked_asm!(
         ".cfi_startproc",
         "push ebp",
@@ -43,12 +43,12 @@ unsafe extern "C" fn int80(nr: usize, a: &Slots) -> isize {
         ".cfi_offset edi, -20",
         "mov eax, [esp + 20]",
         "mov ebp, [esp + 24]",
-        "mov ebx, [ebp + {a0}]",
-        "mov ecx, [ebp + {a1}]",
-        "mov edx, [ebp + {a2}]",
-        "mov esi, [ebp + {a3}]",
-        "mov edi, [ebp + {a4}]",
-        "mov ebp, [ebp + {a5}]",
+        "mov ebx, [ebp]",
+        "mov ecx, [ebp + 4]",
+        "mov edx, [ebp + 8]",
+        "mov esi, [ebp + 12]",
+        "mov edi, [ebp + 16]",
+        "mov ebp, [ebp + 20]",
         "int 0x80",
         "pop edi",
         ".cfi_def_cfa_offset 16",
@@ -64,11 +64,5 @@ unsafe extern "C" fn int80(nr: usize, a: &Slots) -> isize {
         ".cfi_restore ebp",
         "ret",
         ".cfi_endproc",
-        a0 = const offset_of!(Slots, a0),
-        a1 = const offset_of!(Slots, a1),
-        a2 = const offset_of!(Slots, a2),
-        a3 = const offset_of!(Slots, a3),
-        a4 = const offset_of!(Slots, a4),
-        a5 = const offset_of!(Slots, a5),
     )
 }

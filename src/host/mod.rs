@@ -12,7 +12,7 @@
 //! A whole program, which the tests build and run:
 //!
 //! ```ignore
-#![doc = include_str!("../../tests/hosts/minimal.rs")]
+#![doc = include_str!("../../examples/minimal/minimal.rs")]
 //! ```
 #![allow(unsafe_code)] // the first instructions of programs and threads
 

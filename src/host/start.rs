@@ -1,20 +1,45 @@
 //! From the first instruction to the host's program; the Rust side of
 //! `arch/<arch>/start.S`.
 
+use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int};
 use core::panic::PanicInfo;
 
 use crate::arch::{self, upcalls};
+use crate::os::host::{self, word};
 use crate::os::image::Image;
 use crate::os::memory::{self, Access};
-use crate::os::{self, host};
-use crate::throw;
+use crate::{os, throw};
 
 upcalls! {
     "needm_host_start" => start,
 }
 
+// Where the linker has put the program's constructors; two nulls where it says nothing.
+global_asm!(
+    ".pushsection .data.rel.ro.needm_init_array,\"aw\",%progbits",
+    ".p2align 3",
+    ".globl needm_init_array",
+    ".hidden needm_init_array",
+    ".weak __init_array_start",
+    ".hidden __init_array_start",
+    ".weak __init_array_end",
+    ".hidden __init_array_end",
+    "needm_init_array:",
+    concat!(word!(), "__init_array_start"),
+    concat!(word!(), "__init_array_end"),
+    ".size needm_init_array, . - needm_init_array",
+    ".popsection",
+);
+
+/// A constructor, given what `needm_main` is given.
+type Constructor = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
+
 unsafe extern "C" {
+    /// From the first constructor to behind the last.
+    #[link_name = "needm_init_array"]
+    static CONSTRUCTORS: [*const Constructor; 2];
+
     /// The host's program: [`entry!`](crate::host::entry), or C's.
     fn needm_main(
         count: c_int,
@@ -68,7 +93,7 @@ fn refuse(why: &str) -> ! {
 }
 
 /// From `_start`, with the stack as the system left it: the first thread's thread-local
-/// storage, then the host's program.
+/// storage, constructors, then the host's program.
 unsafe extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: so the system lays a new program's stack out, on every architecture:
     // argc, argv and its null, the environment and its null, the auxiliary vector.
@@ -90,9 +115,18 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
         }
     }
     ready_thread_pointer();
-    // SAFETY: the host's own function, with what the system gave; argc is an int.
-    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)]
-    let status = unsafe { needm_main(count as c_int, words.cast(), environment.cast()) };
+    #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // argc is an int
+    let (count, words, environment) = (count as c_int, words.cast(), environment.cast());
+    // SAFETY: the host's own functions, with what the system gave. The linker's two
+    // symbols are the bounds of an array of them.
+    let status = unsafe {
+        let [mut next, end] = CONSTRUCTORS;
+        while next != end {
+            next.read()(count, words, environment);
+            next = next.add(1);
+        }
+        needm_main(count, words, environment)
+    };
     os::exit(status)
 }
 

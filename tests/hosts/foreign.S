@@ -5,7 +5,9 @@
    a thread that runs fn(arg), which never returns. The system writes its number to *tid, and 0
    when it has ended.
 
-   long foreign_call(long number, long a, long b, long c, long d): a system call. */
+   long foreign_call(long number, long a, long b, long c, long d): a system call.
+
+   foreign_restorer: where a handler with SA_SIGINFO returns to. */
 
 /* include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
    PARENT_SETTID, CHILD_CLEARTID */
@@ -13,9 +15,10 @@
 
         .section .note.GNU-stack, "", %progbits
         .text
-        .globl  foreign_clone, foreign_call
+        .globl  foreign_clone, foreign_call, foreign_restorer
         .type   foreign_clone, %function
         .type   foreign_call, %function
+        .type   foreign_restorer, %function
 
 #if defined(__x86_64__)
 foreign_clone:
@@ -48,6 +51,9 @@ foreign_call:
         xorl    %r9d, %r9d
         syscall
         ret
+foreign_restorer:
+        movl    $15, %eax
+        syscall
 #elif defined(__i386__)
 foreign_clone:
         pushl   %ebx
@@ -95,6 +101,9 @@ foreign_call:
         popl    %esi
         popl    %ebx
         ret
+foreign_restorer:
+        movl    $173, %eax
+        int     $0x80
 #elif defined(__arm__)
         .syntax unified
         .arm
@@ -129,4 +138,7 @@ foreign_call:
         mov     r3, r4
         svc     0
         pop     {r4, r7, pc}
+foreign_restorer:
+        mov     r7, #173
+        svc     0
 #endif

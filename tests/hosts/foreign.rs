@@ -164,7 +164,7 @@ fn joined_threads_have_run_and_leave_nothing() {
     let mut before = 0;
     for round in 0..rounds {
         let made: [_; 4] = core::array::from_fn(|number| {
-            needm::host::spawn(16 * 1024, move || {
+            needm::host::spawn(4096, move || {
                 check!(needm::callback(|_| number).is_ok_and(|got| got == number));
                 RAN.fetch_add(1, SeqCst);
             })

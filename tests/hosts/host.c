@@ -4,14 +4,15 @@
 #include <needm_host.h>
 
 #ifdef __x86_64__
-enum { NR_EXIT = 60, NR_FORK = 57, NR_WAIT4 = 61 };
+enum { NR_EXIT = 60, NR_FORK = 57, NR_WAIT4 = 61, NR_SIGACTION = 13, NR_TKILL = 200 };
 #else
-enum { NR_EXIT = 1, NR_FORK = 2, NR_WAIT4 = 114 };
+enum { NR_EXIT = 1, NR_FORK = 2, NR_WAIT4 = 114, NR_SIGACTION = 174, NR_TKILL = 238 };
 #endif
 
 /* foreign.S */
 long foreign_clone(void *stack, volatile int *tid, void *tp, void (*fn)(void *), void *arg);
 long foreign_call(long number, long a, long b, long c, long d);
+void foreign_restorer(void);
 
 static void say(const char *text) {
     size_t len = 0;
@@ -35,6 +36,7 @@ static volatile int tids[THREADS];
 static _Thread_local int own = 41; /* of ours, beside the kernel's */
 static volatile long sum, counts[THREADS];
 static volatile int over;
+static int emulated;
 
 static void fault(void *arg) {
     int *volatile null = arg;
@@ -172,6 +174,43 @@ static void threads_of_both_kinds_run(void) {
     }
 }
 
+static volatile long handled;
+static void handler(int signal) {
+    (void)signal;
+    CHECK(needm_callback(add, (void *)&handled, 0, 0) == 0);
+}
+static void calls(void *number) {
+    while (!over) CHECK(needm_callback(add, (void *)&counts[(long)number], 0, 0) == 0);
+    leave();
+}
+static void handlers_call_back_while_the_world_stops(void) {
+    enum { SIGUSR1 = 10, SA_SIGINFO = 4, SA_RESTORER = 0x04000000 };
+    /* The system's own struct; no signal is blocked in the handler. */
+    struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); uint32_t mask[2]; }
+        action = {handler, SA_SIGINFO | SA_RESTORER, foreign_restorer, {0, 0}};
+    over = 0;
+    CHECK(needm_start(0) == 0);
+    CHECK(foreign_call(NR_SIGACTION, SIGUSR1, (long)&action, 0, 8) == 0);
+    for (int i = 0; i < 4; i++) make(i, calls);
+    for (int round = 0; round < (emulated ? 20 : 1000); round++) {
+        for (int i = 0; i < 4; i++) CHECK(foreign_call(NR_TKILL, tids[i], SIGUSR1, 0, 0) == 0);
+        CHECK(needm_stop_the_world() == 0);
+        long then = handled + total();
+        for (volatile int spin = 0; spin < 2000; spin++) continue;
+        CHECK(handled + total() == then);
+        CHECK(needm_start_the_world() == 0);
+        needm_host_sleep(50000);
+    }
+    while (handled < 20) needm_host_sleep(10000);
+    over = 1;
+    for (int i = 0; i < 4; i++)
+        while (tids[i]) needm_host_sleep(10000);
+    needm_stats stats = {.size = sizeof stats};
+    needm_get_stats(&stats);
+    CHECK(stats.ms_total <= 40);
+    CHECK(needm_stop() == 0);
+}
+
 static volatile int waiting;
 static void wait_inside(void *arg) {
     (void)arg;
@@ -183,7 +222,6 @@ static void inside(void *number) {
     CHECK(needm_callback(wait_inside, 0, 0, 0) == 0);
     leave();
 }
-static int emulated;
 static volatile int ran;
 static void run(void *arg) {
     (void)arg;
@@ -227,13 +265,21 @@ static void the_child_of_a_fork_calls_back_and_makes_threads(void) {
     }
 }
 
+static int constructed;
+__attribute__((constructor)) static void before_main(int argc, char **argv, char **envp) {
+    (void)envp;
+    constructed = argc == 2 && argv[1] && needm_callback(add, (void *)&sum, 0, 0) == NEEDM_ENOTSTARTED;
+}
+
 int needm_main(int argc, char **argv, char **envp) {
     (void)envp;
     CHECK(argc == 2 && !argv[2] && (argv[1][0] == 'n' || argv[1][0] == 'e'));
     emulated = argv[1][0] == 'e';
+    CHECK(constructed);
     foreign_threads_do_it_all();
     ms_of_threads_that_exit_raw_are_used_again();
     threads_of_both_kinds_run();
+    handlers_call_back_while_the_world_stops();
     the_child_of_a_fork_calls_back_and_makes_threads();
     return 200;
 }

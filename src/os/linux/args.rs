@@ -2,7 +2,6 @@
 //! kernel's ABI widens it, and a word that is meant for one slot goes into no other.
 
 /// What is in slot `N` of a system call.
-#[repr(transparent)]
 #[derive(Clone, Copy)]
 pub(crate) struct Arg<const N: usize>(usize);
 
@@ -17,8 +16,7 @@ impl<const N: usize> Arg<N> {
     }
 }
 
-/// All six slots, in memory in their order; those that a call does not have are 0.
-#[repr(C)]
+/// All six slots; those that a call does not have are 0.
 #[derive(Clone, Copy)]
 pub(crate) struct Slots {
     pub(crate) a0: Arg<0>,

@@ -25,7 +25,7 @@ macro_rules! word {
         ".long "
     };
 }
-pub(super) use word;
+pub(crate) use word;
 
 macro_rules! weak_table {
     ($($name:literal),* $(,)?) => {
