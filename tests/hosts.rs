@@ -250,6 +250,13 @@ fn joined_threads_have_run_and_leave_nothing() {
 }
 
 #[test]
+fn threads_have_a_guard_below_their_stacks() {
+    if let Some(ended) = without("threads_have_a_guard_below_their_stacks") {
+        assert_success(ended);
+    }
+}
+
+#[test]
 fn a_panic_without_a_c_library_prints_one_line_and_aborts() {
     use std::os::unix::process::ExitStatusExt;
     let Some((status, said)) = without("a_panic_prints_one_line_and_aborts") else { return };

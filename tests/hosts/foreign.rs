@@ -133,26 +133,57 @@ impl Foreign {
     }
 }
 
-/// Mappings of this process.
-pub(crate) fn mappings() -> usize {
+/// Reads `/proc/self/maps`, a line at a time.
+fn each_mapping(mut take: impl FnMut(&[u8])) {
     let file = call(nr::OPEN, c"/proc/self/maps".as_ptr() as usize, 0, 0);
     check!(file >= 0);
     let mut buffer = [0_u8; 512];
-    let mut lines = 0;
+    let mut line = [0_u8; 512];
+    let mut len = 0;
     loop {
         let read = call(nr::READ, file as usize, buffer.as_mut_ptr() as usize, buffer.len());
-        if read <= 0 {
-            break;
+        let Some(read) = usize::try_from(read).ok().filter(|read| *read > 0) else { break };
+        for byte in &buffer[..read] {
+            if *byte == b'\n' {
+                take(&line[..len]);
+                len = 0;
+            } else if len < line.len() {
+                line[len] = *byte;
+                len += 1;
+            }
         }
-        lines += buffer[..read as usize].iter().filter(|byte| **byte == b'\n').count();
     }
     call(nr::CLOSE, file as usize, 0, 0);
+}
+
+/// Mappings of this process.
+pub(crate) fn mappings() -> usize {
+    let mut lines = 0;
+    each_mapping(|_| lines += 1);
     lines
+}
+
+/// Whether nothing can be done with what lies directly below the mapping of `address`.
+fn is_guarded(address: usize) -> bool {
+    let (mut guarded, mut below) = (false, (0, false));
+    each_mapping(|line| {
+        let text = core::str::from_utf8(line).unwrap_or("");
+        let number = |text: &str| usize::from_str_radix(text, 16).unwrap_or(0);
+        let (range, rest) = text.split_once(' ').unwrap_or(("", ""));
+        let (start, end) = range.split_once('-').unwrap_or(("", ""));
+        let (start, end) = (number(start), number(end));
+        if (start..end).contains(&address) {
+            guarded = rest.starts_with("rw-p") && below == (start, true);
+        }
+        below = (end, rest.starts_with("---p"));
+    });
+    guarded
 }
 
 /// What only such a host can show.
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("joined_threads_have_run_and_leave_nothing", joined_threads_have_run_and_leave_nothing),
+    ("threads_have_a_guard_below_their_stacks", threads_have_a_guard_below_their_stacks),
     ("a_panic_prints_one_line_and_aborts", a_panic_prints_one_line_and_aborts),
     ("a_thread_that_overruns_its_stack_meets_its_guard", a_thread_meets_its_guard),
 ];
@@ -187,6 +218,31 @@ fn joined_threads_have_run_and_leave_nothing() {
     // What is not joined may take a moment to be gone.
     check!(mappings() <= before + 8);
     check!(needm::stats().ms_total <= 8);
+}
+
+fn threads_have_a_guard_below_their_stacks() {
+    static GUARDED: AtomicUsize = AtomicUsize::new(0);
+    fn look() {
+        let here = 0_u8;
+        GUARDED.fetch_add(usize::from(is_guarded(&raw const here as usize)), SeqCst);
+    }
+    check!(needm::start(needm::Config::default()).is_ok());
+    for size in [0, 4096, 100_000] {
+        let Ok(thread) = needm::host::spawn(size + 4096, look) else { fail() };
+        thread.join();
+    }
+    check!(GUARDED.load(SeqCst) == 3);
+    // And of one in a callback from birth: its G's, and its own.
+    let spawned = needm::spawn(|| {
+        look();
+        check!(needm::callback(|cx| cx.ccall(look)).is_ok_and(|ran| ran.is_ok()));
+        GUARDED.fetch_add(10, SeqCst);
+    });
+    check!(spawned.is_ok());
+    while GUARDED.load(SeqCst) < 10 {
+        sleep(Duration::from_micros(100));
+    }
+    check!(GUARDED.load(SeqCst) == 15);
 }
 
 fn a_panic_prints_one_line_and_aborts() {
