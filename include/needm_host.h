@@ -32,8 +32,9 @@ void needm_host_sleep(uint64_t nanoseconds);
 typedef struct needm_host_thread needm_host_thread;
 
 /* Runs fn(arg) on a new thread with at least stack_size bytes of stack, a guard below and a
- * copy of the thread-local storage; 0. thread NULL: nobody waits for it, and it leaves
- * nothing when it has ended, however it does. To the kernel it is a foreign thread. */
+ * copy of the thread-local storage; 0. thread NULL: nobody waits for it. It leaves nothing when it
+ * returns; the stack of one that ends by the raw system call is the next thread's. To the
+ * kernel it is a foreign thread. */
 int needm_host_spawn(needm_host_thread **thread, size_t stack_size, void (*fn)(void *arg), void *arg);
 
 /* Waits until it has ended. Once for each that needm_host_spawn was given a place for. */

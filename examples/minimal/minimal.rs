@@ -1,5 +1,6 @@
 //! The smallest program that shows needm without a C library: a callback, a fault in
-//! one, and a stack that runs out. Its exit status is 200.
+//! one, and a stack that runs out. Its exit status is 200. `qemu/host ARCH` builds it, and
+//! says where it is; `tests/hosts/build.rs` is how it is linked.
 #![no_std]
 #![no_main]
 

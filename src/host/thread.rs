@@ -8,7 +8,8 @@ use crate::os::image::Image;
 use crate::os::{self, Errno};
 use crate::spawn::clone::{self, Owner, Row};
 
-/// A thread that [`spawn`] has made. Dropped, it goes on alone, and leaves nothing.
+/// A thread that [`spawn`] has made. Dropped, it goes on alone, and leaves nothing when it
+/// returns; the stack of one that ends by the raw system call is the next thread's.
 pub struct Thread {
     row: &'static Row,
     id: u32,
