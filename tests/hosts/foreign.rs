@@ -221,6 +221,10 @@ fn joined_threads_have_run_and_leave_nothing() {
 }
 
 fn threads_have_a_guard_below_their_stacks() {
+    if is_emulated() {
+        // qemu-user 7.2 shows a map without what nothing can be done with.
+        return;
+    }
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
     fn look() {
         let here = 0_u8;
