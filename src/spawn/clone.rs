@@ -112,6 +112,8 @@ pub(crate) fn spawn<F: FnOnce()>(
             Ok((row, tid))
         }
         Err(refused) => {
+            // SAFETY: it is there, and no thread has taken it.
+            drop(unsafe { born.read() });
             row.unmap();
             row.state.store(FREE, SeqCst);
             Err(refused)
