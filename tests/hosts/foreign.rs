@@ -222,7 +222,7 @@ fn joined_threads_have_run_and_leave_nothing() {
 
 fn threads_have_a_guard_below_their_stacks() {
     if is_emulated() {
-        // qemu-user 7.2 shows a map without what nothing can be done with.
+        // qemu-user 7.2 leaves a guard out of the map where it borders on its own reserve.
         return;
     }
     static GUARDED: AtomicUsize = AtomicUsize::new(0);
