@@ -308,7 +308,7 @@ unsafe extern "C" fn ended(value: *mut c_void) {
 
 /// This thread is ending, and says so itself: what a key's destructor does where a C
 /// library made the thread. Signals are blocked, so that no handler calls in afterwards.
-pub(crate) fn leave(tls: &Tls) {
+pub(crate) fn depart(tls: &Tls) {
     // As in `take_while_open`: `stop` waits, or it is over and the record waits for it.
     TAKING.fetch_add(1, SeqCst);
     if let Some(own) = tls.thread().filter(|_| runtime::is_open()) {
