@@ -95,8 +95,11 @@ fn main() {
     let room = PathBuf::from("arch").join(room);
     let mut build = cc::Build::new();
     build.include(&out).include("arch");
-    for name in ["tls.S", "entry.S", "switch.S", "sigtramp.S"] {
+    for name in ["tls.S", "entry.S", "switch.S", "sigtramp.S", "thread.S"] {
         build.file(room.join(name));
+    }
+    if env::var_os("CARGO_FEATURE_FREESTANDING").is_some() {
+        build.file(room.join("start.S"));
     }
     build.compile("needm_arch");
     build_example_threads();

@@ -73,6 +73,16 @@ unsafe extern "C" {
     pub(crate) fn needm_sigreturn();
     /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.
     pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
+    /// `thread.S`: a new thread, and its number, or an error as a negative number.
+    pub(crate) fn needm_clone(
+        stack: usize,
+        tid: *mut u32,
+        pointer: usize,
+        function: unsafe extern "C" fn(*mut c_void) -> !,
+        arg: *mut c_void,
+    ) -> isize;
+    /// `thread.S`: this thread's last instructions.
+    pub(crate) fn needm_unmap_and_exit(start: usize, len: usize) -> !;
     /// `tls.S`: this thread's block.
     pub(crate) safe fn needm_tls_block() -> *mut Tls;
     /// `tls.S`: the words that every callback reads.

@@ -139,8 +139,8 @@ int needm_prefault(size_t bytes);
 /* Gives it back now, with the signal stack. Without one: 0. NEEDM_EBUSY: inside a callback. */
 int needm_detach(void);
 
-/* Makes a thread (by the hook thread_start, else pthread_create) that runs fn(arg) as one
- * callback from birth. A panic that ends it ends the process, with one line on standard error.
+/* Makes a thread (by the hook thread_start, else pthread_create, else, where there is no C
+ * library, the system's clone) that runs fn(arg) as one callback from birth. A panic that ends it ends the process, with one line on standard error.
  * NEEDM_ESYS: no thread could be made; errno says why. */
 int needm_spawn(void (*fn)(void *arg), void *arg);
 

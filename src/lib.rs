@@ -31,6 +31,9 @@
 #![no_std]
 #![deny(unsafe_code)] // opened room by room, each with its Safety section
 
+#[cfg(all(feature = "std", feature = "freestanding"))]
+compile_error!("`std` is for programs with a C library, `freestanding` for those without");
+
 #[cfg(feature = "std")]
 extern crate std;
 
@@ -45,6 +48,8 @@ mod capi;
 mod ccall;
 mod error;
 mod extra;
+#[cfg(feature = "freestanding")]
+pub mod host;
 mod layout;
 mod list;
 mod m;

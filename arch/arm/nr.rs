@@ -24,3 +24,8 @@ pub(crate) const MEMBARRIER: usize = 389;
 pub(crate) const OPENAT: usize = 322;
 pub(crate) const READ: usize = 3;
 pub(crate) const CLOSE: usize = 6;
+/// `set_tls`, one of the calls that only ARM has (linux/arch/arm/include/uapi/asm/unistd.h).
+#[cfg(feature = "freestanding")]
+pub(crate) const SET_TLS: usize = 0x0f_0005;
+#[cfg(feature = "freestanding")]
+pub(crate) const EXIT_GROUP: usize = 248;

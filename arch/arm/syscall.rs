@@ -3,12 +3,14 @@
 
 use core::arch::asm;
 
+use crate::os::args::Slots;
+
 /// A system call, the errors as small negative numbers.
 ///
 /// # Safety
 /// The arguments must be right for `nr`; what the call does to memory is the
 /// caller's to answer for.
-pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
+pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
     // SAFETY: the kernel keeps every register but the result; r7, which cannot be
     // named since Thumb code has its frame pointer there, is put back. What the
@@ -21,8 +23,9 @@ pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
             "mov r7, {kept}",
             nr = in(reg) nr,
             kept = out(reg) _,
-            inlateout("r0") a[0] as isize => result,
-            in("r1") a[1], in("r2") a[2], in("r3") a[3], in("r4") a[4], in("r5") a[5],
+            inlateout("r0") a.a0.word() as isize => result,
+            in("r1") a.a1.word(), in("r2") a.a2.word(), in("r3") a.a3.word(),
+            in("r4") a.a4.word(), in("r5") a.a5.word(),
             options(nostack),
         );
     }

@@ -24,3 +24,7 @@ pub(crate) const MEMBARRIER: usize = 375;
 pub(crate) const OPENAT: usize = 295;
 pub(crate) const READ: usize = 3;
 pub(crate) const CLOSE: usize = 6;
+#[cfg(feature = "freestanding")]
+pub(crate) const SET_THREAD_AREA: usize = 243;
+#[cfg(feature = "freestanding")]
+pub(crate) const EXIT_GROUP: usize = 252;

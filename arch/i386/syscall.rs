@@ -6,14 +6,17 @@
 
 use core::arch::naked_asm;
 
+use crate::os::args::Slots;
+
 /// A system call, the errors as small negative numbers.
 ///
 /// # Safety
 /// The arguments must be right for `nr`; what the call does to memory is the
 /// caller's to answer for.
-pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
+pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
+    let words = [a.a0.word(), a.a1.word(), a.a2.word(), a.a3.word(), a.a4.word(), a.a5.word()];
     // SAFETY: the routine reads six words there; the rest is the caller's duty.
-    unsafe { int80(nr, &a) }
+    unsafe { int80(nr, &words) }
 }
 
 /// `fn int80(nr (esp+4), a (esp+8)) -> isize (eax)`

@@ -3,6 +3,7 @@
 pub(crate) mod context;
 pub(crate) mod nr;
 pub(crate) mod syscall;
+pub(crate) mod thread;
 mod upcalls;
 
 #[cfg(feature = "capi")]

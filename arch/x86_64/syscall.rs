@@ -3,12 +3,14 @@
 
 use core::arch::asm;
 
+use crate::os::args::Slots;
+
 /// A system call, the errors as small negative numbers.
 ///
 /// # Safety
 /// The arguments must be right for `nr`; what the call does to memory is the
 /// caller's to answer for.
-pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
+pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
     // SAFETY: the kernel keeps every register but the two named as lost; what
     // the call itself does is the caller's duty.
@@ -16,8 +18,8 @@ pub(crate) unsafe fn syscall(nr: usize, a: [usize; 6]) -> isize {
         asm!(
             "syscall",
             inlateout("rax") nr as isize => result,
-            in("rdi") a[0], in("rsi") a[1], in("rdx") a[2],
-            in("r10") a[3], in("r8") a[4], in("r9") a[5],
+            in("rdi") a.a0.word(), in("rsi") a.a1.word(), in("rdx") a.a2.word(),
+            in("r10") a.a3.word(), in("r8") a.a4.word(), in("r9") a.a5.word(),
             lateout("rcx") _, lateout("r11") _,
             options(nostack),
         );

@@ -7,7 +7,7 @@ extern crate needm as _;
 
 /// The kernel has no panicking path that can be reached; what is left is a bug
 /// in it, and the one right end for that is the one a C program expects.
-#[cfg(not(feature = "std"))]
+#[cfg(not(any(feature = "std", feature = "freestanding")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     #[cfg(feature = "capi")]

@@ -2,6 +2,8 @@
 
 #[cfg(target_os = "linux")]
 mod linux;
+#[cfg(all(target_os = "linux", feature = "freestanding"))]
+pub use linux::Errno;
 #[cfg(target_os = "linux")]
 pub(crate) use linux::*;
 

@@ -149,6 +149,17 @@ fn leave(tls: &Tls, thread: &Thread) {
     }
 }
 
+/// This thread is ending, and says so itself: what a key's destructor does where a C
+/// library made the thread. Signals are blocked, so that no handler calls in afterwards.
+pub(crate) fn depart(tls: &Tls) {
+    // As in `take_while_open`: `stop` waits, or it is over and the record waits for it.
+    TAKING.fetch_add(1, SeqCst);
+    if let Some(own) = tls.thread().filter(|_| runtime::is_open()) {
+        end(tls, own);
+    }
+    TAKING.fetch_sub(1, SeqCst);
+}
+
 /// Undoes all that was done for this thread.
 fn end(tls: &Tls, thread: &Thread) {
     if !thread.begin_end(thread.state()) {

@@ -8,18 +8,24 @@ use core::arch::global_asm;
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
+#[cfg(feature = "freestanding")]
+use crate::sync::{AtomicUsize, Relaxed};
+
+/// The directive of assembly for a word.
 #[cfg(target_pointer_width = "64")]
 macro_rules! word {
     () => {
         ".quad "
     };
 }
+/// The directive of assembly for a word.
 #[cfg(target_pointer_width = "32")]
 macro_rules! word {
     () => {
         ".long "
     };
 }
+pub(crate) use word;
 
 macro_rules! weak_table {
     ($($name:literal),* $(,)?) => {
@@ -46,6 +52,8 @@ weak_table!(
     "__register_atfork",
     "getauxval",
     "__errno_location",
+    "__libc_start_main",
+    "__libc_init",
 );
 
 type Destructor = unsafe extern "C" fn(*mut c_void);
@@ -69,6 +77,9 @@ struct Host {
     >,
     getauxval: Option<unsafe extern "C" fn(c_ulong) -> c_ulong>,
     errno: Option<unsafe extern "C" fn() -> *mut c_int>,
+    /// What the start files of glibc and musl go on in, and those of bionic: every
+    /// program with a C library has one, also where the linker leaves out all else.
+    started: [usize; 2],
 }
 
 unsafe extern "C" {
@@ -90,6 +101,11 @@ global_asm!(
     concat!(word!(), "__dso_handle"),
     ".popsection",
 );
+
+/// Whether there is a C library. Threads are its to make, then.
+pub(crate) fn is_there() -> bool {
+    needm_host.errno.is_some() || needm_host.create.is_some() || needm_host.started != [0; 2]
+}
 
 /// A thread-specific key whose destructor runs as its thread ends.
 #[derive(Clone, Copy)]
@@ -157,11 +173,29 @@ pub(crate) fn at_fork_in_child(child: extern "C" fn()) {
     }
 }
 
+const AT_MINSIGSTKSZ: c_ulong = 51;
+
+/// What a program without a C library was told of it.
+#[cfg(feature = "freestanding")]
+static NOTED: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes what matters of the auxiliary vector.
+#[cfg(feature = "freestanding")]
+pub(crate) fn note_auxiliary(kind: usize, value: usize) {
+    if kind as c_ulong == AT_MINSIGSTKSZ {
+        NOTED.store(value, Relaxed);
+    }
+}
+
 /// What a signal frame needs on this machine, if the kernel said so at the
 /// program's start: `AT_MINSIGSTKSZ` (include/uapi/linux/auxvec.h).
 pub(crate) fn min_signal_stack() -> Option<usize> {
-    const AT_MINSIGSTKSZ: c_ulong = 51;
-    let get = needm_host.getauxval?;
+    let Some(get) = needm_host.getauxval else {
+        #[cfg(feature = "freestanding")]
+        return Some(NOTED.load(Relaxed)).filter(|size| *size != 0);
+        #[cfg(not(feature = "freestanding"))]
+        return None;
+    };
     // SAFETY: a question without side effects but errno, which is put back.
     let answer = keeping_errno(|| unsafe { get(AT_MINSIGSTKSZ) });
     usize::try_from(answer).ok().filter(|size| *size != 0)

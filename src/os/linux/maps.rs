@@ -10,7 +10,7 @@ use super::{call, thread};
 use crate::arch::nr;
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
-const AT_FDCWD: usize = -100_isize as usize;
+const AT_FDCWD: i32 = -100;
 /// `O_CLOEXEC` (include/uapi/asm-generic/fcntl.h); O_RDONLY is 0.
 const O_CLOEXEC: usize = 0o2_000_000;
 
@@ -22,15 +22,15 @@ const MAIN_ROOM: usize = 128 << 20;
 /// address in its thread-local storage, which C libraries put at the stack's top.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     let main = thread::current() == thread::process();
-    let path = c"/proc/self/maps".as_ptr() as usize;
+    let path = c"/proc/self/maps".as_ptr();
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
-    let file = unsafe { call(nr::OPENAT, [AT_FDCWD, path, O_CLOEXEC, 0]) }.ok()?;
+    let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;
     let mut found = None;
     let mut line = Line { start: 0, end: 0, field: 0, name: [0; 7], len: 0 };
     let mut buffer = [0_u8; 256];
     'file: loop {
         // SAFETY: the kernel writes no more than the buffer holds.
-        let read = unsafe { call(nr::READ, [file, buffer.as_mut_ptr() as usize, buffer.len()]) };
+        let read = unsafe { call(nr::READ, (file, buffer.as_mut_ptr(), buffer.len())) };
         let Some(bytes) = read.ok().filter(|n| *n != 0).and_then(|n| buffer.get(..n)) else {
             break;
         };
@@ -51,7 +51,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
         }
     }
     // SAFETY: it was opened above.
-    let _ = unsafe { call(nr::CLOSE, [file]) };
+    let _ = unsafe { call(nr::CLOSE, (file,)) };
     found
 }
 

@@ -29,9 +29,10 @@ impl Access {
 
 /// Maps `len` bytes of zeros, which take memory only where they are touched.
 pub(crate) fn map(len: usize, access: Access) -> Result<usize, Errno> {
+    const NO_FILE: i32 = -1;
     let flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE;
     // SAFETY: a mapping at an address of the kernel's choice touches no other.
-    unsafe { call(nr::MMAP, [0, len, access.bits(), flags, usize::MAX, 0]) }
+    unsafe { call(nr::MMAP, (0_usize, len, access.bits(), flags, NO_FILE, 0_usize)) }
 }
 
 /// Unmaps a range.
@@ -40,7 +41,7 @@ pub(crate) fn map(len: usize, access: Access) -> Result<usize, Errno> {
 /// The range is the caller's, and nothing refers to it any more.
 pub(crate) unsafe fn unmap(start: usize, len: usize) {
     // SAFETY: passed on. It fails only for a range that is none.
-    let _ = unsafe { call(nr::MUNMAP, [start, len]) };
+    let _ = unsafe { call(nr::MUNMAP, (start, len)) };
 }
 
 /// Changes what a range may be used for.
@@ -49,7 +50,7 @@ pub(crate) unsafe fn unmap(start: usize, len: usize) {
 /// The range is the caller's, and nothing there is in use that it takes away.
 pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Errno> {
     // SAFETY: passed on.
-    unsafe { call(nr::MPROTECT, [start, len, access.bits()]) }.map(drop)
+    unsafe { call(nr::MPROTECT, (start, len, access.bits())) }.map(drop)
 }
 
 /// Gives the memory of a range back; it reads as zeros afterwards.
@@ -58,5 +59,5 @@ pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result
 /// The range is the caller's, and what it holds is not needed.
 pub(crate) unsafe fn discard(start: usize, len: usize) {
     // SAFETY: passed on. Advice that is refused changes nothing.
-    let _ = unsafe { call(nr::MADVISE, [start, len, MADV_DONTNEED]) };
+    let _ = unsafe { call(nr::MADVISE, (start, len, MADV_DONTNEED)) };
 }

@@ -5,7 +5,9 @@
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
+pub(crate) mod args;
 pub(crate) mod host;
+pub(crate) mod image;
 pub(crate) mod maps;
 pub(crate) mod memory;
 pub(crate) mod signal;
@@ -16,10 +18,13 @@ use crate::arch::syscall::syscall;
 
 /// An error number of the system's, as in `errno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Errno(pub(crate) i32);
+#[allow(unreachable_pub)] // `needm::host` has it, with the feature `freestanding`
+pub struct Errno(pub(crate) i32);
 
 /// include/uapi/asm-generic/errno-base.h; the same on every architecture here.
 pub(crate) const ESRCH: Errno = Errno(3);
+pub(crate) const ENOEXEC: Errno = Errno(8);
+pub(crate) const ENOMEM: Errno = Errno(12);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
 const MAX_ERRNO: isize = 4095;
@@ -28,11 +33,13 @@ const MAX_ERRNO: isize = 4095;
 ///
 /// # Safety
 /// As for [`syscall`].
-unsafe fn call<const N: usize>(nr: usize, args: [usize; N]) -> Result<usize, Errno> {
-    let mut all = [0; 6];
-    all[..N].copy_from_slice(&args);
+unsafe fn call(nr: usize, args: impl Into<args::Slots>) -> Result<usize, Errno> {
     // SAFETY: passed on to the caller.
-    let result = unsafe { syscall(nr, all) };
+    checked(unsafe { syscall(nr, &args.into()) })
+}
+
+/// What a system call answered, its error told apart from its result.
+fn checked(result: isize) -> Result<usize, Errno> {
     if (-MAX_ERRNO..0).contains(&result) {
         #[allow(clippy::cast_possible_truncation)] // within ±4095
         return Err(Errno(-result as i32));
@@ -41,9 +48,25 @@ unsafe fn call<const N: usize>(nr: usize, args: [usize; N]) -> Result<usize, Err
     Ok(result as usize)
 }
 
+/// Writes to an open file what of `text` it takes.
+#[cfg(feature = "freestanding")]
+pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: the kernel reads `text`, which is valid for its length.
+    unsafe { call(nr::WRITE, (file, text.as_ptr(), text.len())) }
+}
+
+/// Ends the process.
+#[cfg(feature = "freestanding")]
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: nothing runs afterwards.
+        let _ = unsafe { call(nr::EXIT_GROUP, (status,)) };
+    }
+}
+
 /// Writes to standard error what of `text` it takes; for last words only.
 pub(crate) fn write_error(text: &[u8]) {
-    const STDERR: usize = 2;
+    const STDERR: i32 = 2;
     // SAFETY: the kernel reads `text`, which is valid for its length.
-    let _ = unsafe { call(nr::WRITE, [STDERR, text.as_ptr() as usize, text.len()]) };
+    let _ = unsafe { call(nr::WRITE, (STDERR, text.as_ptr(), text.len())) };
 }

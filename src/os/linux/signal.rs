@@ -114,37 +114,32 @@ pub(crate) struct Info {
 /// Installs `new` for a signal and returns what was there, or only the latter.
 pub(crate) fn action(signal: c_int, new: Option<&Action>) -> Result<Action, Errno> {
     let mut old = Action::DEFAULT;
-    let new = new.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: both point to the kernel's struct or are null, and outlive the
     // call; the handler in `new` is the caller's or one that was there before.
-    unsafe {
-        let args = [signal as usize, new as usize, &raw mut old as usize, SET_BYTES];
-        call(nr::RT_SIGACTION, args)?;
-    }
+    unsafe { call(nr::RT_SIGACTION, (signal, new, &mut old, SET_BYTES))? };
     Ok(old)
 }
 
-fn change_mask(how: usize, set: *const u64) -> u64 {
+fn change_mask(how: usize, set: Option<&u64>) -> u64 {
     let mut old = 0_u64;
     // SAFETY: the set and the old set are 64 bits each, valid for the call.
-    let _ =
-        unsafe { call(nr::RT_SIGPROCMASK, [how, set as usize, &raw mut old as usize, SET_BYTES]) };
+    let _ = unsafe { call(nr::RT_SIGPROCMASK, (how, set, &mut old, SET_BYTES)) };
     old
 }
 
 /// The signals this thread has blocked.
 pub(crate) fn blocked() -> u64 {
-    change_mask(SIG_BLOCK, ptr::null())
+    change_mask(SIG_BLOCK, None)
 }
 
 /// Blocks exactly these signals.
 pub(crate) fn set_blocked(mask: u64) {
-    change_mask(SIG_SETMASK, &raw const mask);
+    change_mask(SIG_SETMASK, Some(&mask));
 }
 
 /// Blocks all signals, and returns those that were.
 pub(crate) fn block_all() -> u64 {
-    change_mask(SIG_SETMASK, &raw const ALL)
+    change_mask(SIG_SETMASK, Some(&ALL))
 }
 
 static ALL: u64 = u64::MAX;
@@ -160,9 +155,8 @@ pub(crate) fn bit(signal: c_int) -> u64 {
 /// `new` stays mapped for as long as it is installed.
 pub(crate) unsafe fn stack(new: Option<&Stack>) -> Result<Stack, Errno> {
     let mut old = Stack::NONE;
-    let new = new.map_or(ptr::null(), ptr::from_ref);
     // SAFETY: both are the kernel's struct or null; the rest is passed on.
-    unsafe { call(nr::SIGALTSTACK, [new as usize, &raw mut old as usize])? };
+    unsafe { call(nr::SIGALTSTACK, (new, &mut old))? };
     Ok(old)
 }
 
@@ -172,9 +166,8 @@ pub(crate) fn resend(signal: c_int, info: *const Info) {
     // SAFETY: `info` is a siginfo_t that the kernel gave a handler. Where the
     // kernel does not let it be sent again, a plain signal does.
     unsafe {
-        let args = [pid as usize, tid as usize, signal as usize, info as usize];
-        if call(nr::RT_TGSIGQUEUEINFO, args).is_err() {
-            let _ = call(nr::TGKILL, [pid as usize, tid as usize, signal as usize]);
+        if call(nr::RT_TGSIGQUEUEINFO, (pid, tid, signal, info)).is_err() {
+            let _ = call(nr::TGKILL, (pid, tid, signal));
         }
     }
 }
@@ -185,7 +178,7 @@ pub(crate) fn die_of(signal: c_int) -> ! {
         let _ = action(signal, Some(&Action::DEFAULT));
         let (pid, tid) = (super::thread::process(), super::thread::current());
         // SAFETY: a signal to this thread itself touches no memory.
-        let _ = unsafe { call(nr::TGKILL, [pid as usize, tid as usize, signal as usize]) };
+        let _ = unsafe { call(nr::TGKILL, (pid, tid, signal)) };
         set_blocked(!bit(signal));
     }
 }

@@ -2,11 +2,13 @@
 
 use core::ptr;
 
-use super::{ESRCH, Errno, call};
+use super::{ESRCH, Errno, call, checked};
 use crate::arch::nr;
 use crate::sync::{AtomicU32, Relaxed};
 
 // include/uapi/linux/futex.h
+#[cfg(feature = "freestanding")]
+const FUTEX_WAIT: usize = 0;
 const FUTEX_WAIT_PRIVATE: usize = 128;
 const FUTEX_WAKE_PRIVATE: usize = 1 | 128;
 /// The bit the kernel sets in a robust futex whose owner died.
@@ -22,13 +24,13 @@ const CLOCK_MONOTONIC: usize = 1;
 /// This process.
 pub(crate) fn process() -> u32 {
     // SAFETY: takes no arguments and cannot fail.
-    unsafe { call(nr::GETPID, [0; 0]) }.map_or(0, low)
+    unsafe { call(nr::GETPID, ()) }.map_or(0, low)
 }
 
 /// This thread.
 pub(crate) fn current() -> u32 {
     // SAFETY: takes no arguments and cannot fail.
-    unsafe { call(nr::GETTID, [0; 0]) }.map_or(0, low)
+    unsafe { call(nr::GETTID, ()) }.map_or(0, low)
 }
 
 #[allow(clippy::cast_possible_truncation)] // ids are positive ints
@@ -39,7 +41,7 @@ fn low(id: usize) -> u32 {
 /// Whether a thread of this process has this id.
 pub(crate) fn alive(tid: u32) -> bool {
     // SAFETY: signal 0 is only a question.
-    let answer = unsafe { call(nr::TGKILL, [process() as usize, tid as usize, 0]) };
+    let answer = unsafe { call(nr::TGKILL, (process(), tid, 0)) };
     answer != Err(ESRCH)
 }
 
@@ -47,7 +49,7 @@ pub(crate) fn alive(tid: u32) -> bool {
 pub(crate) fn now() -> u64 {
     let mut time = [0_isize; 2];
     // SAFETY: the kernel writes a timespec of two words.
-    let _ = unsafe { call(nr::CLOCK_GETTIME, [CLOCK_MONOTONIC, time.as_mut_ptr() as usize]) };
+    let _ = unsafe { call(nr::CLOCK_GETTIME, (CLOCK_MONOTONIC, &mut time)) };
     #[allow(clippy::cast_sign_loss)] // the clock counts from the start of the system
     let [seconds, nanos] = time.map(|part| part as u64);
     seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
@@ -57,12 +59,22 @@ pub(crate) fn now() -> u64 {
 pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> Result<(), Errno> {
     let clamp = |part: u64| usize::try_from(part).unwrap_or(usize::MAX >> 1);
     let limit = nanos.map(|n| [clamp(n / 1_000_000_000), clamp(n % 1_000_000_000)]);
-    let limit = limit.as_ref().map_or(ptr::null(), |limit| limit.as_ptr());
     // SAFETY: the word and the timespec of two words outlive the call.
-    unsafe {
-        let word = ptr::from_ref(word) as usize;
-        call(nr::FUTEX, [word, FUTEX_WAIT_PRIVATE, value as usize, limit as usize]).map(drop)
-    }
+    unsafe { call(nr::FUTEX, (word, FUTEX_WAIT_PRIVATE, value, limit.as_ref())) }.map(drop)
+}
+
+/// Sleeps until the system has cleared `word`, which is `value`: the number of a thread
+/// that ends. The system's wake is not a private one.
+#[cfg(feature = "freestanding")]
+pub(crate) fn wait_for_clear(word: &AtomicU32, value: u32) {
+    const FOR_EVER: Option<&[usize; 2]> = None;
+    // SAFETY: the word outlives the call.
+    let _ = unsafe { call(nr::FUTEX, (word, FUTEX_WAIT, value, FOR_EVER)) };
+}
+
+/// What `needm_clone` answered: the new thread's number, or why there is none.
+pub(crate) fn thread_made(answer: isize) -> Result<u32, Errno> {
+    checked(answer).map(low)
 }
 
 /// Wakes up to `count` of those who sleep on `word`.
@@ -79,20 +91,20 @@ pub(crate) fn wake_at(word: *const AtomicU32) {
 fn wake_some(word: *const AtomicU32, count: u32) {
     // SAFETY: FUTEX_WAKE reads and writes no memory of ours.
     unsafe {
-        let _ = call(nr::FUTEX, [word as usize, FUTEX_WAKE_PRIVATE, count as usize]);
+        let _ = call(nr::FUTEX, (word, FUTEX_WAKE_PRIVATE, count));
     }
 }
 
 /// Registers this process for [`barrier`]; whether it can be had.
 pub(crate) fn register_barrier() -> bool {
     // SAFETY: touches no memory.
-    unsafe { call(nr::MEMBARRIER, [MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0]) }.is_ok()
+    unsafe { call(nr::MEMBARRIER, (MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0)) }.is_ok()
 }
 
 /// A full barrier on every thread of this process that is running.
 pub(crate) fn barrier() {
     // SAFETY: touches no memory.
-    let _ = unsafe { call(nr::MEMBARRIER, [MEMBARRIER_PRIVATE_EXPEDITED, 0, 0]) };
+    let _ = unsafe { call(nr::MEMBARRIER, (MEMBARRIER_PRIVATE_EXPEDITED, 0, 0)) };
 }
 
 /// `struct robust_list_head` (include/uapi/linux/futex.h).
@@ -111,8 +123,7 @@ pub(crate) fn robust_head() -> Option<*mut RobustHead> {
     let mut head: *mut RobustHead = ptr::null_mut();
     let mut size = 0_usize;
     // SAFETY: 0 is this thread; the kernel writes a pointer and a size.
-    let answer =
-        unsafe { call(nr::GET_ROBUST_LIST, [0, &raw mut head as usize, &raw mut size as usize]) };
+    let answer = unsafe { call(nr::GET_ROBUST_LIST, (0, &mut head, &mut size)) };
     (answer.is_ok() && size == size_of::<RobustHead>()).then_some(head)
 }
 
@@ -122,7 +133,7 @@ pub(crate) fn robust_head() -> Option<*mut RobustHead> {
 /// `head` and the entries linked to it live until the thread has ended.
 pub(crate) unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
     // SAFETY: passed on.
-    unsafe { call(nr::SET_ROBUST_LIST, [head as usize, size_of::<RobustHead>()]) }.map(drop)
+    unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
 }
 
 /// Whether the owner of a robust futex has died.

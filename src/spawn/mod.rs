@@ -1,5 +1,10 @@
 //! Threads of our own (newm): a thread that holds an M from birth and runs on its G.
+//!
+//! The host makes it, by its hook; else the C library; where there is none, the
+//! system's `clone` (`clone.rs`).
 #![allow(unsafe_code)] // what one thread hands another
+
+pub(crate) mod clone;
 
 use core::ffi::c_void;
 
@@ -21,7 +26,12 @@ pub(crate) fn is_under_way() -> bool {
 /// In a forked child: no such thread exists.
 pub(crate) fn fork_child() {
     SPAWNING.store(0, SeqCst);
+    clone::fork_child();
 }
+
+/// The system stack of a thread that `clone` makes, in bytes: C runs there. Only what is
+/// touched takes memory.
+const STACK_SIZE: usize = 256 * 1024;
 
 /// What `spawn` gives the new thread: one callback, which ends the process if a
 /// panic ends it.
@@ -67,7 +77,13 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
         None => match host::spawn(spawned_main, arg) {
             Some(Ok(())) => 0,
             Some(Err(refused)) => refused,
-            None => system::NO_THREADS,
+            // A thread of ours would lack what the C library keeps for its own.
+            None if host::is_there() => system::NO_THREADS,
+            // SAFETY: `spawned_main` is made for this argument.
+            None => clone::spawn(STACK_SIZE, clone::Owner::Nobody, move || unsafe {
+                spawned_main(arg);
+            })
+            .map_or_else(|refused| refused.0, |_alone| 0),
         },
     };
     if refused == 0 {

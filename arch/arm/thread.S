@@ -1,0 +1,81 @@
+/* The first and the last instructions of a thread that is made without a C library.
+   The Rust side is src/spawn/clone.rs. */
+#include "asm.h"
+        .syntax unified
+        .arm
+        .cfi_sections .debug_frame
+
+/* linux/arch/arm/tools/syscall.tbl */
+#define NR_clone        120
+#define NR_exit         1
+#define NR_munmap       91
+/* include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
+   PARENT_SETTID, CHILD_CLEARTID */
+#define THREAD_FLAGS    0x3d0f00
+
+/* fn needm_clone(stack (r0), tid (r1), tp (r2), fn (r3), arg ([sp])) -> isize (r0)
+
+   As on x86_64. Registers are the new thread's, too: it finds fn and arg there. */
+ROUTINE(needm_clone)
+        .fnstart
+        .cfi_startproc
+        push    {r4-r7}
+        .save   {r4-r7}
+        .cfi_def_cfa_offset 16
+        .cfi_offset r4, -16
+        .cfi_offset r5, -12
+        .cfi_offset r6, -8
+        .cfi_offset r7, -4
+        mov     r5, r3                          /* r5: fn */
+        ldr     r6, [sp, #16]                   /* r6: arg */
+        mov     r4, r1
+        mov     r3, r2
+        mov     r2, r1
+        mov     r1, r0
+        ldr     r0, .Lflags
+        mov     r7, #NR_clone
+        svc     #0
+        cmp     r0, #0
+        beq     1f
+        pop     {r4-r7}
+        .cfi_remember_state
+        .cfi_restore r4
+        .cfi_restore r5
+        .cfi_restore r6
+        .cfi_restore r7
+        .cfi_def_cfa_offset 0
+        bx      lr
+        .cfi_restore_state
+        /* The new thread. r5: fn; r6: arg; all else as the other thread has it. */
+1:
+        .cfi_undefined lr
+        mov     r11, #0
+        mov     r0, r6
+        mov     lr, #0
+        blx     r5
+        udf     #0
+        .cfi_endproc
+        .cantunwind
+        .fnend
+        .p2align 2
+.Lflags:
+        .word   THREAD_FLAGS
+END(needm_clone)
+
+/* fn needm_unmap_and_exit(start (r0), len (r1)) -> !
+
+   As on x86_64. */
+ROUTINE(needm_unmap_and_exit)
+        .fnstart
+        .cfi_startproc
+        .cfi_undefined lr
+        mov     r7, #NR_munmap
+        svc     #0
+        mov     r0, #0
+        mov     r7, #NR_exit
+        svc     #0
+        udf     #0
+        .cfi_endproc
+        .cantunwind
+        .fnend
+END(needm_unmap_and_exit)

@@ -1,0 +1,85 @@
+//! Threads of a host without a C library, and what the threads need that it makes by
+//! itself.
+
+use core::alloc::Layout;
+use core::mem;
+
+use crate::os::image::Image;
+use crate::os::{self, Errno};
+use crate::spawn::clone::{self, Owner, Row};
+
+/// A thread that [`spawn`] has made. Dropped, it goes on alone, and leaves nothing when it
+/// returns; the stack of one that ends by the raw system call is the next thread's.
+pub struct Thread {
+    row: &'static Row,
+    id: u32,
+}
+
+impl Thread {
+    /// The system's number for it.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Waits until it has ended.
+    pub fn join(self) {
+        self.into_row().join();
+    }
+
+    pub(super) fn into_row(self) -> &'static Row {
+        let row = self.row;
+        mem::forget(self);
+        row
+    }
+}
+
+impl Drop for Thread {
+    fn drop(&mut self) {
+        self.row.leave_alone();
+    }
+}
+
+/// Runs `run` on a new thread, with at least `stack_size` bytes of stack and a guard below.
+/// Such a thread is a foreign one to the kernel, as any other, but that it gives back what
+/// it holds when it returns. (`needm::spawn` makes threads that are in a callback
+/// from birth.)
+///
+/// # Errors
+/// The system's; `ENOEXEC` (8) of a program that `linker/README.md` would not have.
+pub fn spawn<F: FnOnce() + Send + 'static>(stack_size: usize, run: F) -> Result<Thread, Errno> {
+    clone::spawn(stack_size, Owner::Maker, run).map(|(row, id)| Thread { row, id })
+}
+
+/// The thread-local storage of a thread that a host makes by itself, with `clone`. Each
+/// thread that calls in needs its own.
+#[derive(Clone, Copy)]
+pub struct ThreadArea(Image);
+
+impl ThreadArea {
+    /// This program's.
+    ///
+    /// # Errors
+    /// `ENOEXEC` (8): the program headers do not describe any.
+    pub fn find() -> Result<Self, Errno> {
+        Image::find().map(Self).map_err(|_| os::ENOEXEC)
+    }
+
+    /// What memory it takes.
+    #[must_use]
+    pub fn layout(&self) -> Layout {
+        // Neither number is large, and the alignment is a power of two.
+        Layout::from_size_align(self.0.bytes(), self.0.align()).unwrap_or(Layout::new::<usize>())
+    }
+
+    /// Lays it out at `at`; the thread pointer, which `clone` with `CLONE_SETTLS` is
+    /// given (on i386 as the base in a `user_desc`).
+    ///
+    /// # Safety
+    /// 1. [`layout`](Self::layout) at `at` is the caller's.
+    /// 2. It stays until the one thread that uses it has ended.
+    pub unsafe fn lay_out(&self, at: *mut u8) -> usize {
+        // SAFETY: the caller's first promise.
+        unsafe { self.0.copy_to(at) }
+    }
+}

@@ -1,0 +1,351 @@
+//! Test bodies that need no C library: `tests/hosts.rs` runs them with one, in processes
+//! of their own; `freestanding.rs` is the program that runs them without.
+//!
+//! Foreign threads are made by whatever the host has: pthreads, or `clone` and nothing
+//! else. A body returns if all is well.
+
+use core::hint::black_box;
+use core::ops::ControlFlow;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use core::time::Duration;
+
+use needm::{Binding, CallbackError, Config, Deferred, Error};
+
+use crate::host;
+
+/// Ends the process if something is not so, and says what.
+macro_rules! check {
+    ($what:expr) => {
+        if !$what {
+            $crate::host::print(format_args!(
+                "{}:{}: not so: {}",
+                file!(),
+                line!(),
+                stringify!($what)
+            ));
+            $crate::host::fail();
+        }
+    };
+}
+
+pub(crate) const ALL: &[(&str, fn())] = &[
+    ("threads_call_in_fault_and_recover", threads_call_in_fault_and_recover),
+    ("callbacks_nest_through_the_systems_stack", callbacks_nest_through_the_systems_stack),
+    ("a_stack_that_runs_out_is_an_error", a_stack_that_runs_out_is_an_error),
+    ("raw_exits_give_their_ms_back", raw_exits_give_their_ms_back),
+    ("the_world_stops_with_many_threads", the_world_stops_with_many_threads),
+    ("spawned_threads_leave_nothing", spawned_threads_leave_nothing),
+    ("spawned_threads_that_exit_raw_leave_nothing", spawned_threads_that_exit_raw_leave_nothing),
+    ("the_world_stops_with_many_spawned_threads", the_world_stops_with_many_spawned_threads),
+    ("threads_are_spawned_from_many_at_once", threads_are_spawned_from_many_at_once),
+    ("the_kernel_stops_and_starts", the_kernel_stops_and_starts),
+];
+
+/// How often something is done: an emulator takes some twenty times as long.
+fn rounds(natively: usize) -> usize {
+    if host::is_emulated() { natively.div_ceil(20) } else { natively }
+}
+
+fn start(binding: Binding) {
+    check!(needm::start(Config { binding, ..Config::default() }).is_ok());
+}
+
+fn wait_until(done: impl Fn() -> bool) {
+    while !done() {
+        host::sleep(Duration::from_micros(100));
+    }
+}
+
+fn write_to(address: *mut u8) {
+    // SAFETY: a volatile write to an address that the compiler does not know: what
+    // happens is the hardware's doing, a fault, which ends the callback.
+    unsafe { black_box(address).write_volatile(1) };
+}
+
+#[allow(unconditional_recursion)] // that is the point
+fn deeper(depth: usize) -> usize {
+    let frame = black_box([depth; 64]);
+    deeper(depth + 1) + frame[depth % 64]
+}
+
+/// The main job: 6 threads, 10 callbacks each; each adds, faults and recovers.
+fn threads_call_in_fault_and_recover() {
+    static SUM: AtomicUsize = AtomicUsize::new(0);
+    fn calls(_: usize) {
+        for round in 0..10 {
+            let recovered = AtomicBool::new(false);
+            let recover = |deferred: &Deferred| {
+                let fault = deferred.recover();
+                recovered.store(fault.is_some_and(|fault| fault.addr == 0), SeqCst);
+            };
+            let ended = needm::callback(|cx| {
+                check!(cx.defer(&recover).is_ok());
+                SUM.fetch_add(round, SeqCst);
+                write_to(ptr::null_mut());
+            });
+            check!(recovered.load(SeqCst));
+            check!(matches!(ended, Err(CallbackError::Recovered)));
+            // And one that nobody recovers is an error.
+            let ended = needm::callback(|_| write_to(ptr::without_provenance_mut(8)));
+            check!(matches!(ended, Err(CallbackError::Fault(fault)) if fault.addr == 8));
+            check!(needm::callback(|_| round).is_ok_and(|got| got == round));
+        }
+    }
+    for binding in [Binding::Thread, Binding::Call] {
+        SUM.store(0, SeqCst);
+        start(binding);
+        let threads: [_; 6] = core::array::from_fn(|number| host::foreign(calls, number));
+        threads.into_iter().for_each(host::Foreign::join);
+        check!(SUM.load(SeqCst) == 270);
+        check!(needm::stop().is_ok());
+    }
+}
+
+fn nest(depth: usize) -> usize {
+    if depth == 0 {
+        return 0;
+    }
+    let inner = needm::callback(|cx| cx.ccall(|| nest(depth - 1)));
+    let Ok(Ok(inner)) = inner else { host::fail() };
+    inner + 1
+}
+
+fn callbacks_nest_through_the_systems_stack() {
+    static NESTED: AtomicUsize = AtomicUsize::new(0);
+    fn nests(depth: usize) {
+        for _ in 0..10 {
+            check!(nest(depth) == depth);
+            // A fault in the innermost ends that one only.
+            let outer = needm::callback(|cx| {
+                cx.ccall(|| needm::callback(|_| write_to(ptr::null_mut())).is_err())
+            });
+            check!(matches!(outer, Ok(Ok(true))));
+        }
+        NESTED.fetch_add(1, SeqCst);
+    }
+    start(Binding::Thread);
+    check!(nest(20) == 20);
+    let threads: [_; 4] = core::array::from_fn(|number| host::foreign(nests, 5 + number * 5));
+    threads.into_iter().for_each(host::Foreign::join);
+    check!(NESTED.load(SeqCst) == 4);
+    check!(needm::stop().is_ok());
+}
+
+fn a_stack_that_runs_out_is_an_error() {
+    fn overflows(times: usize) {
+        for _ in 0..times {
+            let ended = needm::callback(|_| deeper(0));
+            check!(matches!(ended, Err(CallbackError::Overflow(_))));
+            check!(needm::callback(|_| 3).is_ok_and(|got| got == 3));
+        }
+    }
+    start(Binding::Thread);
+    let times = rounds(200);
+    overflows(times);
+    let threads: [_; 4] = core::array::from_fn(|_| host::foreign(overflows, times));
+    threads.into_iter().for_each(host::Foreign::join);
+    check!(needm::stats().overflows == 5 * times as u64);
+    check!(needm::stats().faults == 0);
+    check!(needm::stop().is_ok());
+}
+
+fn raw_exits_give_their_ms_back() {
+    fn leaves(inside: usize) {
+        check!(needm::callback(|_| 1).is_ok());
+        if inside == 1 {
+            let _ = needm::callback(|_| -> () { host::exit_thread() });
+        }
+        host::exit_thread();
+    }
+    for inside in [0, 1] {
+        start(Binding::Thread);
+        for _ in 0..rounds(400) {
+            host::foreign(leaves, inside).join();
+        }
+        check!(needm::callback(|_| 1).is_ok());
+        // Where the system has no robust lists, such ends are only noticed when Ms are
+        // short.
+        check!(needm::stats().ms_total <= if host::is_emulated() { 64 } else { 4 });
+        check!(host::is_emulated() || needm::stats().ms_reclaimed > 0);
+        check!(needm::stop().is_ok());
+    }
+}
+
+const MANY: usize = 24;
+static COUNTS: [AtomicUsize; MANY] = [const { AtomicUsize::new(0) }; MANY];
+static OVER: AtomicBool = AtomicBool::new(false);
+
+fn total() -> usize {
+    COUNTS.iter().map(|count| count.load(SeqCst)).sum()
+}
+
+/// Stops the world often, while threads count in callbacks.
+fn stop_often() {
+    for round in 0..rounds(300) {
+        let Ok(stopped) = needm::stop_the_world() else { host::fail() };
+        check!(needm::stop_the_world().is_err_and(|error| error == Error::Already));
+        let then = total();
+        let bounds = stopped.each_m(|m, used| {
+            let (lo, hi) = m.g_bounds();
+            if lo <= used.start && used.start <= used.end && used.end <= hi {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        });
+        check!(bounds.is_none());
+        for _ in 0..2000 {
+            black_box(());
+        }
+        check!(total() == then);
+        drop(stopped);
+        if round % 8 == 0 {
+            wait_until(|| total() != then);
+        }
+    }
+}
+
+fn the_world_stops_with_many_threads() {
+    fn counts(number: usize) {
+        let count = &COUNTS[number];
+        while !OVER.load(SeqCst) {
+            let counted = needm::callback(|cx| {
+                count.fetch_add(1, SeqCst);
+                if number % 2 == 1 {
+                    let inner =
+                        cx.ccall(|| needm::callback(|_| count.fetch_add(1, SeqCst)).is_ok());
+                    check!(inner == Ok(true));
+                    needm::safepoint();
+                }
+            });
+            check!(counted.is_ok());
+        }
+    }
+    for binding in [Binding::Thread, Binding::Call] {
+        OVER.store(false, SeqCst);
+        start(binding);
+        let threads: [_; MANY] = core::array::from_fn(|number| host::foreign(counts, number));
+        stop_often();
+        OVER.store(true, SeqCst);
+        threads.into_iter().for_each(host::Foreign::join);
+        check!(needm::stop().is_ok());
+    }
+}
+
+/// Stops the kernel once the threads that it made are gone.
+fn stop_when_they_are_gone() {
+    wait_until(|| match needm::stop() {
+        Ok(()) => true,
+        Err(error) => {
+            check!(error == Error::Busy);
+            false
+        }
+    });
+}
+
+static ENDED: AtomicUsize = AtomicUsize::new(0);
+
+fn spawned_threads_leave_nothing() {
+    start(Binding::Thread);
+    let mut before = 0;
+    let times = rounds(200);
+    for round in 0..times {
+        ENDED.store(0, SeqCst);
+        for number in 0..8_usize {
+            let spawned = needm::spawn(move || {
+                // It is in a callback: a fault in one more is that one's.
+                let ended = needm::callback(|_| write_to(ptr::without_provenance_mut(number)));
+                check!(matches!(ended, Err(CallbackError::Fault(_))));
+                ENDED.fetch_add(1, SeqCst);
+            });
+            check!(spawned.is_ok());
+        }
+        wait_until(|| ENDED.load(SeqCst) == 8);
+        if round == times / 2 {
+            host::sleep(Duration::from_millis(50));
+            before = host::mappings();
+        }
+    }
+    host::sleep(Duration::from_millis(50));
+    // As many threads again have come and gone since.
+    check!(host::mappings() <= before + 16);
+    stop_when_they_are_gone();
+}
+
+fn spawned_threads_that_exit_raw_leave_nothing() {
+    // With few Ms, ends are noticed also where nothing but asking tells of them.
+    check!(needm::start(Config { max_ms: 8, ..Config::default() }).is_ok());
+    let mut before = 0;
+    let times = rounds(400);
+    for round in 0..times {
+        ENDED.store(0, SeqCst);
+        let spawned = needm::spawn(|| {
+            ENDED.store(1, SeqCst);
+            host::exit_thread();
+        });
+        check!(spawned.is_ok());
+        wait_until(|| ENDED.load(SeqCst) == 1);
+        if round == times / 2 {
+            before = host::mappings();
+        }
+    }
+    if host::HAS_C_LIBRARY {
+        // It keeps the stack of a thread whose end it did not see.
+        return;
+    }
+    check!(host::mappings() <= before + 16);
+}
+
+fn threads_are_spawned_from_many_at_once() {
+    fn spawns(number: usize) {
+        for round in 0..rounds(100) {
+            let spawned = needm::spawn(move || {
+                check!(needm::callback(|_| number).is_ok_and(|got| got == number));
+                ENDED.fetch_add(1, SeqCst);
+                if number == 7 && round % 4 == 0 {
+                    host::exit_thread();
+                }
+            });
+            check!(spawned.is_ok());
+        }
+    }
+    start(Binding::Thread);
+    let threads: [_; 8] = core::array::from_fn(|number| host::foreign(spawns, number));
+    threads.into_iter().for_each(host::Foreign::join);
+    wait_until(|| ENDED.load(SeqCst) == 8 * rounds(100));
+    check!(needm::callback(|_| 1).is_ok());
+}
+
+fn the_world_stops_with_many_spawned_threads() {
+    start(Binding::Thread);
+    for count in &COUNTS {
+        let spawned = needm::spawn(move || {
+            while !OVER.load(SeqCst) {
+                count.fetch_add(1, SeqCst);
+                needm::safepoint();
+            }
+            ENDED.fetch_add(1, SeqCst);
+        });
+        check!(spawned.is_ok());
+    }
+    check!(needm::stop() == Err(Error::Busy));
+    stop_often();
+    OVER.store(true, SeqCst);
+    wait_until(|| ENDED.load(SeqCst) == MANY);
+    stop_when_they_are_gone();
+}
+
+fn the_kernel_stops_and_starts() {
+    fn calls(_: usize) {
+        check!(needm::callback(|_| 1).is_ok());
+    }
+    for _ in 0..rounds(100) {
+        check!(matches!(needm::callback(|_| 1), Err(CallbackError::Refused(Error::NotStarted))));
+        start(Binding::Thread);
+        check!(needm::start(Config::default()) == Err(Error::Already));
+        check!(needm::callback(|_| 1).is_ok());
+        host::foreign(calls, 0).join();
+        check!(needm::stop().is_ok());
+    }
+}

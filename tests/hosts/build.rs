@@ -1,0 +1,31 @@
+//! Links the programs without a C library, by the linker script of their architecture.
+
+use std::{env, path::Path};
+
+fn main() {
+    println!("cargo:rerun-if-changed=foreign.S");
+    println!("cargo:rerun-if-changed=../../linker");
+    if env::var_os("CARGO_FEATURE_FREESTANDING").is_none() {
+        return;
+    }
+    let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    let arch = match var("CARGO_CFG_TARGET_ARCH").as_str() {
+        "x86" => "i386".to_owned(),
+        other => other.to_owned(),
+    };
+    let linker = Path::new(&var("CARGO_MANIFEST_DIR")).join("../../linker");
+    let script = linker.join(format!("{arch}.ld"));
+    let (linker, script) = (linker.display(), script.display());
+    for argument in [
+        "-nostdlib".to_owned(),
+        "-nostartfiles".to_owned(),
+        "-static".to_owned(),
+        "-no-pie".to_owned(),
+        "-Wl,-z,max-page-size=4096,--build-id=none".to_owned(),
+        format!("-L{linker}"),
+        format!("-T{script}"),
+    ] {
+        println!("cargo:rustc-link-arg-bins={argument}");
+    }
+    cc::Build::new().file("foreign.S").compile("foreign");
+}
