@@ -1,6 +1,12 @@
 //! Compiles the C side: the loops that are measured, and what they are compared with.
 
 fn main() {
-    cc::Build::new().file("src/loops.c").flag("-pthread").opt_level(2).compile("loops");
+    cc::Build::new()
+        .file("src/loops.c")
+        .flag("-pthread")
+        .flag("-falign-functions=64")
+        .flag("-falign-loops=64")
+        .opt_level(2)
+        .compile("loops");
     println!("cargo:rerun-if-changed=src/loops.c");
 }

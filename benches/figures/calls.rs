@@ -73,6 +73,10 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let h = &mut harness;
     let plain = h.median("plain", |n| nanos!(loops::loop_calls(n)));
     rows.add(PLAIN, plain, "ns", Goal::None);
+    if cfg!(target_arch = "x86_64") {
+        let stores = h.median("mxcsr", |n| nanos!(loops::loop_calls_that_store_mxcsr(n)));
+        rows.add("plain call, which stores MXCSR and no more", stores, "ns", Goal::None);
+    }
     bound(rows, h);
     per_call(rows, h);
     let switch = h.median("corosensei", switches);

@@ -26,7 +26,7 @@ fn is_other(name: &str) -> bool {
 pub(crate) fn write(table: &Table, path: &Path) {
     let rows: Vec<_> =
         table.rows.iter().filter(|row| row.unit == "ns" && row.value > 0.0).collect();
-    let height = ROW * u32::try_from(rows.len()).expect("a few") + 40;
+    let height = ROW * u32::try_from(rows.len()).expect("a few") + 46;
     let area = SVGBackend::new(path, (WIDTH, height)).into_drawing_area();
     let most = rows.iter().map(|row| row.value).fold(1.0, f64::max);
     let (low, high) = (1.0_f64.ln(), (most * 3.0).ln());
@@ -45,12 +45,13 @@ pub(crate) fn write(table: &Table, path: &Path) {
         area.draw(&Text::new(label, (x - 8, bottom + 8), text(13))).expect("a label");
     }
     for (number, row) in rows.iter().enumerate() {
-        let top = i32::try_from(number).expect("a few") * ROW.cast_signed() + 4;
+        let top = i32::try_from(number).expect("a few") * ROW.cast_signed() + 10;
         let end = place(row.value);
         let fill = if is_other(row.name) { OTHERS } else { NEEDM };
         let bar = [(NAMES.cast_signed(), top), (end, top + ROW.cast_signed() - 8)];
         area.draw(&Rectangle::new(bar, fill.filled())).expect("a bar");
-        let name = Text::new(row.name.to_owned(), (6, top + 2), text(14));
+        let indent = if row.name.starts_with(' ') { 22 } else { 6 };
+        let name = Text::new(row.name.trim().to_owned(), (indent, top + 2), text(14));
         area.draw(&name).expect("a name");
         let value = if row.value < 100.0 {
             format!("{:.1}", row.value)

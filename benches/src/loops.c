@@ -30,6 +30,18 @@ uint64_t loop_calls(uint64_t n) {
     return now() - start;
 }
 
+#ifdef __x86_64__
+static void store_mxcsr(void *word) { __asm__ volatile("stmxcsr %0" : "=m"(*(uint32_t *)word)); }
+uint64_t loop_calls_that_store_mxcsr(uint64_t n) {
+    function *volatile call = store_mxcsr;
+    uint64_t word = 0, start = now();
+    for (uint64_t i = 0; i < n; i++) call(&word);
+    return now() - start;
+}
+#else
+uint64_t loop_calls_that_store_mxcsr(uint64_t n) { return n - n; }
+#endif
+
 uint64_t loop_callbacks(callback *call, uint64_t n) {
     uint64_t sum = 0, start = now();
     for (uint64_t i = 0; i < n; i++) call(count, &sum, 0, NULL);

@@ -1,0 +1,2 @@
+/* cgo compiles what is in its own folder. */
+#include "../measure.c"
