@@ -186,7 +186,9 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     if let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
         tls.take_again_at(0);
-        trim::given(m);
+        if let Some(thread) = tls.thread() {
+            trim::given(m, thread);
+        }
         dropm(tls, m);
         if let Some(thread) = tls.thread() {
             thread.sig.unminit();

@@ -1,11 +1,10 @@
 //! The memory of idle Ms goes back to the system: a burst of threads must not cost
 //! its stacks for ever.
 //!
-//! The Ms that were given back last are the next to be taken and stay warm. At each
-//! thread's end a few of the others are looked at, wherever on the list they are: one
-//! that has not been used since is taken, its stack's pages are given up, and it is
-//! put back. So a burst pays for itself while it ends, and who comes and goes steadily
-//! finds a warm M and pays nothing.
+//! The Ms that threads gave back last are the next to be taken and stay warm. Each one
+//! that is given back pushes another out of a ring; if that has not been used since, its
+//! stack's pages are given up. So a burst pays for itself while it ends, and who comes
+//! and goes steadily finds a warm M and pays nothing.
 
 use crate::extra::{self, EXTRA};
 use crate::m::{M, MS};
@@ -13,40 +12,36 @@ use crate::sync::{AtomicU32, Relaxed};
 use crate::thread::Thread;
 
 /// Ms given back last that keep their memory.
-const WARM: u32 = 64;
+const WARM: usize = 64;
 
-/// Ms that are looked at each time.
-const LOOKS: u32 = 8;
-
-/// Ms given back by threads so far.
+/// The Ms that threads gave back last: their rows' numbers plus one, 0 where none was.
+static LAST: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
+/// Ms given back by threads so far; also the next place in [`LAST`].
 static GIVEN: AtomicU32 = AtomicU32::new(0);
-/// Where the next look begins.
-static HAND: AtomicU32 = AtomicU32::new(0);
 
-/// Notes that a thread has no more use for `m`.
-pub(crate) fn given(m: &M) {
-    m.given.store(GIVEN.fetch_add(1, Relaxed).wrapping_add(1), Relaxed);
+/// Notes that a thread has no more use for `m`, and gives up the memory of the one that
+/// was given back [`WARM`] times ago, if it is still idle. `thread` is who gives.
+pub(crate) fn given(m: &M, thread: &Thread) {
+    let now = GIVEN.fetch_add(1, Relaxed);
+    m.given.store(now, Relaxed);
     m.touched.store(true, Relaxed);
-}
-
-fn is_cold(m: &M) -> bool {
-    m.touched.load(Relaxed)
-        && m.thread.load(Relaxed).is_null()
-        && GIVEN.load(Relaxed).wrapping_sub(m.given.load(Relaxed)) > WARM
-}
-
-/// Gives up the memory of a few Ms that are not in use; `thread` is who looks.
-pub(crate) fn trim(thread: &Thread) {
-    let len = MS.len();
-    if len <= WARM {
+    let place = now as usize % WARM;
+    let before = LAST[place].swap(m.index() + 1, Relaxed);
+    let Some(cold) = before.checked_sub(1).and_then(|index| MS.get(index)) else { return };
+    if !is_cold(cold, now) {
         return;
     }
-    let from = HAND.fetch_add(LOOKS, Relaxed);
-    for m in (0..LOOKS).filter_map(|step| MS.get(from.wrapping_add(step) % len)) {
-        if is_cold(m) && extra::claim(m, thread, false) {
-            m.touched.store(false, Relaxed);
-            m.stack.discard();
-            EXTRA.give(m);
-        }
+    let was_taking = thread.begin_taking();
+    if extra::claim(cold, thread, false) {
+        cold.touched.store(false, Relaxed);
+        cold.stack.discard();
+        EXTRA.give(cold);
     }
+    thread.end_taking(was_taking);
+}
+
+fn is_cold(m: &M, now: u32) -> bool {
+    m.touched.load(Relaxed)
+        && m.thread.load(Relaxed).is_null()
+        && now.wrapping_sub(m.given.load(Relaxed)) as usize >= WARM
 }

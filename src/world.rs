@@ -16,7 +16,7 @@
 
 use core::ffi::c_int;
 
-use crate::arch::{needm_gate, needm_sp};
+use crate::arch::needm_gate;
 use crate::callback;
 use crate::ccall;
 use crate::error::Error;
@@ -238,22 +238,19 @@ pub(crate) fn safepoint() {
     parked(|| ());
 }
 
-/// See [`crate::Stopped::each_m`].
+/// See [`crate::Stopped::each_m`]. From a callback the visits are made from the system
+/// stack, so that this M too has its registers where the others have theirs.
 pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result<c_int, Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
     }
-    let tls = Tls::current();
-    let own = tls.m();
-    for m in MS.iter().filter(|m| in_callback(m)) {
-        let mine = own.is_some_and(|own| core::ptr::eq(own, m));
-        let sp = if mine && m.stack.holds(needm_sp()) { needm_sp() } else { live_from(m) };
-        let answer = visit(m, sp, m.stack.hi());
-        if answer != 0 {
-            return Ok(answer);
-        }
-    }
-    Ok(0)
+    let mut answer = 0;
+    parked(|| {
+        let visits =
+            MS.iter().filter(|m| in_callback(m)).map(|m| visit(m, live_from(m), m.stack.hi()));
+        answer = visits.into_iter().find(|answer| *answer != 0).unwrap_or(0);
+    });
+    Ok(answer)
 }
 
 /// The lowest address that may be in use on the stack of an M that does not run. Of

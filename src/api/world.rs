@@ -3,6 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
+use crate::api::caught;
 use crate::error::Error;
 use crate::m::M;
 use crate::world;
@@ -32,16 +33,21 @@ impl Stopped {
         &self,
         mut visit: impl FnMut(&M, core::ops::Range<usize>) -> ControlFlow<B>,
     ) -> Option<B> {
-        let mut broken = None;
-        // It is stopped, and by this thread: nothing to refuse.
-        let _ = world::each_m(|m, sp, hi| match visit(m, sp..hi) {
-            ControlFlow::Continue(()) => 0,
-            ControlFlow::Break(value) => {
-                broken = Some(value);
+        let mut ended = None;
+        // It is stopped, and by this thread: nothing to refuse. The visits may be made from
+        // another stack, over which no Rust panic goes.
+        let _ = world::each_m(|m, sp, hi| match caught::catch(|| visit(m, sp..hi)) {
+            Ok(ControlFlow::Continue(())) => 0,
+            Ok(ControlFlow::Break(value)) => {
+                ended = Some(Ok(value));
+                1
+            }
+            Err(payload) => {
+                ended = Some(Err(payload));
                 1
             }
         });
-        broken
+        ended.map(caught::resume)
     }
 }
 

@@ -251,7 +251,7 @@ impl Thread {
         let mut give = |m: &M| {
             count += 1;
             runtime::settings().hooks().unminit(m);
-            trim::given(m);
+            trim::given(m, self);
             self.give_back(m);
         };
         while let Some(m) = self.held() {
@@ -269,11 +269,10 @@ impl Thread {
             // Nobody waits for this one to be taken again.
             let own = ptr::from_ref(self).cast_mut();
             if last.thread.compare_exchange(own, ptr::null_mut(), SeqCst, Relaxed).is_ok() {
-                trim::given(last);
+                trim::given(last, self);
             }
         }
         self.forget_ms();
-        trim::trim(self);
         count
     }
 
