@@ -35,7 +35,7 @@ use crate::tls::Tls;
 pub(crate) struct Gate {
     /// `world.rs`.
     pub(crate) value: AtomicU32,
-    /// `extra.rs`.
+    /// `extra/`.
     pub(crate) waiters: AtomicU32,
 }
 

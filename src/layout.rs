@@ -24,7 +24,7 @@ pub(crate) mod tls {
 pub(crate) mod gate {
     /// The gate (`world.rs`).
     pub(crate) const VALUE: usize = 0;
-    /// How many threads wait for an M (`extra.rs`).
+    /// How many threads wait for an M (`extra/`).
     pub(crate) const WAITERS: usize = 4;
     /// Bytes of both.
     pub(crate) const BYTES: usize = 8;
@@ -44,7 +44,7 @@ pub(crate) mod m {
     pub(crate) const SIG_LO: usize = 3;
     /// Bytes of that signal stack; 0 without one.
     pub(crate) const SIG_LEN: usize = 4;
-    /// Whose it is, in 32 bits (`extra.rs`).
+    /// Whose it is, in 32 bits (`extra/`).
     pub(crate) const STATE: usize = 5;
     /// That word of an M which is on the list and nobody's.
     pub(crate) const IDLE: u32 = 3;

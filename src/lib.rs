@@ -14,7 +14,7 @@
 //!    where on which G does a new one go? What was jumped out of is dropped first
 //!    (`settle.rs`).
 //! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread/`), a
-//!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra.rs`),
+//!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra/`),
 //!    published last.
 //! 4. **The gate** (`world.rs`). Say "running", then look whether the world is being
 //!    stopped; if so, step back and wait.

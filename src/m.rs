@@ -42,7 +42,7 @@ pub struct M {
     soiled: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
-    /// Whose it is: `extra.rs`.
+    /// Whose it is: `extra/`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
     next: AtomicU32,
@@ -57,6 +57,8 @@ pub struct M {
     /// `trim.rs`: when it was given back last, and whether it has memory to give up.
     pub(crate) given: AtomicU32,
     pub(crate) touched: AtomicBool,
+    /// Whether it is on the list: `extra/`.
+    pub(crate) listed: AtomicBool,
     /// Attached: it stays when a callback ends, in both bindings.
     pub(crate) attached: AtomicBool,
     /// What the same thread held before.

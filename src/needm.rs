@@ -44,7 +44,9 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     };
     runtime::settings().hooks().minit(m);
     tls.publish(Some(m), pass(thread, m));
-    tls.take_again_at(again(thread, m));
+    if !is_borrowed(m) {
+        tls.take_again_at(again(thread));
+    }
     Ok(m)
 }
 
@@ -88,11 +90,11 @@ fn gate_of(thread: &Thread) -> u32 {
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-fn again(thread: &Thread, m: &M) -> u32 {
+fn again(thread: &Thread) -> u32 {
     let settings = runtime::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
-    if plain && !is_borrowed(m) && needs_no_look(thread) { gate_of(thread) } else { 0 }
+    if plain && needs_no_look(thread) { gate_of(thread) } else { 0 }
 }
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.

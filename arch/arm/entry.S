@@ -276,7 +276,7 @@ ROUTINE(needm_entry)
         dmb     ish                             /* what its next holder reads */
         str     lr, [r4, #M_STATE]
         str     r0, [r7, #THREAD_M]
-        ldr     lr, [r6, #GATE_WAITERS]         /* after the store to M_STATE: src/extra.rs */
+        ldr     lr, [r6, #GATE_WAITERS]         /* after the store to M_STATE: src/extra */
         cmp     lr, #0
         bne     .Lwaited_for
 .Lgiven:

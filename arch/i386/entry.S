@@ -232,7 +232,7 @@ ROUTINE(needm_entry)
         movl    $0, %gs:TLS_M(%edx)             /* withdrawn first */
         movl    $M_IDLE, M_STATE(%ebx)
         movl    $0, THREAD_M(%ecx)
-        cmpl    $0, GATE_WAITERS(%edi)          /* after the store to M_STATE: src/extra.rs */
+        cmpl    $0, GATE_WAITERS(%edi)          /* after the store to M_STATE: src/extra */
         jne     .Lwaited_for
 .Lgiven:
         xorl    %eax, %eax

@@ -214,7 +214,7 @@ ROUTINE(needm_entry)
         movq    $0, %fs:TLS_M(%r14)             /* withdrawn first */
         movl    $M_IDLE, M_STATE(%rbx)
         movq    $0, THREAD_M(%r13)
-        cmpl    $0, needm_gate+GATE_WAITERS(%rip)         /* after the store to M_STATE: src/extra.rs */
+        cmpl    $0, needm_gate+GATE_WAITERS(%rip)         /* after the store to M_STATE: src/extra */
         jne     .Lwaited_for
 .Lgiven:
         xorl    %eax, %eax

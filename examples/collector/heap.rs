@@ -9,7 +9,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 /// Cells that there are.
-const CELLS: usize = 1 << 15;
+const CELLS: usize = 1 << 13;
 
 /// What a cell in use is recognised by, together with what is in it.
 const LIVE: u64 = 0x6c69_7665_6c69_7665;

@@ -149,20 +149,27 @@ fn collect_under_load(threads: c_long, collections: u64) -> Result<Vec<Duration>
     }
 }
 
-fn run() -> Result<bool, String> {
+/// What the command line asks for: threads, collections, the seed.
+fn asked() -> Result<(c_long, u64, u64), String> {
     let mut arguments = std::env::args().skip(1);
     let threads = number(arguments.next(), 4)?;
-    let collections = number(arguments.next(), 2000)?.max(1);
+    let collections = number(arguments.next(), 2000)?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
     let seed = number(arguments.next(), now)?;
-    if arguments.next().is_some() || !(1..=1000).contains(&threads) {
-        return Err("usage: collector [THREADS, 1 to 1000] [COLLECTIONS] [SEED]".into());
+    match c_long::try_from(threads) {
+        Ok(threads @ 1..=1000) if collections > 0 && arguments.next().is_none() => {
+            Ok((threads, collections, seed))
+        }
+        _ => Err("usage: collector [THREADS, 1 to 1000] [COLLECTIONS] [SEED]".into()),
     }
+}
+
+/// Whether everything was found that was in use, and everything else freed.
+fn run(threads: c_long, collections: u64, seed: u64) -> Result<bool, String> {
     println!("seed {seed}");
     SEED.store(seed, Relaxed);
     needm::start(Config::default()).map_err(|error| error.to_string())?;
     let start = Instant::now();
-    let threads = c_long::try_from(threads).map_err(|error| error.to_string())?;
     let mut pauses = collect_under_load(threads, collections)?;
     let took = start.elapsed().as_secs_f64();
     heap().collect().map_err(|error| error.to_string())?;
@@ -191,7 +198,7 @@ fn run() -> Result<bool, String> {
 }
 
 fn main() -> ExitCode {
-    match run() {
+    match asked().and_then(|(threads, collections, seed)| run(threads, collections, seed)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
             eprintln!("collector: objects were missed, or left");
@@ -201,5 +208,15 @@ fn main() -> ExitCode {
             eprintln!("collector: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_collector_finds_what_callbacks_hold_and_frees_the_rest() {
+        let emulated = std::env::var_os("NEEDM_RUNNER").is_some();
+        let all_found = super::run(4, if emulated { 100 } else { 2000 }, 20_131_203);
+        assert_eq!(all_found, Ok(true));
     }
 }

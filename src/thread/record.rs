@@ -167,7 +167,14 @@ impl Thread {
             m.thread.store(ptr::null_mut(), Relaxed);
             return Err(());
         }
-        self.last.store(fresh, Relaxed);
+        // What is borrowed goes back before what is below it, which stays the last one.
+        if below.is_null() {
+            let before = self.last.swap(fresh, Relaxed);
+            // SAFETY: as for `last`.
+            if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
+                EXTRA.let_go(before, self);
+            }
+        }
         Ok(())
     }
 
@@ -267,8 +274,7 @@ impl Thread {
         }
         if let Some(last) = self.last() {
             // Nobody waits for this one to be taken again.
-            let own = ptr::from_ref(self).cast_mut();
-            if last.thread.compare_exchange(own, ptr::null_mut(), SeqCst, Relaxed).is_ok() {
+            if EXTRA.let_go(last, self) {
                 trim::given(last, self);
             }
         }

@@ -30,10 +30,15 @@ unsafe extern "C" {
     safe static ELF_HEADER: Option<&'static Header>;
 }
 
+/// `ELFMAG` (include/uapi/linux/elf.h), as a number: comparing bytes may become a call of
+/// `bcmp`, which a host without a C library has not got.
+const MAGIC: u32 = u32::from_ne_bytes(*b"\x7fELF");
+
 /// `Elf32_Ehdr`, `Elf64_Ehdr` (include/uapi/linux/elf.h), as far as is needed.
 #[repr(C)]
 struct Header {
-    ident: [u8; 16],
+    magic: u32,
+    ident: [u8; 12],
     kind: u16,
     machine: u16,
     version: u32,
@@ -117,7 +122,7 @@ fn up(value: usize, align: usize) -> usize {
 impl Image {
     /// This program's.
     pub(crate) fn find() -> Result<Self, Flaw> {
-        let header = ELF_HEADER.filter(|header| header.ident.starts_with(b"\x7fELF"));
+        let header = ELF_HEADER.filter(|header| header.magic == MAGIC);
         let header = header.ok_or(Flaw::NoHeaders)?;
         let base = ptr::from_ref(header) as usize;
         let segments = || {

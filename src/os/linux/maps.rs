@@ -26,7 +26,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
     let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;
     let mut found = None;
-    let mut line = Line { start: 0, end: 0, field: 0, name: [0; 7], len: 0 };
+    let mut line = Line::default();
     let mut buffer = [0_u8; 256];
     'file: loop {
         // SAFETY: the kernel writes no more than the buffer holds.
@@ -39,7 +39,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
                 line.take(*byte);
                 continue;
             }
-            if main && line.name.get(..line.len) == Some(b"[stack]") {
+            if main && line.name == STACK {
                 found = Some(line.end.saturating_sub(MAIN_ROOM)..line.end);
                 break 'file;
             }
@@ -47,7 +47,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
                 found = Some(line.start..block);
                 break 'file;
             }
-            line = Line { start: 0, end: 0, field: 0, name: [0; 7], len: 0 };
+            line = Line::default();
         }
     }
     // SAFETY: it was opened above.
@@ -55,15 +55,20 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     found
 }
 
-/// What matters of a line, as it is read: the range, and the start of the name.
+/// What matters of a line, as it is read: the range, and the end of the name.
+#[derive(Default)]
 struct Line {
     start: usize,
     end: usize,
     /// 0 and 1: in the range; then the number of fields begun.
     field: u32,
-    name: [u8; 7],
-    len: usize,
+    /// Its last eight bytes, as a number: comparing bytes may become a call of `bcmp`,
+    /// which a host without a C library has not got.
+    name: u64,
 }
+
+/// The name of the first thread's stack.
+const STACK: u64 = u64::from_be_bytes(*b"\0[stack]");
 
 impl Line {
     fn take(&mut self, byte: u8) {
@@ -78,10 +83,7 @@ impl Line {
             // Names of interest start with a bracket, which no field before has.
             (b'[', _) | (_, 3) => {
                 self.field = 3;
-                if let Some(place) = self.name.get_mut(self.len) {
-                    *place = byte;
-                    self.len += 1;
-                }
+                self.name = self.name << 8 | u64::from(byte);
             }
             _ => {}
         }

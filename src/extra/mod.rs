@@ -5,19 +5,30 @@
 //! | bits | |
 //! | --- | --- |
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
-//! | `LISTED` | it is on the list, or about to be put there |
+//! | `LISTED` | nobody has popped it since it was put on the list, as far as its holder needs to know |
 //! | `HELD` and the rest | the number of the thread that holds it |
 //! | only those | its stack has gone with the start of the kernel it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
 //!
 //! Taking is a compare-and-swap that sets `HELD`; giving back is one that clears
 //! it. A thread with per-call binding takes the M it had last without looking at
-//! the list, so one that is held may still be listed; who pops such an M clears
-//! `LISTED` and goes on, and the holder puts it back on the list later. Whatever
-//! is interrupted for good between two of these steps leaves an M that is free
-//! but not on the list: [`sweep`] finds it when the list is empty.
+//! the list, so one that is held may still be on the list. Who pops such an M says
+//! so, in `listed` and then by clearing `LISTED`, and goes on; who gives it back
+//! puts it on the list again.
+//!
+//! A steady callback gives back by a store, which may undo that clearing. So:
+//! - Who pops an M makes its `listed` false and then looks whether it is free; who gives
+//!   one back makes it free and then looks at `listed`; and who makes that true puts the
+//!   M on the list, whoever holds it by then.
+//! - An M that is free is on the list, or is the last one of a live thread, which
+//!   lets go of it in [`Extra::let_go`] when it has another, and when it ends.
+//!
+//! A thread that is killed between two of these steps leaves an M that is free but
+//! not on the list: [`Extra::sweep`] finds it when the list is empty.
 //!
 //! Nothing here allocates or locks.
 #![allow(unsafe_code)] // a word that is defined in assembly
+
+mod make;
 
 use core::ptr;
 
@@ -29,7 +40,7 @@ use crate::m::{M, MS};
 use crate::needm;
 use crate::os::thread as system;
 use crate::runtime;
-use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst};
+use crate::sync::{AtomicU32, AtomicU64, Relaxed, SeqCst};
 use crate::thread::{self, Thread};
 use crate::world;
 
@@ -110,21 +121,18 @@ pub(crate) fn is_ready(m: &M) -> bool {
     m.state.load(SeqCst) & READY != 0
 }
 
-/// Takes `m` if it is free.
-pub(crate) fn claim(m: &M, thread: &Thread, unlist: bool) -> bool {
-    let mut state = m.state.load(Relaxed);
-    loop {
-        let free = state & READY != 0 && state & HELD == 0;
-        let listed = if unlist { 0 } else { state & LISTED };
-        let next = if free { READY | listed | held_by(thread) } else { state & !LISTED };
-        if !free && !unlist {
-            return false;
-        }
-        match m.state.compare_exchange_weak(state, next, SeqCst, Relaxed) {
-            Ok(_) => return free,
+/// Takes `m` if it is free; `popped` from the list, or wherever it is.
+pub(crate) fn claim(m: &M, thread: &Thread, popped: bool) -> bool {
+    let mut state = m.state.load(SeqCst);
+    while state & (READY | HELD) == READY {
+        let listed = if popped { 0 } else { state & LISTED };
+        let next = READY | listed | held_by(thread);
+        match m.state.compare_exchange_weak(state, next, SeqCst, SeqCst) {
+            Ok(_) => return true,
             Err(now) => state = now,
         }
     }
+    false
 }
 
 impl Extra {
@@ -139,10 +147,13 @@ impl Extra {
         loop {
             let (index, last) = self.idle.pop(&MS)?;
             let m = MS.get(index)?;
+            m.listed.store(false, SeqCst);
             if claim(m, thread, true) {
                 m.owes.store(u32::from(last), Relaxed);
                 return Some(m);
             }
+            // Its holder is to know, and looks at this word anyway.
+            m.state.fetch_and(!LISTED, SeqCst);
         }
     }
 
@@ -225,14 +236,6 @@ impl Extra {
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
     pub(crate) fn give(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
-        if state & LISTED != 0 && is_held_ready(state) {
-            // On the list already: a store does. Should who pops it clear LISTED
-            // just now, a sweep finds it, as the head of this file says.
-            m.state.store(READY | LISTED, Release);
-            world::order();
-            self.wake();
-            return;
-        }
         // If the kernel was stopped in the meantime, the M has gone with it.
         while is_held_ready(state) {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
@@ -242,9 +245,21 @@ impl Extra {
         }
     }
 
-    /// Puts an M that says LISTED on the list.
+    /// `thread` has another last M than this now. False if it was another thread's.
+    pub(crate) fn let_go(&self, m: &M, thread: &Thread) -> bool {
+        let own = ptr::from_ref(thread).cast_mut();
+        let was = m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
+        if was && is_ready(m) {
+            self.put(m);
+        }
+        was
+    }
+
+    /// Puts an M that is free on the list, unless it is there.
     fn put(&self, m: &M) {
-        self.idle.push(&MS, m.index());
+        if !m.listed.load(SeqCst) && !m.listed.swap(true, SeqCst) {
+            self.idle.push(&MS, m.index());
+        }
         self.wake();
     }
 
@@ -264,149 +279,6 @@ impl Extra {
     /// How many threads are waiting.
     pub(crate) fn waiting(&self) -> u32 {
         waiters().load(SeqCst)
-    }
-
-    /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
-    pub(crate) fn make(&self, thread: Option<&Thread>) -> Result<Option<&'static M>, Error> {
-        let settings = runtime::settings();
-        let max = settings.max_ms();
-        if self.made.fetch_update(SeqCst, Relaxed, |made| (made < max).then_some(made + 1)).is_err()
-        {
-            return Ok(None);
-        }
-        let made = self.make_one(thread);
-        if made.is_err() {
-            self.made.fetch_sub(1, SeqCst);
-        }
-        made.map(Some)
-    }
-
-    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
-        let settings = runtime::settings();
-        let index = match self.blank.pop(&MS) {
-            Some((index, _)) => index,
-            None => MS.add().map_err(|_| Error::NoMemory)?,
-        };
-        let m = MS.get(index).ok_or(Error::NoMemory)?;
-        if let Err(error) = m.stack.map(settings.stack_size()) {
-            self.blank.push(&MS, index);
-            return Err(error);
-        }
-        m.set_local(ptr::null_mut());
-        m.epoch.store(runtime::epoch(), Relaxed);
-        m.fill(index);
-        if !settings.hooks().m_new(m) {
-            self.unmake(m);
-            return Err(Error::NoMemory);
-        }
-        match thread {
-            Some(thread) => m.state.store(READY | held_by(thread), SeqCst),
-            None => {
-                m.state.store(READY | LISTED, SeqCst);
-                self.put(m);
-            }
-        }
-        Ok(m)
-    }
-
-    /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
-    /// stays with it.
-    fn unmake(&self, m: &M) {
-        let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
-        let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
-        // SAFETY: nothing runs on it, and an M that is not READY is not entered.
-        unsafe { m.stack.unmap() };
-        if before.is_ok_and(|before| stays(before) == 0) {
-            self.blank.push(&MS, m.index());
-        }
-    }
-
-    /// Frees the rows that `thread` still held when the kernel was stopped: those of
-    /// starts before `epoch`, or all.
-    pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
-        let own = held_by(thread);
-        let is_old = |m: &&M| epoch.is_none_or(|epoch| m.epoch.load(Relaxed) != epoch);
-        for m in MS.iter().filter(is_old) {
-            if m.state.compare_exchange(own, 0, SeqCst, Relaxed).is_ok() {
-                self.blank.push(&MS, m.index());
-            }
-        }
-    }
-
-    /// Makes `count` Ms for the list.
-    pub(crate) fn seed(&self, count: u32) -> Result<(), Error> {
-        (0..count).try_for_each(|_| self.make(None).map(drop))
-    }
-
-    /// newextram: makes the spare that the taker of the last M owes, and one more
-    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
-    /// now is made by who needs it.
-    pub(crate) fn newextram(&self) {
-        if thread::notice_ends() != 0 {
-            return;
-        }
-        for _ in 0..self.waiting().max(1) {
-            if !matches!(self.make(None), Ok(Some(_))) {
-                return;
-            }
-        }
-    }
-
-    /// Unmaps the stack of every M, and leaves its row blank.
-    ///
-    /// Only for `runtime::stop`, when no thread is in a callback or on its way.
-    pub(crate) fn end(&self) {
-        for m in MS.iter().filter(|m| is_ready(m)) {
-            runtime::settings().hooks().m_free(m);
-            self.unmake(m);
-        }
-        self.made.store(0, SeqCst);
-        self.idle.clear();
-    }
-
-    /// Forgets the list; the table's rows are about to go.
-    pub(crate) fn forget_rows(&self) {
-        self.idle.clear();
-        self.blank.clear();
-    }
-
-    /// In a forked child: everything that no longer has a thread is free again.
-    /// `keep` says what the surviving thread holds.
-    pub(crate) fn rebuild(&self, keep: impl Fn(&M) -> bool) {
-        self.idle.clear();
-        self.blank.clear();
-        waiters().store(0, SeqCst);
-        let mut made = 0;
-        for index in (0..MS.len()).rev() {
-            let Some(m) = MS.get(index) else { continue };
-            if !is_ready(m) {
-                // A row that its maker did not finish there: nothing in it can
-                // be trusted but that it is nobody's.
-                m.state.store(0, Relaxed);
-                self.blank.push(&MS, index);
-                continue;
-            }
-            made += 1;
-            if keep(m) {
-                m.state.fetch_and(!LISTED, Relaxed);
-                if runtime::settings().binds_calls() {
-                    // On the list all the same: it may go back there by a store.
-                    m.state.fetch_or(LISTED, Relaxed);
-                    self.idle.push(&MS, index);
-                }
-                continue;
-            }
-            if is_held(m) {
-                self.reclaimed.fetch_add(1, Relaxed);
-            }
-            m.reset();
-            m.below.store(ptr::null_mut(), Relaxed);
-            m.over.store(ptr::null_mut(), Relaxed);
-            m.thread.store(ptr::null_mut(), Relaxed);
-            m.state.store(READY | LISTED, SeqCst);
-            self.idle.push(&MS, index);
-        }
-        self.made.store(made, SeqCst);
     }
 
     /// Whether an M is on its way to or from a thread that does not keep it.

@@ -1,0 +1,153 @@
+//! Where Ms come from and where they go: newextram, the end of a start, a forked child.
+#![allow(unsafe_code)] // unmapping stacks
+
+use core::ptr;
+
+use super::{Extra, HELD, LISTED, READY, held_by, is_held, is_ready, waiters};
+use crate::error::Error;
+use crate::m::{M, MS};
+use crate::runtime;
+use crate::sync::{Relaxed, SeqCst};
+use crate::thread::{self, Thread};
+
+impl Extra {
+    /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
+    pub(crate) fn make(&self, thread: Option<&Thread>) -> Result<Option<&'static M>, Error> {
+        let settings = runtime::settings();
+        let max = settings.max_ms();
+        if self.made.fetch_update(SeqCst, Relaxed, |made| (made < max).then_some(made + 1)).is_err()
+        {
+            return Ok(None);
+        }
+        let made = self.make_one(thread);
+        if made.is_err() {
+            self.made.fetch_sub(1, SeqCst);
+        }
+        made.map(Some)
+    }
+
+    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
+        let settings = runtime::settings();
+        let index = match self.blank.pop(&MS) {
+            Some((index, _)) => index,
+            None => MS.add().map_err(|_| Error::NoMemory)?,
+        };
+        let m = MS.get(index).ok_or(Error::NoMemory)?;
+        if let Err(error) = m.stack.map(settings.stack_size()) {
+            self.blank.push(&MS, index);
+            return Err(error);
+        }
+        m.set_local(ptr::null_mut());
+        m.listed.store(false, Relaxed);
+        m.epoch.store(runtime::epoch(), Relaxed);
+        m.fill(index);
+        if !settings.hooks().m_new(m) {
+            self.unmake(m);
+            return Err(Error::NoMemory);
+        }
+        match thread {
+            Some(thread) => m.state.store(READY | held_by(thread), SeqCst),
+            None => {
+                m.state.store(READY | LISTED, SeqCst);
+                self.put(m);
+            }
+        }
+        Ok(m)
+    }
+
+    /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
+    /// stays with it.
+    fn unmake(&self, m: &M) {
+        let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
+        let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
+        // SAFETY: nothing runs on it, and an M that is not READY is not entered.
+        unsafe { m.stack.unmap() };
+        if before.is_ok_and(|before| stays(before) == 0) {
+            self.blank.push(&MS, m.index());
+        }
+    }
+
+    /// Frees the rows that `thread` still held when the kernel was stopped: those of
+    /// starts before `epoch`, or all.
+    pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
+        let own = held_by(thread);
+        let is_old = |m: &&M| epoch.is_none_or(|epoch| m.epoch.load(Relaxed) != epoch);
+        for m in MS.iter().filter(is_old) {
+            if m.state.compare_exchange(own, 0, SeqCst, Relaxed).is_ok() {
+                self.blank.push(&MS, m.index());
+            }
+        }
+    }
+
+    /// Makes `count` Ms for the list.
+    pub(crate) fn seed(&self, count: u32) -> Result<(), Error> {
+        (0..count).try_for_each(|_| self.make(None).map(drop))
+    }
+
+    /// newextram: makes the spare that the taker of the last M owes, and one more
+    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
+    /// now is made by who needs it.
+    pub(crate) fn newextram(&self) {
+        if thread::notice_ends() != 0 {
+            return;
+        }
+        for _ in 0..self.waiting().max(1) {
+            if !matches!(self.make(None), Ok(Some(_))) {
+                return;
+            }
+        }
+    }
+
+    /// Unmaps the stack of every M, and leaves its row blank.
+    ///
+    /// Only for `runtime::stop`, when no thread is in a callback or on its way.
+    pub(crate) fn end(&self) {
+        for m in MS.iter().filter(|m| is_ready(m)) {
+            runtime::settings().hooks().m_free(m);
+            self.unmake(m);
+        }
+        self.made.store(0, SeqCst);
+        self.idle.clear();
+    }
+
+    /// Forgets the list; the table's rows are about to go.
+    pub(crate) fn forget_rows(&self) {
+        self.idle.clear();
+        self.blank.clear();
+    }
+
+    /// In a forked child: everything that no longer has a thread is free again.
+    /// `keep` says what the surviving thread holds.
+    pub(crate) fn rebuild(&self, keep: impl Fn(&M) -> bool) {
+        self.idle.clear();
+        self.blank.clear();
+        waiters().store(0, SeqCst);
+        let mut made = 0;
+        for index in (0..MS.len()).rev() {
+            let Some(m) = MS.get(index) else { continue };
+            if !is_ready(m) {
+                // A row that its maker did not finish there: nothing in it can
+                // be trusted but that it is nobody's.
+                m.state.store(0, Relaxed);
+                self.blank.push(&MS, index);
+                continue;
+            }
+            made += 1;
+            m.listed.store(false, Relaxed);
+            if keep(m) {
+                m.state.fetch_and(!LISTED, Relaxed);
+                continue;
+            }
+            if is_held(m) {
+                self.reclaimed.fetch_add(1, Relaxed);
+            }
+            m.reset();
+            m.below.store(ptr::null_mut(), Relaxed);
+            m.over.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
+            m.state.store(READY | LISTED, SeqCst);
+            self.put(m);
+        }
+        self.made.store(made, SeqCst);
+    }
+}
