@@ -84,11 +84,16 @@ impl Arm {
             let to = at.wrapping_add_signed(offset);
             let target = image.stub(to).cloned().unwrap_or(Target::At(to));
             return match (bits(word, 24, 1), always) {
-                _ if bits(word, 28, 4) == 15 => Flow::Call(Target::Unknown),
+                // BLX: to Thumb code, at an address that no function here has.
+                _ if bits(word, 28, 4) == 15 => Flow::Call(Target::At(to | 1)),
                 (1, _) => Flow::Call(target),
                 (_, true) => Flow::Jump(target),
                 (_, false) => Flow::Branch(to),
             };
+        }
+        if bits(word, 28, 4) == 15 {
+            // Barriers, hints, Advanced SIMD: A5.7.
+            return Flow::Next;
         }
         let leaves = if is(word, 0x0fff_fff0, 0x012f_ff30) {
             return Flow::Call(Target::Unknown);
@@ -106,8 +111,8 @@ impl Arm {
         } else {
             return Flow::Next;
         };
-        // A conditional way out is one of two: the other goes on.
-        if always { leaves } else { Flow::Next }
+        // A conditional return is one of two ways: the other goes on.
+        if !always && leaves == Flow::Return(0) { Flow::Next } else { leaves }
     }
 
     fn ops(word: u32) -> Vec<Op> {
@@ -174,7 +179,8 @@ impl Arm {
 
 impl Processor for Arm {
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction> {
-        let bytes = image.bytes(at)?.get(..4)?;
+        // Thumb code is not read here.
+        let bytes = image.bytes(at).filter(|_| at % 4 == 0)?.get(..4)?;
         let word = u32::from_le_bytes(bytes.try_into().ok()?);
         let decoded = InstDecoder::default().decode(&mut U8Reader::new(bytes));
         let text = match decoded {
@@ -198,7 +204,11 @@ impl Processor for Arm {
             flow,
             through,
             ops: if returns { vec![] } else { Self::ops(word) },
-            atomic: is(word, 0x0f80_0ff0, 0x0180_0f90) || is(word, 0x0fb0_0ff0, 0x0100_0090),
+            conditional: bits(word, 28, 4) < 14,
+            // BX is one through a pointer.
+            computed: !is(word, 0x0fff_fff0, 0x012f_ff10),
+            // STREX and its like, one for each pair; SWP.
+            atomic: is(word, 0x0f90_0ff0, 0x0180_0f90) || is(word, 0x0fb0_0ff0, 0x0100_0090),
             system_call: is(word, 0x0f00_0000, 0x0f00_0000),
             text,
         })

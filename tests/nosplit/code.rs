@@ -52,6 +52,10 @@ pub(crate) struct Instruction {
     /// The register that an unknown call or jump goes through.
     pub(crate) through: Option<Register>,
     pub(crate) ops: Vec<Op>,
+    /// Whether the operations may also not happen.
+    pub(crate) conditional: bool,
+    /// Whether an unknown jump is more than one through a pointer.
+    pub(crate) computed: bool,
     /// A read-modify-write that other processors see as one.
     pub(crate) atomic: bool,
     pub(crate) system_call: bool,

@@ -7,8 +7,7 @@ pub(crate) const STEADY_LIMIT: i64 = 512;
 pub(crate) const FIRST_LIMIT: i64 = 2048;
 
 /// The routines of the rooms that are there to change stacks (`arch/README.md`).
-const SWITCHES: &[&str] =
-    &["needm_entry", "needm_on_g0", "needm_call_on", "needm_sigjump", "needm_handler"];
+const SWITCHES: &[&str] = &["needm_entry", "needm_call_on", "needm_sigjump"];
 
 /// Calls that leave the two fast ways of the entry.
 const COLD: &[(&str, &str)] = &[
@@ -91,25 +90,29 @@ pub(crate) fn promises() -> [Promise; 5] {
     ]
 }
 
-/// Functions of the C library that are called, and why that may be.
+/// Functions of the C library that are called, and why that may be. What they use of the
+/// stack is theirs, and not counted.
 pub(crate) const OUTSIDE: &[(&str, &str)] = &[
     ("memcpy", "the compiler's, for copying a frame"),
-    ("memmove", "the compiler's"),
+    #[cfg(target_arch = "arm")]
     ("memset", "the compiler's"),
-    ("bcmp", "the compiler's"),
 ];
 
-/// Calls through pointers: in which functions, by their names' ends, and to what.
-pub(crate) const INDIRECT: &[(&str, &str)] = &[
-    ("needm_entry", "the callback itself"),
-    ("needm_call_on", "the handler of before, on the signal stack's outer part; sigpanic"),
-    ("signal::handler::handle", "the handler of before: what is not ours is passed on"),
-    ("callback::enter", "the host's minit and unminit; the C library's pthread_setspecific"),
-    ("callback::exit", "the host's unminit"),
-    ("needm::needm", "the host's minit; the C library's pthread_setspecific"),
-    ("needm::unclaim", "the host's unminit"),
-    ("needm::dropm", "the host's unminit"),
-    ("settle::settle", "the host's unminit, of what was jumped out of"),
-    ("extra::Extra::make", "the host's m_new"),
-    ("Thread::give_all_back", "the host's unminit, of a thread that has ended"),
+/// Calls through pointers: in which functions, by their names' ends, how many at most,
+/// and to what.
+pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
+    ("needm_entry", 3, "the callback itself"),
+    ("needm_call_on", 1, "the handler of before, on the signal stack's outer part; sigpanic"),
+    ("signal::handler::handle", 2, "the handler of before: what is not ours is passed on"),
+    ("needm::needm", 4, "the host's minit; the C library's pthread_setspecific"),
+    ("needm::dropm", 1, "the host's unminit"),
+    ("extra::Extra::make", 1, "the host's m_new"),
+    ("Thread::give_all_back", 2, "the host's unminit, of a thread that has ended"),
 ];
+
+/// All that the lists name.
+pub(crate) fn all_names() -> impl Iterator<Item = &'static str> {
+    let pairs = [COLD, COLD_AGAIN, FATAL, ON_THE_G, OUTSIDE].into_iter().flatten();
+    let indirect = INDIRECT.iter().map(|(end, ..)| *end);
+    pairs.map(|(name, _)| *name).chain(SWITCHES.iter().copied()).chain(indirect)
+}

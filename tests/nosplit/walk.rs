@@ -14,9 +14,13 @@ use super::image::{Image, Target};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Finding {
     SystemCall(String),
-    Atomic(String),
+    /// In which function, and where.
+    Atomic(String, u64),
     Outside(String, String),
-    Indirect(String, String),
+    /// A call through a pointer: in which function, where, and how.
+    Indirect(String, u64, String),
+    /// A jump to one of many places, or to none that is known.
+    Computed(String, String),
     Recursion(String),
     Unproved(String, String),
 }
@@ -51,7 +55,7 @@ pub(crate) struct Report {
     /// What is reached, and from where first.
     pub(crate) reached: BTreeMap<String, String>,
     pub(crate) findings: BTreeSet<Finding>,
-    /// Which cuts there were.
+    /// Which cuts, ends and switches there were.
     pub(crate) cut: BTreeSet<String>,
 }
 
@@ -64,6 +68,9 @@ enum Value {
 }
 
 type State = HashMap<Register, Value>;
+
+/// Said of a function whose stack pointer becomes something that is not known.
+const MOVES: &str = "goes to another stack, or moves it by an amount not known";
 
 /// A function that is deeper than this goes down for ever.
 const LIMIT: i64 = 1 << 24;
@@ -154,7 +161,12 @@ impl Walker<'_> {
             self.apply(&instruction, &mut after, name);
             deepest.depth = deepest.depth.max(depth).max(depth_of(&after, sp));
             match &instruction.flow {
-                Flow::Next => todo.push_back((instruction.next, after)),
+                Flow::Next => {
+                    if instruction.conditional {
+                        todo.push_back((instruction.next, state));
+                    }
+                    todo.push_back((instruction.next, after));
+                }
                 Flow::Stop => {}
                 Flow::Return(taken) => {
                     self.returns.insert(start, *taken);
@@ -174,6 +186,13 @@ impl Walker<'_> {
                 }
                 Flow::Jump(target) => {
                     let target = known(target, &instruction, &state);
+                    // As its last step a function may jump where it would call, its own
+                    // part of the stack given back.
+                    let is_last = state.get(&sp) == Some(&Value::Stack(0));
+                    if target == Target::Unknown && (instruction.computed || !is_last) {
+                        self.find(Finding::Computed(name.into(), instruction.text.clone()));
+                        continue;
+                    }
                     let (inner, taken) = self.call(&target, &instruction, name);
                     deepen(&mut deepest, depth, &inner, state.contains_key(&sp));
                     if let Some(taken) = taken {
@@ -226,7 +245,7 @@ impl Walker<'_> {
                 not_followed
             }
             Target::Unknown => {
-                self.find(Finding::Indirect(name.into(), from.text.clone()));
+                self.find(Finding::Indirect(name.into(), from.next, from.text.clone()));
                 not_followed
             }
         }
@@ -237,7 +256,7 @@ impl Walker<'_> {
             self.find(Finding::SystemCall(name.into()));
         }
         if instruction.atomic {
-            self.find(Finding::Atomic(name.into()));
+            self.find(Finding::Atomic(name.into(), instruction.next));
         }
     }
 
@@ -281,11 +300,13 @@ impl Walker<'_> {
 
     fn forget(&mut self, register: Register, state: &mut State, name: &str) {
         let was = state.remove(&register);
-        if register == self.processor.stack_pointer()
-            && was.is_some()
-            && !self.path.switches.iter().any(|end| name.ends_with(end))
-        {
-            self.unproved(name, "goes to another stack, or moves it by an amount not known");
+        if register == self.processor.stack_pointer() && was.is_some() {
+            match self.path.switches.iter().find(|end| name.ends_with(**end)) {
+                Some(end) => {
+                    self.report.cut.insert((*end).into());
+                }
+                None => self.unproved(name, MOVES),
+            }
         }
     }
 }

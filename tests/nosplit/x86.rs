@@ -168,6 +168,9 @@ impl Processor for X86 {
             flow,
             through,
             ops: self.ops(&i),
+            // What moves only sometimes is forgotten.
+            conditional: false,
+            computed: i.op0_kind() == OpKind::Memory && i.memory_index() != Name::None,
             atomic,
             system_call,
             text,
