@@ -180,7 +180,7 @@ impl Arm {
 impl Processor for Arm {
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction> {
         // Thumb code is not read here.
-        let bytes = image.bytes(at).filter(|_| at % 4 == 0)?.get(..4)?;
+        let bytes = image.bytes(at).filter(|_| at.is_multiple_of(4))?.get(..4)?;
         let word = u32::from_le_bytes(bytes.try_into().ok()?);
         let decoded = InstDecoder::default().decode(&mut U8Reader::new(bytes));
         let text = match decoded {
