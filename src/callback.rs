@@ -31,7 +31,7 @@ use crate::layout;
 use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::runtime;
-use crate::settle::{is_of_this_start, pop, settle};
+use crate::settle::{drop_segment, is_of_this_start, pop, settle};
 use crate::signal::minit;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
@@ -292,7 +292,7 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     let own = ptr::from_ref(call).cast_mut();
     // So are callbacks inside it that C jumped out of.
     while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
-        pop(m, inner);
+        drop_segment(m, inner);
     }
     let Some(segment) = m.segment() else { return code };
     let size = segment.size.load(Relaxed);
@@ -301,6 +301,7 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
+    world::returned(segment);
     pop(m, segment);
     if m.segment().is_none() {
         m.tidy();
@@ -323,9 +324,10 @@ extern "C" fn returned(m: *const M) {
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
-        pop(m, inner);
+        drop_segment(m, inner);
     }
     unwind::run_deferred(m);
+    world::returned(m.base());
     m.tidy();
 }
 

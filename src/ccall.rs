@@ -9,7 +9,7 @@ use crate::callback::{ALIGN, Function, running_segment};
 use crate::error::Error;
 use crate::m::{M, Segment};
 use crate::needm;
-use crate::settle::pop;
+use crate::settle::drop_segment;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::world;
@@ -60,7 +60,7 @@ fn come_back(m: &M, segment: &Segment) {
         needm::dropm(tls, current);
     }
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
-        pop(m, inner);
+        drop_segment(m, inner);
     }
     world::enter(m);
 }

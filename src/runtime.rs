@@ -75,9 +75,11 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
     own.enters_with_fence = !system::register_barrier();
+    // First: a thread that was on its way in an earlier start of the kernel goes by the
+    // number, and then counts on the rest.
+    thread::start();
     let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
     EPOCH.store(epoch, SeqCst);
-    thread::start();
     if let Err(error) = EXTRA.seed(settings().seed_ms) {
         EXTRA.end();
         thread::stop(Tls::current());
@@ -107,13 +109,24 @@ pub(crate) fn stop() -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
-    if world::is_closed(world::value()) || spawn::is_under_way() {
+    // Nobody else stops the world, or has it stopped.
+    if spawn::is_under_way() || !world::take_for_good(thread::known(tls)?) {
         return Err(Error::Busy);
     }
+    let ended = close_for_good(tls);
+    if ended.is_err() {
+        world::open(epoch_open());
+        world::release_the_world();
+    }
+    ended
+}
+
+/// With the world taken: ends this start of the kernel and releases the world, unless a
+/// callback is under way.
+fn close_for_good(tls: &Tls) -> Result<(), Error> {
     world::close();
     thread::reclaim_all();
     if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
-        world::open(epoch_open());
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
@@ -127,9 +140,10 @@ pub(crate) fn stop() -> Result<(), Error> {
     });
     if !settled && EXTRA.is_any_on_its_way() {
         OPEN.store(true, SeqCst);
-        world::open(epoch_open());
         return Err(Error::Busy);
     }
+    // Who takes it now finds the kernel stopped.
+    world::release_the_world();
     if settings().handles_signals() {
         chain::uninstall();
     }

@@ -30,6 +30,12 @@ pub(crate) fn is_of_this_start(tls: &Tls) -> bool {
     tls.thread().is_some_and(|thread| thread.epoch.load(Relaxed) == runtime::epoch())
 }
 
+/// Drops the innermost segment, which was jumped out of, and what is deferred in it.
+pub(crate) fn drop_segment(m: &M, segment: &Segment) {
+    world::unwound(segment);
+    pop(m, segment);
+}
+
 /// Drops the innermost segment, and what is deferred in it.
 pub(crate) fn pop(m: &M, segment: &Segment) {
     m.stack.drop_deferred(segment.deferred.load(Relaxed));
@@ -78,7 +84,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         let mut taken = false;
         while let Some(inner) = m.segment() {
             taken |= inner.is(TAKEN);
-            pop(m, inner);
+            drop_segment(m, inner);
             if ptr::eq(inner, dead) {
                 break;
             }
@@ -105,7 +111,7 @@ fn settle_on_g(m: &M, at: usize) {
         if inner.call.load(Relaxed).is_null() {
             break;
         }
-        pop(m, inner);
+        drop_segment(m, inner);
     }
     if let Some(segment) = m.segment() {
         let gsp = segment.gsp.load(Relaxed);

@@ -214,6 +214,7 @@ fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
 }
 
 fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
+    world::unwound(segment);
     // SAFETY: the segment's call is its caller's, who waits for just this.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, callback::exit_sp(m, segment)) }
 }

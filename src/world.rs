@@ -15,25 +15,31 @@
 #![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
 
 use core::ffi::c_int;
+use core::ptr;
 
 use crate::arch::needm_gate;
 use crate::callback;
 use crate::ccall;
 use crate::error::Error;
 use crate::extra;
-use crate::m::{M, MS};
+use crate::m::{M, MS, Segment};
 use crate::os::thread as system;
 use crate::runtime;
-use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence, fence};
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence, fence};
+use crate::thread::{self, Thread};
 use crate::tls::Tls;
 
 const CLOSED: u32 = 1;
 
 /// Changes when the world is given up: what stoppers sleep on until their turn.
 static TURN: AtomicU32 = AtomicU32::new(0);
-/// The block of the thread that stops the world, has it stopped, or starts it: its
-/// handlers' callbacks pass the gate as its own do.
-static OWNER: AtomicPtr<Tls> = AtomicPtr::new(core::ptr::null_mut());
+/// The thread that stops the world, has it stopped, or starts it: its handlers' callbacks
+/// pass the gate as its own do. Who ends as the owner is owner no more: [`disown`].
+static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
+/// Whether the owner is about to stop the kernel: then its handlers' callbacks are refused.
+static FOR_GOOD: AtomicBool = AtomicBool::new(false);
+/// The owner's callback in which it has stopped the world, if it was in one.
+static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut());
 /// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
 static LEFT: AtomicU32 = AtomicU32::new(0);
 
@@ -99,7 +105,10 @@ pub(crate) fn enter(m: &M) -> bool {
 #[cold]
 fn enter_closed(m: &M) -> bool {
     if owns_the_world() {
-        return true;
+        return !FOR_GOOD.load(SeqCst) || {
+            leave(m);
+            false
+        };
     }
     // Callback code that this thread's handler has interrupted does not run while
     // the handler waits here, and its stopper must not wait for it.
@@ -124,6 +133,7 @@ fn enter_closed(m: &M) -> bool {
             mark(true);
             return false;
         }
+        look_after_the_owner();
         let _ = system::wait(gate(), seen | CLOSED, Some(LOOK_AGAIN));
     }
 }
@@ -145,30 +155,79 @@ pub(crate) extern "C" fn left() {
 
 /// Whether this thread has the world stopped: it may go on running callbacks.
 pub(crate) fn owns_the_world() -> bool {
-    let own = core::ptr::from_ref(Tls::current()).cast_mut();
-    OWNER.load(SeqCst) == own
+    Tls::current().thread().is_some_and(is_owner)
 }
 
-/// Makes this thread the owner, if there is none.
-fn take_the_world() -> bool {
-    let own = core::ptr::from_ref(Tls::current()).cast_mut();
-    OWNER.compare_exchange(core::ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
+fn is_owner(thread: &Thread) -> bool {
+    ptr::eq(OWNER.load(SeqCst), thread)
+}
+
+/// Makes `own` the owner, if there is none.
+fn take_the_world(own: &Thread) -> bool {
+    let own = ptr::from_ref(own).cast_mut();
+    OWNER.compare_exchange(ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
+}
+
+/// As [`take_the_world`], to stop the kernel.
+pub(crate) fn take_for_good(own: &Thread) -> bool {
+    let taken = take_the_world(own);
+    if taken {
+        FOR_GOOD.store(true, SeqCst);
+    }
+    taken
+}
+
+/// Lets another thread own the world.
+pub(crate) fn release_the_world() {
+    FOR_GOOD.store(false, SeqCst);
+    STOPPED_IN.store(ptr::null_mut(), SeqCst);
+    OWNER.store(ptr::null_mut(), SeqCst);
+    TURN.fetch_add(1, SeqCst);
+    system::wake(&TURN, u32::MAX >> 1);
+}
+
+/// `thread` has ended, or is about to: what it has stopped goes on.
+pub(crate) fn disown(thread: &Thread) {
+    if is_owner(thread) {
+        go_on();
+    }
+}
+
+/// Looks whether the owner has ended without a word.
+fn look_after_the_owner() {
+    // SAFETY: records stay mapped while a thread that has one may look at others; who
+    // waits for the world has one.
+    if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
+        thread::notice_end_of(owner);
+    }
+}
+
+/// The callback of `segment` is unwound, or was jumped out of. If it has stopped the
+/// world, nobody else is left who would start it again.
+pub(crate) fn unwound(segment: &Segment) {
+    if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
+        go_on();
+    }
+}
+
+/// The callback of `segment` returns. If it has stopped the world, it leaves it so, and it
+/// is its caller's to start.
+pub(crate) fn returned(segment: &Segment) {
+    if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
+        STOPPED_IN.store(segment.prev.load(Relaxed), SeqCst);
+    }
 }
 
 /// Waits until nobody but this thread runs callback code; the gate is closed.
-fn wait_until_quiet(tls: &Tls) {
-    let own = tls.thread().map_or(core::ptr::null(), core::ptr::from_ref);
-    for m in MS.iter() {
-        if !own.is_null() && core::ptr::eq(own, m.thread.load(SeqCst)) {
-            continue;
-        }
+fn wait_until_quiet(own: &Thread) {
+    for m in MS.iter().filter(|m| !ptr::eq(own, m.thread.load(SeqCst))) {
         loop {
             let seen = LEFT.load(SeqCst);
             if !m.is_running() {
                 break;
             }
             // A thread that died in a callback says nothing.
-            crate::thread::notice_ends();
+            thread::notice_ends();
             let _ = system::wait(&LEFT, seen, Some(LOOK_AGAIN));
         }
     }
@@ -197,21 +256,32 @@ pub(crate) fn stop() -> Result<(), Error> {
         return Err(Error::Already);
     }
     let tls = Tls::current();
+    let own = thread::known(tls)?;
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
-    if !take_the_world() {
+    if !take_the_world(own) {
         parked(|| {
             loop {
                 let turn = TURN.load(SeqCst);
-                if take_the_world() {
+                if take_the_world(own) {
                     break;
                 }
+                look_after_the_owner();
                 let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));
             }
         });
     }
+    if !runtime::is_open() {
+        release_the_world();
+        return Err(Error::NotStarted);
+    }
+    if let Some((m, segment)) = callback::current_segment(tls) {
+        // So that its plain return is noticed.
+        m.soil();
+        STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
+    }
     close();
-    wait_until_quiet(tls);
+    wait_until_quiet(own);
     heavy_barrier();
     Ok(())
 }
@@ -221,12 +291,14 @@ pub(crate) fn start() -> Result<(), Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
     }
+    go_on();
+    Ok(())
+}
+
+fn go_on() {
     heavy_barrier();
     open(value() & !CLOSED);
-    OWNER.store(core::ptr::null_mut(), SeqCst);
-    TURN.fetch_add(1, SeqCst);
-    system::wake(&TURN, u32::MAX >> 1);
-    Ok(())
+    release_the_world();
 }
 
 /// See [`crate::safepoint`].
@@ -265,7 +337,9 @@ fn live_from(m: &M) -> usize {
 /// In a forked child: nobody else has the world stopped.
 pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
-        OWNER.store(core::ptr::null_mut(), SeqCst);
+        OWNER.store(ptr::null_mut(), SeqCst);
+        STOPPED_IN.store(ptr::null_mut(), SeqCst);
+        FOR_GOOD.store(false, SeqCst);
         gate().fetch_and(!CLOSED, SeqCst);
     }
 }

@@ -47,15 +47,10 @@ enum Link {
     Nothing,
 }
 
-fn compile(name: &str, link: Link) -> PathBuf {
-    let kind = match link {
-        Link::Archive => "a",
-        Link::Shared => "so",
-        Link::Nothing => "dl",
-    };
+/// The program `name`, compiled for `test`.
+fn compile(test: &str, name: &str, link: Link) -> PathBuf {
     let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
-    let program =
-        PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{kind}-{native}"));
+    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{native}"));
     let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-funwind-tables", "-rdynamic"]);
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
@@ -90,7 +85,7 @@ fn run(program: &Path, arguments: &[&str]) {
         }
         None => Command::new(program),
     };
-    let log = program.with_extension(format!("{}.log", arguments.first().map_or("log", |_| "arg")));
+    let log = program.with_extension("log");
     let file = std::fs::File::create(&log).expect("a log");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut child = command.spawn().expect("the program starts");
@@ -117,7 +112,7 @@ macro_rules! programs {
     ($($test:ident = $name:literal $link:ident [$($argument:literal),*];)*) => {$(
         #[test]
         fn $test() {
-            run(&compile($name, Link::$link), &[$($argument),*]);
+            run(&compile(stringify!($test), $name, Link::$link), &[$($argument),*]);
         }
     )*};
 }
@@ -141,12 +136,18 @@ programs! {
     steady_callbacks_make_no_system_call = "quiet" Archive [];
     the_world_stops_with_bound_ms = "world" Archive [];
     the_world_stops_with_an_m_per_call = "world" Shared ["call"];
+    the_world_stops_without_a_barrier_on_all_threads = "world" Archive ["fence"];
+    the_world_stops_without_a_barrier_on_all_threads_per_call = "world" Archive ["call", "fence"];
+    threads_go_on_after_a_stopped_world = "stopped" Archive [];
+    threads_go_on_after_a_stopped_world_per_call = "stopped" Shared ["call"];
+    threads_go_on_after_a_stopped_world_without_a_barrier = "stopped" Archive ["fence"];
     backtraces_are_whole = "backtrace" Archive [];
 }
 
 #[test]
 fn the_shared_library_unloads_and_two_copies_live_together() {
-    let program = compile("unload", Link::Nothing);
+    let test = "the_shared_library_unloads_and_two_copies_live_together";
+    let program = compile(test, "unload", Link::Nothing);
     let (library, copy) = (libraries().join("libneedm.so"), program.with_extension("copy.so"));
     std::fs::copy(&library, &copy).expect("a copy");
     let [library, copy] = [library, copy].map(|path| path.display().to_string());

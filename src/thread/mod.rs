@@ -38,6 +38,7 @@ use crate::runtime;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
 use crate::table::{Rows, Table};
 use crate::tls::Tls;
+use crate::world;
 
 /// Records that a taker looks at for ended threads, each time.
 const GLANCE: u32 = 8;
@@ -75,9 +76,16 @@ pub(crate) fn start() {
     KEY.store(key, SeqCst);
 }
 
-/// This thread's record, taken now if it has none. `careful`: the caller may be
+/// This thread's record, with a signal stack for the thread. `careful`: the caller may be
 /// a signal handler.
 pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
+    let thread = known(tls)?;
+    thread.sig.minit(careful);
+    Ok(thread)
+}
+
+/// This thread's record, taken now if it has none.
+pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != runtime::epoch() {
             renew(tls, thread);
@@ -87,7 +95,6 @@ pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error
             thread.left.store(0, Relaxed);
             tell_end_to_key(thread);
         }
-        thread.sig.minit(careful);
         return Ok(thread);
     }
     let Some(thread) = take_while_open(tls)? else { return Err(Error::NotStarted) };
@@ -98,7 +105,6 @@ pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error
     }
     tell_end_to_key(thread);
     thread.watch(tls);
-    thread.sig.minit(careful);
     Ok(thread)
 }
 
@@ -144,6 +150,7 @@ unsafe extern "C" fn ended(value: *mut c_void) {
 /// Gives back the Ms of this thread.
 fn leave(tls: &Tls, thread: &Thread) {
     tls.withdraw();
+    world::disown(thread);
     if thread.epoch.load(Relaxed) == runtime::epoch() {
         thread.give_all_back();
     }
@@ -187,6 +194,11 @@ pub(crate) fn notice_ends() -> u32 {
     let from = HAND.fetch_add(GLANCE, Relaxed);
     let look = |step| THREADS.get(from.wrapping_add(step) % len).map_or(0, |t| t.reclaim(false));
     (0..GLANCE.min(len)).map(look).sum()
+}
+
+/// Looks whether one thread has ended.
+pub(crate) fn notice_end_of(thread: &Thread) {
+    thread.reclaim(true);
 }
 
 /// Looks at all records for threads that have ended; how many Ms came back.

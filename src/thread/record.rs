@@ -19,6 +19,7 @@ use crate::signal::minit;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use crate::trim;
+use crate::world;
 
 // `state`: one of these, and above them a count that rises with each thread that
 // takes the record, so that who has found one thread's end cannot take the record of
@@ -320,6 +321,7 @@ impl Thread {
         if state & PHASE != LIVE || !self.has_ended(ask) || !self.begin_end(state) {
             return 0;
         }
+        world::disown(self);
         let mut count = 0;
         if self.epoch.load(Relaxed) == runtime::epoch() {
             count = self.give_all_back();

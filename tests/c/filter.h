@@ -2,6 +2,7 @@
 #ifndef FILTER_H
 #define FILTER_H
 #include "check.h"
+#include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <stddef.h>
@@ -20,5 +21,24 @@ static inline void filter_system_calls(long one, uint32_t then, uint32_t otherwi
     struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
     CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
     CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+
+/* The kernel does without the barrier that it would have on all threads. qemu-user has no
+ * filters; whether it has the barrier is its own affair. */
+static inline void without_membarrier(void) {
+    if (emulated()) return;
+    filter_system_calls(SYS_membarrier, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_ALLOW);
+    CHECK_EQ(syscall(SYS_membarrier, 0, 0, 0), -1);
+}
+
+/* The binding that the words of a command line ask for, "call" or none; with "fence" among
+ * them the barrier is taken away. */
+static inline uint32_t asked_for(int argc, char **argv) {
+    uint32_t binding = NEEDM_BIND_THREAD;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "call") == 0) binding = NEEDM_BIND_CALL;
+        if (strcmp(argv[i], "fence") == 0) without_membarrier();
+    }
+    return binding;
 }
 #endif

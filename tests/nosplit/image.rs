@@ -77,12 +77,14 @@ impl Image {
         }
         let mut functions = BTreeMap::new();
         for symbol in file.symbols().chain(file.dynamic_symbols()) {
+            let name = symbol.name().unwrap_or_default();
+            // gcc gives no size to these: `mov (%esp), %reg; ret`.
+            let size = if name.starts_with("__x86.get_pc_thunk") { 4 } else { symbol.size() };
             // Not those that only mark a place for a debugger.
-            if symbol.kind() != SymbolKind::Text || symbol.size() == 0 {
+            if symbol.kind() != SymbolKind::Text || size == 0 {
                 continue;
             }
-            let (start, size) = (code_address(arch, symbol.address()), symbol.size());
-            let name = symbol.name().unwrap_or_default();
+            let start = code_address(arch, symbol.address());
             // Without the brackets that one of the two manglings has, and the other not.
             let name = format!("{:#}", rustc_demangle::demangle(name)).replace(['<', '>'], "");
             let larger = functions.get(&start).is_none_or(|f: &Function| f.end < start + size);
