@@ -8,12 +8,13 @@ mod figures {
     pub(crate) mod plot;
     pub(crate) mod table;
     pub(crate) mod threads;
+    pub(crate) mod world;
 }
 
 use std::env;
 use std::path::Path;
 
-use figures::{calls, children, plot, table, threads};
+use figures::{calls, children, plot, table, threads, world};
 
 fn main() {
     let args: Vec<String> = env::args().skip(1).filter(|arg| arg != "--bench").collect();
@@ -30,6 +31,7 @@ fn main() {
     let mut rows = table::Table::new();
     calls::measure(&mut rows, quick);
     threads::measure(&mut rows, quick);
+    world::measure(&mut rows, quick);
     children::measure(&mut rows);
     let text = rows.text();
     print!("\n{text}");

@@ -6,12 +6,14 @@ use std::env;
 use std::ffi::c_void;
 use std::process::Command;
 use std::ptr;
+use std::time::Duration;
 
 use needm_benches::c::needm_callback;
 use needm_benches::{Kernel, loops};
 
 use super::table::{Goal, Table};
 use super::threads::call_back;
+use super::world;
 
 pub(crate) const CHILD: &str = "--child";
 
@@ -40,6 +42,11 @@ extern "C" fn note_steady(into: *mut c_void) {
     let best = (0..20).map(|_| steady(100_000)).min().unwrap_or(0);
     // SAFETY: `crowd` gives its own variable.
     unsafe { *into.cast::<u64>() = best };
+}
+
+extern "C" fn note_stops(into: *mut c_void) {
+    // SAFETY: `crowd` gives its own variable.
+    unsafe { *into.cast::<u64>() = (world::stops(500, Duration::ZERO) * 1000.0) as u64 };
 }
 
 /// A crowd that works, and what `meanwhile` notes; with the nanoseconds for the crowd.
@@ -79,6 +86,11 @@ pub(crate) fn run(args: &[String]) {
             let (_, without) = crowd(nothing, number, nothing);
             let (steady, with) = crowd(call_back, number, note_steady);
             println!("{}\n{}\n{}", steady / 1000, with / number, without / number);
+            drop(kernel);
+        }
+        Some("stops") => {
+            let kernel = Kernel::start(0, 16 * 1024, 0);
+            println!("{}", crowd(call_back, number, note_stops).0);
             drop(kernel);
         }
         Some("instructions") => {
@@ -139,6 +151,13 @@ pub(crate) fn measure(rows: &mut Table) {
     one("memory of a bound thread that has called back", "memory", "bytes", Goal::AtMost(6144.0));
     one("memory of an idle M", "idle", "bytes", Goal::AtMost(4096.0));
     crowds(rows);
+    match child(&mut own(), &["stops", "10000"]).as_deref() {
+        Some([nanos]) => {
+            let name = "stopping 10 000 bound threads that do nothing";
+            rows.add(name, nanos / 1000.0, "us", Goal::AtMost(1000.0));
+        }
+        _ => rows.note("stopping 10 000 threads: not measured".into()),
+    }
     // The loop's own instructions, and those of what is called, are in both.
     match (instructions("instructions"), instructions("calls")) {
         (Some(with), Some(without)) => {
