@@ -4,6 +4,7 @@
 
 #define ARGS    16              /* room for up to four arguments of a call */
 
+#define EFLAGS_AC 0x40000       /* linux/arch/x86/include/uapi/asm/processor-flags.h */
 #define NR_rt_sigreturn 173     /* linux/arch/x86/entry/syscalls/syscall_32.tbl */
 
 /* What the kernel returns into after a handler (sa_restorer). Debuggers and
@@ -16,7 +17,8 @@ END(needm_sigreturn)
 /* extern "C" fn needm_handler(signal (esp+4), info (esp+8), context (esp+12))
 
    The handler of the fault signals. The kernel aligns its stack for 16-byte moves,
-   but qemu (7.2) only to 8 bytes.
+   but qemu (7.2) only to 8 bytes. It leaves the flag set by which alignment is checked,
+   if that is what the fault was about.
 
         return address (needm_sigreturn)  <- CFA - 4
  ebp -> saved ebp
@@ -29,6 +31,9 @@ ROUTINE(needm_handler)
         .cfi_offset ebp, -8
         movl    %esp, %ebp
         .cfi_def_cfa_register ebp
+        pushfl
+        andl    $~EFLAGS_AC, (%esp)
+        popfl
         andl    $-16, %esp
         subl    $4, %esp
         pushl   16(%ebp)

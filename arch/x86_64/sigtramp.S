@@ -2,6 +2,7 @@
    chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
 #include "asm.h"
 
+#define EFLAGS_AC 0x40000       /* linux/arch/x86/include/uapi/asm/processor-flags.h */
 #define NR_rt_sigreturn 15      /* linux/arch/x86/entry/syscalls/syscall_64.tbl */
 
 /* What the kernel returns into after a handler (sa_restorer). Debuggers and
@@ -13,9 +14,18 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (edi), info (rsi), context (rdx))
 
-   The handler of the fault signals. The kernel aligns its stack. */
+   The handler of the fault signals. The kernel aligns its stack, but leaves the flag set
+   by which alignment is checked, if that is what the fault was about.
+
+        return address (needm_sigreturn)  <- CFA - 8
+        flags                             <- rsp, for a moment */
 ROUTINE(needm_handler)
         .cfi_startproc
+        pushfq
+        .cfi_adjust_cfa_offset 8
+        andl    $~EFLAGS_AC, (%rsp)
+        popfq
+        .cfi_adjust_cfa_offset -8
         jmp     needm_handle
         .cfi_endproc
 END(needm_handler)

@@ -91,7 +91,8 @@ impl Extra {
         if thread::notice_ends() != 0 {
             return;
         }
-        for _ in 0..self.waiting().max(1) {
+        // Another may have made one in the meantime.
+        for _ in 0..self.waiting().max(u32::from(self.idle.is_empty())) {
             if !matches!(self.make(None), Ok(Some(_))) {
                 return;
             }
