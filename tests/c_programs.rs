@@ -127,6 +127,15 @@ programs! {
     ms_are_counted_bound_and_given_back = "ms" Archive [];
     ms_are_counted_and_given_back_per_call = "ms" Shared ["call"];
     faults_are_errors_and_others_faults_are_theirs = "faults" Archive [];
+    faults_of_others_go_to_their_handlers = "handlers" Archive [];
+    faults_of_all_kinds_storm_on_eight_threads = "storm" Archive [];
+    faults_of_all_kinds_storm_on_eight_threads_per_call = "storm" Shared ["call"];
+    threads_and_processes_leave_as_they_like = "leave" Archive [];
+    threads_and_processes_leave_as_they_like_per_call = "leave" Shared ["call"];
+    callbacks_from_fibers_are_as_any = "fibers" Archive [];
+    callbacks_from_fibers_are_as_any_per_call = "fibers" Shared ["call"];
+    memory_that_is_refused_is_an_error = "scarce" Archive [];
+    memory_that_is_refused_is_an_error_per_call = "scarce" Shared ["call"];
     registers_are_their_callers = "registers" Archive [];
     registers_are_their_callers_per_call = "registers" Shared ["call"];
     jumps_out_of_callbacks_lose_nothing = "longjmp" Archive [];
