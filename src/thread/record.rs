@@ -55,7 +55,7 @@ pub(crate) struct Thread {
     pub(super) before: [AtomicU32; BEFORE_ENTRY],
     /// The entry: the next one's address.
     pub(super) entry: AtomicUsize,
-    /// A head of our own, where the thread has none.
+    /// A head of our own, where the thread has none; its first word is 0 if it has.
     pub(super) own_head: [AtomicUsize; 3],
     /// Which of `before` is the futex, plus one; 0 without a robust list.
     pub(super) futex: AtomicU32,
@@ -99,6 +99,7 @@ impl Thread {
         thread.futex.store(0, Relaxed);
         thread.taking.store(0, Relaxed);
         thread.left.store(0, Relaxed);
+        thread.own_head[0].store(0, Relaxed);
         thread.has_known_others.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.forget_ms();

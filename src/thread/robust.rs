@@ -93,6 +93,12 @@ impl Thread {
         if self.futex.swap(0, SeqCst) == 0 {
             return;
         }
+        if self.own_head[0].swap(0, Relaxed) != 0 {
+            // The whole list is ours, and in a record that may be unmapped.
+            // SAFETY: without a list the kernel looks at nothing.
+            let _ = unsafe { system::set_robust_head(ptr::null_mut()) };
+            return;
+        }
         let Some(head) = robust_head_of(tls).filter(|head| !head.is_null()) else { return };
         let ours = self.entry_address();
         // SAFETY: this thread's own list, whose entries its C library keeps valid.
