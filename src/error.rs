@@ -3,6 +3,11 @@
 use core::fmt;
 
 /// Why an operation was refused. The numbers are the C interface's `NEEDM_E…`.
+///
+/// ```
+/// assert_eq!(needm::attach(), Err(needm::Error::NotStarted));
+/// assert_eq!(needm::Error::NotStarted.to_string(), "the kernel is not started");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
@@ -46,18 +51,31 @@ const MEANINGS: [(Error, &core::ffi::CStr); 10] = [
 
 impl Error {
     /// The number that the C interface knows this error by; negative.
+    ///
+    /// ```
+    /// assert_eq!(needm::Error::Fault.code(), -8); // NEEDM_EFAULT
+    /// ```
     #[must_use]
     pub const fn code(self) -> i32 {
         self as i32
     }
 
     /// The error of a C interface's number, if it is one.
+    ///
+    /// ```
+    /// assert_eq!(needm::Error::from_code(-8), Some(needm::Error::Fault));
+    /// assert_eq!(needm::Error::from_code(1), None);
+    /// ```
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
         MEANINGS.iter().map(|(error, _)| *error).find(|error| error.code() == code)
     }
 
     /// What it means, in a few words.
+    ///
+    /// ```
+    /// assert_eq!(needm::Error::TimedOut.meaning(), c"no M became free in time");
+    /// ```
     #[must_use]
     pub fn meaning(self) -> &'static core::ffi::CStr {
         let row = MEANINGS.iter().find(|(error, _)| *error == self);

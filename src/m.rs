@@ -33,6 +33,14 @@ use crate::thread::Thread;
 use crate::unwind::Panic;
 
 /// The context that the kernel lends to a thread.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let first = needm::callback(|cx| cx.m().map(needm::M::id))?;
+/// assert_eq!(first, needm::with_m(needm::M::id)); // it stays bound to the thread
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[repr(C, align(128))]
 pub struct M {
     seg: AtomicUsize,
@@ -247,23 +255,60 @@ impl M {
     }
 
     /// A number of its own, from 1 on; the same for as long as the kernel runs.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::attach()?;
+    /// assert_eq!(needm::with_m(|m| m.id()), Some(1));
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u64 {
         u64::from(self.index()) + 1
     }
 
     /// What the host keeps in it.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::attach()?;
+    /// let value = std::ptr::without_provenance_mut(7);
+    /// needm::with_m(|m| m.set_local(value));
+    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn local(&self) -> *mut c_void {
         self.local.load(Relaxed)
     }
 
     /// Keeps something of the host's in it.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::attach()?;
+    /// let value = std::ptr::without_provenance_mut(7);
+    /// needm::with_m(|m| m.set_local(value));
+    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_local(&self, local: *mut c_void) {
         self.local.store(local, Relaxed);
     }
 
     /// The lowest usable address of its G's stack, and one past the highest.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::attach()?;
+    /// let (lo, hi) = needm::with_m(|m| m.g_bounds()).expect("it has one");
+    /// assert!(hi - lo >= needm::DEFAULT_STACK_SIZE);
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn g_bounds(&self) -> (usize, usize) {
         (self.stack.lo(), self.stack.hi())

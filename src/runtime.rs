@@ -183,6 +183,15 @@ pub(crate) extern "C" fn fork_child() {
 }
 
 /// What the kernel has made and counted.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| ())?;
+/// let stats = needm::stats();
+/// assert_eq!((stats.ms_total, stats.ms_bound, stats.ms_idle), (2, 1, 1)); // and a spare
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Stats {
@@ -207,6 +216,15 @@ pub struct Stats {
 }
 
 /// What the kernel has made and counted, since the process began.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| ())?;
+/// let stats = needm::stats();
+/// assert_eq!((stats.ms_total, stats.ms_bound, stats.ms_idle), (2, 1, 1)); // and a spare
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[must_use]
 pub fn stats() -> Stats {
     let (ms_total, ms_idle, ms_bound) = if is_open() { EXTRA.count() } else { (0, 0, 0) };

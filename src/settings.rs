@@ -11,11 +11,35 @@ use crate::os::host;
 use crate::stack;
 
 /// Ms that there may be where the host does not say.
+///
+/// ```
+/// let config = needm::Config::default(); // zeros stand for these
+/// assert_eq!(config.stack_size, 0);
+/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
+/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
+/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
+/// ```
 pub const DEFAULT_MAX_MS: u32 = 10_000;
 /// Usable bytes of a G's stack where the host does not say.
+///
+/// ```
+/// let config = needm::Config::default(); // zeros stand for these
+/// assert_eq!(config.stack_size, 0);
+/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
+/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
+/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
+/// ```
 pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
 /// What a signal stack holds besides the signal's frame, where the host does not
 /// say, in bytes.
+///
+/// ```
+/// let config = needm::Config::default(); // zeros stand for these
+/// assert_eq!(config.stack_size, 0);
+/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
+/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
+/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
+/// ```
 pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
 
 /// Signal frames that a signal stack has room for where the host does not say:

@@ -47,6 +47,15 @@ pub(crate) struct Deferred {
 }
 
 /// Deferred functions that may be pending on a G at once.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let nothing = |_: &needm::Deferred| ();
+/// let refused = needm::callback(|cx| (0..=needm::MAX_DEFERRED).map(|_| cx.defer(&nothing)).last())?;
+/// assert_eq!(refused, Some(Err(needm::Error::NoMemory)));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub const MAX_DEFERRED: usize = (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
 
 /// A G's memory. All zeros is none.

@@ -34,6 +34,20 @@ upcalls! {
 }
 
 /// How a callback ended that did not return: C's `needm_panic_info`.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let found = std::cell::Cell::new(None);
+/// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
+/// let ended: Result<(), _> = needm::callback(|cx| {
+///     cx.defer(&recover).expect("there is room");
+///     needm::panic(std::ptr::without_provenance_mut(7))
+/// });
+/// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
+/// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct PanicInfo {
@@ -65,6 +79,11 @@ const _: () = {
 
 impl PanicInfo {
     /// An empty one, to be filled.
+    ///
+    /// ```
+    /// let info = needm::PanicInfo::new();
+    /// assert_eq!((info.kind, info.error()), (0, None));
+    /// ```
     #[must_use]
     pub const fn new() -> Self {
         Self {
@@ -96,6 +115,11 @@ impl PanicInfo {
     }
 
     /// Which kind of ending it was.
+    ///
+    /// ```
+    /// let info = needm::PanicInfo { kind: -8, ..needm::PanicInfo::new() };
+    /// assert_eq!(info.error(), Some(needm::Error::Fault));
+    /// ```
     #[must_use]
     pub fn error(&self) -> Option<Error> {
         Error::from_code(self.kind)

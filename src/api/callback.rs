@@ -23,6 +23,19 @@ use crate::sync::{AtomicU32, SeqCst};
 use crate::unwind::{self, PanicInfo};
 
 /// What a fault was.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let ended: Result<(), _> = needm::callback(|_| {
+///     let null = std::hint::black_box(std::ptr::null_mut::<u8>());
+///     // SAFETY: what happens is the hardware's doing: a fault, which ends the callback.
+///     unsafe { null.write_volatile(1) }
+/// });
+/// let Err(needm::CallbackError::Fault(fault)) = ended else { panic!("{ended:?}") };
+/// assert_eq!((fault.signo, fault.addr), (11, 0)); // SIGSEGV
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Fault {
@@ -37,6 +50,11 @@ pub struct Fault {
 }
 
 /// Why there is no result of a callback.
+///
+/// ```
+/// let ended = needm::callback(|_| ());
+/// assert!(matches!(ended, Err(needm::CallbackError::Refused(needm::Error::NotStarted))));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CallbackError {
@@ -93,6 +111,14 @@ impl CallbackError {
 
 /// The inside of a callback. `'scope` is the callback's own time, deferred functions
 /// included; what they use must outlive it, and so cannot be the callback's locals.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let id = needm::callback(|cx| cx.m().map(|m| m.id()))?;
+/// assert_eq!(id, Some(1));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Context<'scope, 'env: 'scope> {
     scope: PhantomData<&'scope mut &'scope ()>,
@@ -114,7 +140,7 @@ pub struct Context<'scope, 'env: 'scope> {
 /// # Errors
 /// [`CallbackError`] says how it ended, if not by returning.
 ///
-/// ```standalone_crate
+/// ```
 /// needm::start(needm::Config::default())?;
 /// assert_eq!(needm::callback(|_| 6 * 7)?, 42);
 /// # needm::stop()?;
@@ -163,6 +189,17 @@ impl<'scope, 'env> Context<'scope, 'env> {
     ///
     /// # Errors
     /// [`Error::Invalid`] off the callback's G: in a `ccall` of its own.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// let nested = needm::callback(|cx| {
+    ///     // On the thread's own stack, as C would be: it may call back again.
+    ///     cx.ccall(|| needm::callback(|_| 6 * 7))
+    /// })???;
+    /// assert_eq!(nested, 42);
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn ccall<F, R>(&self, f: F) -> Result<R, Error>
     where
         F: FnOnce() -> R,
@@ -186,7 +223,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
     /// # Errors
     /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G.
     ///
-    /// ```standalone_crate
+    /// ```
     /// # use core::cell::Cell;
     /// # needm::start(needm::Config::default())?;
     /// let ended = Cell::new(false);
@@ -212,12 +249,39 @@ impl<'scope, 'env> Context<'scope, 'env> {
     }
 
     /// The M that runs this callback.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::callback(|cx| {
+    ///     let (lo, hi) = cx.m().expect("a callback has one").g_bounds();
+    ///     let here = &raw const lo as usize;
+    ///     assert!((lo..hi).contains(&here)); // on the M's own stack
+    /// })?;
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn m(&self) -> Option<&'scope M> {
         callback::current_m()
     }
 
     /// The value that its M carries, if the kernel was started with hooks of this type.
+    ///
+    /// ```
+    /// # struct Runtime;
+    /// # impl needm::Hooks for Runtime {
+    /// #     type Local = String;
+    /// #     fn m_new(&self, m: &needm::M) -> Result<Option<&'static String>, needm::Refused> {
+    /// #         Ok(Some(Box::leak(Box::new(format!("M {}", m.id())))))
+    /// #     }
+    /// # }
+    /// # static RUNTIME: Runtime = Runtime;
+    /// needm::start_with(needm::Config::default(), &RUNTIME)?;
+    /// let own = needm::callback(|cx| cx.local::<Runtime>().cloned())?;
+    /// assert_eq!(own.as_deref(), Some("M 1"));
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn local<H: Hooks>(&self) -> Option<&'static H::Local> {
         callback::current_m().and_then(config::local::<H>)
@@ -225,6 +289,20 @@ impl<'scope, 'env> Context<'scope, 'env> {
 }
 
 /// The inside of a deferred function.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let found = std::cell::Cell::new(None);
+/// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
+/// let ended: Result<(), _> = needm::callback(|cx| {
+///     cx.defer(&recover).expect("there is room");
+///     needm::panic(std::ptr::without_provenance_mut(7))
+/// });
+/// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
+/// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Deferred {
     here: PhantomData<*mut ()>,
@@ -232,6 +310,20 @@ pub struct Deferred {
 
 impl Deferred {
     /// Stops the panic that runs this function, if there is one; what it was.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// let found = std::cell::Cell::new(None);
+    /// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
+    /// let ended: Result<(), _> = needm::callback(|cx| {
+    ///     cx.defer(&recover).expect("there is room");
+    ///     needm::panic(std::ptr::without_provenance_mut(7))
+    /// });
+    /// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
+    /// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn recover(&self) -> Option<PanicInfo> {
         unwind::recover()
@@ -240,6 +332,15 @@ impl Deferred {
 
 /// Ends the innermost callback with [`CallbackError::Panic`]. Outside a callback,
 /// prints one line and aborts.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let value = std::ptr::without_provenance_mut(7);
+/// let ended: Result<(), _> = needm::callback(|_| needm::panic(value));
+/// assert!(matches!(ended, Err(needm::CallbackError::Panic(given)) if given == value));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn panic(value: *mut c_void) -> ! {
     unwind::panic(value)
 }
@@ -250,6 +351,23 @@ pub fn panic(value: *mut c_void) -> ! {
 ///
 /// # Errors
 /// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// std::thread::spawn(|| {
+///     needm::attach()?;
+///     needm::prefault(16 * 1024)?;
+///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
+///     assert!(needm::with_m(|_| ()).is_some());
+///     needm::detach()?;
+///     assert!(needm::with_m(|_| ()).is_none());
+///     Ok::<(), needm::Error>(())
+/// })
+/// .join()
+/// .expect("the thread returns")?;
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn attach() -> Result<(), Error> {
     needm::attach_ready()
 }
@@ -261,6 +379,23 @@ pub fn attach() -> Result<(), Error> {
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Invalid`] without an M; [`Error::Busy`] inside a
 /// callback.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// std::thread::spawn(|| {
+///     needm::attach()?;
+///     needm::prefault(16 * 1024)?;
+///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
+///     assert!(needm::with_m(|_| ()).is_some());
+///     needm::detach()?;
+///     assert!(needm::with_m(|_| ()).is_none());
+///     Ok::<(), needm::Error>(())
+/// })
+/// .join()
+/// .expect("the thread returns")?;
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn prefault(bytes: usize) -> Result<(), Error> {
     needm::prefault(bytes)
 }
@@ -269,11 +404,37 @@ pub fn prefault(bytes: usize) -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// std::thread::spawn(|| {
+///     needm::attach()?;
+///     needm::prefault(16 * 1024)?;
+///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
+///     assert!(needm::with_m(|_| ()).is_some());
+///     needm::detach()?;
+///     assert!(needm::with_m(|_| ()).is_none());
+///     Ok::<(), needm::Error>(())
+/// })
+/// .join()
+/// .expect("the thread returns")?;
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn detach() -> Result<(), Error> {
     needm::detach()
 }
 
 /// Does something with this thread's M, if it has one.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// assert_eq!(needm::with_m(|m| m.id()), None);
+/// needm::attach()?;
+/// assert_eq!(needm::with_m(|m| m.id()), Some(1));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn with_m<R>(f: impl FnOnce(&M) -> R) -> Option<R> {
     callback::current_m().map(f)
 }
@@ -283,6 +444,18 @@ pub fn with_m<R>(f: impl FnOnce(&M) -> R) -> Option<R> {
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let (send, receive) = std::sync::mpsc::channel();
+/// needm::spawn(move || {
+///     // In a callback from birth.
+///     send.send(needm::with_m(|m| m.id()).is_some()).expect("somebody waits");
+/// })?;
+/// assert!(receive.recv()?);
+/// while needm::stop().is_err() {} // it is busy until the thread has ended
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn spawn<F>(f: F) -> Result<(), Error>
 where
     F: FnOnce() + Send + 'static,

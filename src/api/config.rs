@@ -18,6 +18,15 @@ use crate::runtime;
 use crate::settings::{self, Settings, ThreadMain};
 
 /// How long an M stays with the thread that took it.
+///
+/// ```
+/// let config = needm::Config { binding: needm::Binding::Call, ..needm::Config::default() };
+/// needm::start(config)?;
+/// needm::callback(|_| ())?;
+/// assert_eq!(needm::stats().ms_bound, 0); // given back
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Binding {
     /// Until the thread ends: fastest.
@@ -30,7 +39,7 @@ pub enum Binding {
 
 /// What the kernel is started with. The default of each field is in its words.
 ///
-/// ```standalone_crate
+/// ```
 /// let config = needm::Config { seed_ms: 4, ..needm::Config::default() };
 /// needm::start(config)?;
 /// assert_eq!(needm::stats().ms_idle, 4);
@@ -86,11 +95,37 @@ impl Config {
 /// [`Error::Already`]: it is started, or somebody else is starting it right now.
 /// [`Error::Invalid`]: `max_ms` below `seed_ms`, a wait of zero, sizes that no address
 /// space holds. [`Error::NoMemory`]: the seed could not be mapped.
+///
+/// ```
+/// needm::start(needm::Config::default())?;
+/// assert_eq!(needm::start(needm::Config::default()), Err(needm::Error::Already));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn start(config: Config) -> Result<(), Error> {
     runtime::start(config.settings()?)
 }
 
 /// A hook's answer that it will not have this M, or this thread.
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = u64;
+///     fn m_new(&self, m: &needm::M) -> Result<Option<&'static u64>, needm::Refused> {
+///         if m.id() > 2 { Err(needm::Refused) } else { Ok(Some(Box::leak(Box::new(m.id())))) }
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// assert_eq!(needm::callback(|cx| cx.local::<Runtime>().copied())?, Some(1));
+/// needm::stop()?;
+/// let three = needm::Config { seed_ms: 3, ..needm::Config::default() };
+/// assert_eq!(needm::start_with(three, &RUNTIME), Err(needm::Error::NoMemory));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
 
@@ -101,6 +136,25 @@ pub struct Refused;
 /// `start`, on a G, in `attach`, or where a thread finds no M for long.
 /// `minit` and `unminit` run on the thread's own stack; `unminit` on another
 /// thread's if this one died without a word.
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = u64;
+///     fn m_new(&self, m: &needm::M) -> Result<Option<&'static u64>, needm::Refused> {
+///         if m.id() > 2 { Err(needm::Refused) } else { Ok(Some(Box::leak(Box::new(m.id())))) }
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// assert_eq!(needm::callback(|cx| cx.local::<Runtime>().copied())?, Some(1));
+/// needm::stop()?;
+/// let three = needm::Config { seed_ms: 3, ..needm::Config::default() };
+/// assert_eq!(needm::start_with(three, &RUNTIME), Err(needm::Error::NoMemory));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub trait Hooks: Sync + 'static {
     /// What each M carries.
     type Local: Sync + 'static;
@@ -136,6 +190,28 @@ pub trait Hooks: Sync + 'static {
 }
 
 /// What a new thread is to run: once, with [`Start::run`].
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = ();
+///     fn m_new(&self, _: &needm::M) -> Result<Option<&'static ()>, needm::Refused> {
+///         Ok(None)
+///     }
+///     fn thread_start(&self, start: needm::Start) -> Result<(), i32> {
+///         std::thread::spawn(move || start.run());
+///         Ok(())
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// let (send, receive) = std::sync::mpsc::channel();
+/// needm::spawn(move || send.send(42).expect("somebody waits"))?;
+/// assert_eq!(receive.recv()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Start {
     main: ThreadMain,
@@ -147,6 +223,28 @@ unsafe impl Send for Start {}
 
 impl Start {
     /// Runs it; returns when the thread may end.
+    ///
+    /// ```
+    /// struct Runtime;
+    ///
+    /// impl needm::Hooks for Runtime {
+    ///     type Local = ();
+    ///     fn m_new(&self, _: &needm::M) -> Result<Option<&'static ()>, needm::Refused> {
+    ///         Ok(None)
+    ///     }
+    ///     fn thread_start(&self, start: needm::Start) -> Result<(), i32> {
+    ///         std::thread::spawn(move || start.run());
+    ///         Ok(())
+    ///     }
+    /// }
+    ///
+    /// static RUNTIME: Runtime = Runtime;
+    /// needm::start_with(needm::Config::default(), &RUNTIME)?;
+    /// let (send, receive) = std::sync::mpsc::channel();
+    /// needm::spawn(move || send.send(42).expect("somebody waits"))?;
+    /// assert_eq!(receive.recv()?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn run(self) {
         // SAFETY: `spawn` gave both, and `self` is used up.
         unsafe { (self.main)(self.arg) };
@@ -161,6 +259,25 @@ impl Start {
 ///
 /// # Errors
 /// As for [`start`]; [`Error::NoMemory`] also if [`Hooks::m_new`] refuses the seed.
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = u64;
+///     fn m_new(&self, m: &needm::M) -> Result<Option<&'static u64>, needm::Refused> {
+///         if m.id() > 2 { Err(needm::Refused) } else { Ok(Some(Box::leak(Box::new(m.id())))) }
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// assert_eq!(needm::callback(|cx| cx.local::<Runtime>().copied())?, Some(1));
+/// needm::stop()?;
+/// let three = needm::Config { seed_ms: 3, ..needm::Config::default() };
+/// assert_eq!(needm::start_with(three, &RUNTIME), Err(needm::Error::NoMemory));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Error> {
     let mut settings = config.settings()?;
     settings.hooks = settings::Hooks {
@@ -238,6 +355,15 @@ impl<H: Hooks> Thunks<H> {
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Busy`] while a callback runs or the world is stopped.
+///
+/// ```
+/// needm::start(needm::Config::default())?;
+/// let stopped = needm::callback(|_| needm::stop())?;
+/// assert_eq!(stopped, Err(needm::Error::Busy)); // this callback runs
+/// assert_eq!(needm::stop(), Ok(()));
+/// assert_eq!(needm::stop(), Err(needm::Error::NotStarted));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn stop() -> Result<(), Error> {
     runtime::stop()
 }

@@ -9,6 +9,22 @@ use crate::m::M;
 use crate::world;
 
 /// A world that this thread has stopped; it goes on when this is dropped.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| {
+///     let stopped = needm::stop_the_world().expect("this thread has not stopped it");
+///     // No other callback code runs now.
+///     let mut bytes = 0;
+///     stopped.each_m::<()>(|_, live| {
+///         bytes += live.len(); // what a collector would scan
+///         std::ops::ControlFlow::Continue(())
+///     });
+///     assert!(bytes > 0);
+/// })?;
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Stopped {
     /// The thread that stopped it is the one that starts it.
@@ -21,6 +37,22 @@ pub struct Stopped {
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Already`]: this thread has it stopped.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| {
+///     let stopped = needm::stop_the_world().expect("this thread has not stopped it");
+///     // No other callback code runs now.
+///     let mut bytes = 0;
+///     stopped.each_m::<()>(|_, live| {
+///         bytes += live.len(); // what a collector would scan
+///         std::ops::ControlFlow::Continue(())
+///     });
+///     assert!(bytes > 0);
+/// })?;
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn stop_the_world() -> Result<Stopped, Error> {
     world::stop().map(|()| Stopped { here: PhantomData })
 }
@@ -29,6 +61,22 @@ impl Stopped {
     /// Calls `visit` for each M that has callbacks under way, with the addresses that
     /// its G's stack is in use from and to; all its registers are in that range. Ends
     /// early, with its value, where `visit` breaks.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// needm::callback(|_| {
+    ///     let stopped = needm::stop_the_world().expect("this thread has not stopped it");
+    ///     // No other callback code runs now.
+    ///     let mut bytes = 0;
+    ///     stopped.each_m::<()>(|_, live| {
+    ///         bytes += live.len(); // what a collector would scan
+    ///         std::ops::ControlFlow::Continue(())
+    ///     });
+    ///     assert!(bytes > 0);
+    /// })?;
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn each_m<B>(
         &self,
         mut visit: impl FnMut(&M, core::ops::Range<usize>) -> ControlFlow<B>,
@@ -59,6 +107,25 @@ impl Drop for Stopped {
 }
 
 /// Inside a callback: stops here while the world is being stopped, else does nothing.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+/// static OVER: AtomicBool = AtomicBool::new(false);
+/// let busy = std::thread::spawn(|| {
+///     needm::callback(|_| {
+///         while !OVER.load(SeqCst) {
+///             needm::safepoint(); // or the stop below would wait for ever
+///         }
+///     })
+///     .is_ok()
+/// });
+/// drop(needm::stop_the_world()?);
+/// OVER.store(true, SeqCst);
+/// assert!(busy.join().expect("the thread returns"));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn safepoint() {
     world::safepoint();
 }
