@@ -26,6 +26,8 @@
 //! 7. **Out** (`entry.S` again, `callback.rs`). Back on the caller's stack; the
 //!    segment is popped, "running" withdrawn, and an M that is not bound goes back.
 //!
+//! The guide (`src/guide`) shows each kind of host, from an empty folder to a callback.
+//!
 //! A thread's end is noticed in `thread/`. `runtime.rs` starts, stops and forks it
 //! all; `capi.rs` says the same in C.
 #![no_std]
@@ -48,6 +50,8 @@ mod capi;
 mod ccall;
 mod error;
 mod extra;
+#[cfg(any(doc, doctest))]
+pub mod guide;
 #[cfg(feature = "freestanding")]
 pub mod host;
 mod layout;

@@ -252,6 +252,21 @@ fn a_host_that_brings_everything_itself_needs_no_more_than_two_memory_functions(
 }
 
 #[test]
+fn the_guides_host_without_a_c_library_runs() {
+    let page = fs::read_to_string(root().join("src/guide/bare_host.md")).expect("a page");
+    let (_, text) = page.split_once("\n```c\n").expect("a program");
+    let text = text.split_once("\n```").expect("its end").0;
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-guide.c");
+    fs::write(&source, text).expect("a source file");
+    let program = source.with_extension("");
+    let Some(folder) = built() else { return };
+    let Some(linked) = compile(&source, folder, &root().join("linker"), &program) else { return };
+    linked.expect("it links");
+    let (status, said) = run(&mut command(&program), "host-guide");
+    assert!(status.success(), "{status} {said}");
+}
+
+#[test]
 fn a_static_c_library_without_threads_makes_none() {
     // What is ours would lack what that library keeps for each thread.
     let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
