@@ -64,11 +64,6 @@ impl List {
         }
     }
 
-    /// Whether there is no row.
-    pub(crate) fn is_empty(&self) -> bool {
-        first(self.head.load(SeqCst)) == 0
-    }
-
     /// Forgets all rows. Nobody may be pushing or popping.
     pub(crate) fn clear(&self) {
         let head = self.head.load(Relaxed);

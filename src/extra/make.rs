@@ -91,9 +91,10 @@ impl Extra {
         if thread::notice_ends() != 0 {
             return;
         }
-        // Another may have made one in the meantime.
-        for _ in 0..self.waiting().max(u32::from(self.idle.is_empty())) {
-            if !matches!(self.make(None), Ok(Some(_))) {
+        for _ in 0..self.waiting().max(1) {
+            // What others make at the same time counts.
+            let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
+            if !wanted || !matches!(self.make(None), Ok(Some(_))) {
                 return;
             }
         }
@@ -108,19 +109,24 @@ impl Extra {
             self.unmake(m);
         }
         self.made.store(0, SeqCst);
+        self.forget_list();
+    }
+
+    fn forget_list(&self) {
         self.idle.clear();
+        self.listed.store(0, SeqCst);
     }
 
     /// Forgets the list; the table's rows are about to go.
     pub(crate) fn forget_rows(&self) {
-        self.idle.clear();
+        self.forget_list();
         self.blank.clear();
     }
 
     /// In a forked child: everything that no longer has a thread is free again.
     /// `keep` says what the surviving thread holds.
     pub(crate) fn rebuild(&self, keep: impl Fn(&M) -> bool) {
-        self.idle.clear();
+        self.forget_list();
         self.blank.clear();
         waiters().store(0, SeqCst);
         let mut made = 0;

@@ -60,6 +60,8 @@ const LEAVE_IT_TO_OTHERS: u64 = 1_000_000;
 /// The list, and who waits for it.
 pub(crate) struct Extra {
     idle: List,
+    /// Rows on it; never fewer than there are.
+    listed: AtomicU32,
     /// Rows of the table that hold no M.
     blank: List,
     /// Ms made and not refused, or being made.
@@ -74,6 +76,7 @@ pub(crate) struct Extra {
 /// The one extra list.
 pub(crate) static EXTRA: Extra = Extra {
     idle: List::new(),
+    listed: AtomicU32::new(0),
     blank: List::new(),
     made: AtomicU32::new(0),
     returned: AtomicU32::new(0),
@@ -146,6 +149,7 @@ impl Extra {
     fn pop(&self, thread: &Thread) -> Option<&'static M> {
         loop {
             let (index, last) = self.idle.pop(&MS)?;
+            self.listed.fetch_sub(1, SeqCst);
             let m = MS.get(index)?;
             m.listed.store(false, SeqCst);
             if claim(m, thread, true) {
@@ -258,6 +262,7 @@ impl Extra {
     /// Puts an M that is free on the list, unless it is there.
     fn put(&self, m: &M) {
         if !m.listed.load(SeqCst) && !m.listed.swap(true, SeqCst) {
+            self.listed.fetch_add(1, SeqCst);
             self.idle.push(&MS, m.index());
         }
         self.wake();
