@@ -169,7 +169,9 @@ int      needm_g_bounds(const needm_m *m, void **lo, void **hi);
 
 /* Stops the world: when it returns, no callback code runs but this thread's own, until
  * needm_start_the_world by the same thread. Stops by several threads take turns. A running
- * callback stops at needm_safepoint, at needm_ccall, or at its end. From anywhere.
+ * callback stops at needm_safepoint, at needm_ccall, or at its end. From anywhere. A callback
+ * that has stopped the world and is unwound, or jumped out of, has it started; so has a thread
+ * that ends. One that returns leaves it stopped.
  * NEEDM_EALREADY: this thread has it stopped. start: NEEDM_EINVAL: this thread has not. */
 int  needm_stop_the_world(void);
 int  needm_start_the_world(void);

@@ -35,8 +35,11 @@ pub struct Stopped {
 /// several threads take turns. A running callback stops at [`safepoint`], at a `ccall`,
 /// or at its end.
 ///
+/// If a fault, an overflow or [`panic()`](crate::panic()) ends the callback that has stopped
+/// it, with the guard undropped, the world goes on; so it does if the thread ends.
+///
 /// # Errors
-/// [`Error::NotStarted`]; [`Error::Already`]: this thread has it stopped.
+/// [`Error::NotStarted`]; [`Error::NoMemory`]; [`Error::Already`]: this thread has it stopped.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;

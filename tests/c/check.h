@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/types.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #define SUCCESS 200
@@ -107,6 +108,25 @@ static inline int in_a_child(void (*body)(void)) {
         CHECK(WIFSIGNALED(status_));                 \
         CHECK_EQ(WTERMSIG(status_), signal);         \
     } while (0)
+
+/* xorshift64 (Marsaglia, "Xorshift RNGs"). */
+static inline uint64_t next(uint64_t *state) {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    return *state ^= *state << 17;
+}
+/* The words of a command line: "call" for that binding, a number for the seed, which is
+ * printed. */
+static inline uint64_t seed_asked_for(int argc, char **argv, uint32_t *binding) {
+    uint64_t seed = (uint64_t)time(NULL) | 1;
+    for (int i = 1; i < argc; i++)
+        if (strcmp(argv[i], "call") == 0)
+            *binding = NEEDM_BIND_CALL;
+        else
+            seed = strtoull(argv[i], NULL, 10) | 1;
+    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    return seed;
+}
 
 static inline void nothing(void *arg) { (void)arg; }
 static inline void add(void *sum) { ++*(volatile long *)sum; }

@@ -1,6 +1,5 @@
 /* Callbacks from stacks that C has made for itself, and moves about between. */
 #include "check.h"
-#include <time.h>
 #include <ucontext.h>
 
 enum { FIBERS = 64, SIZE = 64 * 1024 };
@@ -66,11 +65,6 @@ static void resume(struct fiber *fiber) {
     current = fiber;
     fiber->from = &main_context;
     CHECK_EQ(swapcontext(&main_context, &fiber->own), 0);
-}
-static uint64_t next(uint64_t *state) { /* xorshift64 (Marsaglia, "Xorshift RNGs") */
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
 }
 static void *has_fibers(void *number) {
     uint64_t random = seed + (uintptr_t)number * 7919;
@@ -174,13 +168,7 @@ static void a_callback_from_a_fiber_makes_no_more_steps(void) {
 }
 
 int main(int argc, char **argv) {
-    seed = (uint64_t)time(NULL) | 1;
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "call") == 0)
-            binding = NEEDM_BIND_CALL;
-        else
-            seed = strtoull(argv[i], NULL, 10) | 1;
-    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    seed = seed_asked_for(argc, argv, &binding);
     RUN(callbacks_from_fibers_are_as_any);
     RUN(stacks_may_overlap_those_of_before);
     RUN(a_callback_from_a_fiber_makes_no_more_steps);

@@ -5,18 +5,11 @@
 #include <setjmp.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
-#include <time.h>
 
 static uint32_t binding;
 static uint64_t seed;
 static const char *self;
 static char *const no_environment[] = {NULL};
-
-static uint64_t next(uint64_t *state) { /* xorshift64 (Marsaglia, "Xorshift RNGs") */
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
-}
 
 /* Before main, and after it. */
 static int before_main;
@@ -259,13 +252,7 @@ int main(int argc, char **argv) {
         CHECK_EQ(needm_stop(), 0);
         return SUCCESS;
     }
-    seed = (uint64_t)time(NULL) | 1;
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "call") == 0)
-            binding = NEEDM_BIND_CALL;
-        else
-            seed = strtoull(argv[i], NULL, 10) | 1;
-    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    seed = seed_asked_for(argc, argv, &binding);
     RUN(a_callback_before_main_is_refused_or_runs);
     RUN(callbacks_at_the_exit_of_the_process_run_or_are_refused);
     RUN(exec_and_vfork_work_in_and_out_of_callbacks);

@@ -1,7 +1,6 @@
 /* Faults of every kind, in a row, nested, in deferred functions and on eight threads at once. */
 #include "check.h"
 #include <sys/mman.h>
-#include <time.h>
 
 enum { THREADS = 8 };
 static char *page, *file;
@@ -68,12 +67,6 @@ static void check_info(const struct kind *kind, int result, const needm_panic_in
     if (kind->at && !(emulated() && kind->signo == SIGBUS)) CHECK_EQ(info->addr, (uintptr_t)kind->at);
     if (kind->fn == illegal_first) CHECK_EQ(info->pc, (uintptr_t)illegal_first);
     if (kind->fn == executes) CHECK_EQ(info->pc, (uintptr_t)kind->at);
-}
-
-static uint64_t next(uint64_t *state) { /* xorshift64 (Marsaglia, "Xorshift RNGs") */
-    *state ^= *state << 13;
-    *state ^= *state >> 7;
-    return *state ^= *state << 17;
 }
 
 /* Fails with `outer`, having failed with `inner` in a callback of C's inside. */
@@ -172,17 +165,15 @@ static void a_function_that_is_not_there_is_a_fault_at_its_address(void) {
 }
 
 int main(int argc, char **argv) {
-    seed = (uint64_t)time(NULL);
-    for (int i = 1; i < argc; i++)
-        if (strcmp(argv[i], "call") != 0) seed = strtoull(argv[i], NULL, 10);
-    fprintf(stderr, "seed %llu\n", (unsigned long long)seed);
+    uint32_t binding = NEEDM_BIND_THREAD;
+    seed = seed_asked_for(argc, argv, &binding);
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FILE *empty = tmpfile();
     CHECK(empty);
     file = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fileno(empty), 0);
     CHECK(page != MAP_FAILED && file != MAP_FAILED);
     make_kinds();
-    start((needm_config){.binding = argc > 1 && strcmp(argv[1], "call") == 0 ? NEEDM_BIND_CALL : 0});
+    start((needm_config){.binding = binding});
     RUN(the_last_byte_of_the_stack_is_the_callbacks_and_the_next_is_not);
     RUN(a_function_that_is_not_there_is_a_fault_at_its_address);
     RUN(faults_of_all_kinds_storm_on_eight_threads);
