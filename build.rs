@@ -66,18 +66,21 @@ fn offsets(word: usize) -> String {
     out
 }
 
-/// The C side of `examples/cthread`. Linked into examples only, and only into those
+/// The C sides of examples.
+const EXAMPLES_IN_C: [&str; 2] = ["examples/cthread/threads.c", "examples/soak/foreign.c"];
+
+/// Compiles them. Linked into examples only, and only into those
 /// that ask for it.
 fn build_example_threads() {
     let mut build = cc::Build::new();
-    build.file("examples/cthread/threads.c").flag("-pthread").cargo_metadata(false);
-    match build.try_compile("cthread") {
+    build.files(EXAMPLES_IN_C).flag("-pthread").cargo_metadata(false);
+    match build.try_compile("examples") {
         Ok(()) => {
             let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-            println!("cargo:rustc-link-arg-examples={out}/libcthread.a");
+            println!("cargo:rustc-link-arg-examples={out}/libexamples.a");
         }
         // A target without a C library has no threads of C's, and no examples.
-        Err(error) => println!("cargo:warning=examples/cthread is not built: {error}"),
+        Err(error) => println!("cargo:warning=examples with a C side are not built: {error}"),
     }
 }
 
@@ -103,7 +106,7 @@ fn main() {
     }
     build.compile("needm_arch");
     build_example_threads();
-    for path in ["arch", "examples/cthread/threads.c", "src/layout.rs", "build.rs"] {
+    for path in ["arch", "src/layout.rs", "build.rs"].iter().chain(&EXAMPLES_IN_C) {
         println!("cargo:rerun-if-changed={path}");
     }
 }

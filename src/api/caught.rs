@@ -7,13 +7,14 @@ pub(super) use carried::*;
 pub(super) use none::*;
 
 #[cfg(feature = "std")]
+#[allow(unsafe_code)] // a list of boxes
 mod carried {
     use core::any::Any;
-    use core::cell::RefCell;
+    use core::cell::Cell;
     use core::ffi::c_void;
+    use core::ptr;
     use std::boxed::Box;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
-    use std::vec::Vec;
 
     use crate::api::CallbackError;
     use crate::unwind;
@@ -21,10 +22,34 @@ mod carried {
     pub(in crate::api) type Payload = Box<dyn Any + Send>;
     pub(in crate::api) type Caught<R> = Result<R, Payload>;
 
+    /// The payload of a Rust panic in a deferred function, on its way to the callback's end
+    /// as a panic of the kernel's own, whose value is this one's address.
+    pub(in crate::api) struct Carried {
+        payload: Payload,
+        below: *mut Carried,
+    }
+
+    /// The uppermost when a callback began: what is above it then is its own.
+    pub(in crate::api) type Mark = *const Carried;
+
     std::thread_local! {
-        /// Payloads of Rust panics in deferred functions, on their way to the
-        /// callback's end as panics of the kernel's own, whose value is the token.
-        static ON_THE_WAY: RefCell<Vec<(Box<u8>, Payload)>> = const { RefCell::new(Vec::new()) };
+        /// The uppermost one on its way. A word without a destructor, so that it is there for
+        /// destructors' callbacks; and changed by one store, so that a handler's callback in
+        /// between finds it whole, and leaves it as it was.
+        static TOP: Cell<*mut Carried> = const { Cell::new(ptr::null_mut()) };
+    }
+
+    /// Takes the uppermost one off, unless that is `mark`.
+    fn pop(mark: Mark) -> Option<Box<Carried>> {
+        let top = TOP.get();
+        if top.is_null() || ptr::eq(top, mark) {
+            return None;
+        }
+        // SAFETY: it came from a box, and is this thread's until it is off the list.
+        unsafe {
+            TOP.set((*top).below);
+            Some(Box::from_raw(top))
+        }
     }
 
     pub(in crate::api) fn catch<R>(f: impl FnOnce() -> R) -> Caught<R> {
@@ -42,26 +67,27 @@ mod carried {
 
     /// Goes on as a panic of the kernel's, which replaces the one there is.
     pub(in crate::api) fn replace(payload: Payload) -> ! {
-        let mut token = Box::new(0_u8);
-        let value: *mut u8 = &raw mut *token;
-        ON_THE_WAY.with_borrow_mut(|payloads| payloads.push((token, payload)));
-        unwind::panic(value.cast())
+        let carried = Box::into_raw(Box::new(Carried { payload, below: TOP.get() }));
+        TOP.set(carried);
+        unwind::panic(carried.cast())
     }
 
-    pub(in crate::api) fn mark() -> usize {
-        ON_THE_WAY.with_borrow(Vec::len)
+    pub(in crate::api) fn mark() -> Mark {
+        TOP.get()
     }
 
-    pub(in crate::api) fn forget(mark: usize) {
-        let dropped = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
-        drop(dropped);
+    pub(in crate::api) fn forget(mark: Mark) {
+        while pop(mark).is_some() {}
     }
 
-    pub(in crate::api) fn take(mark: usize, value: *mut c_void) -> Option<CallbackError> {
-        let all = ON_THE_WAY.with_borrow_mut(|payloads| payloads.split_off(mark));
-        let found =
-            all.into_iter().find(|(token, _)| core::ptr::eq(&raw const **token, value.cast()));
-        found.map(|(_, payload)| CallbackError::Panicked(payload))
+    pub(in crate::api) fn take(mark: Mark, value: *mut c_void) -> Option<CallbackError> {
+        let mut found = None;
+        while let Some(carried) = pop(mark) {
+            if ptr::eq(&raw const *carried, value.cast()) {
+                found = Some(CallbackError::Panicked(carried.payload));
+            }
+        }
+        found
     }
 
     pub(in crate::api) fn end_process(caught: Caught<()>) {
@@ -105,13 +131,17 @@ mod none {
         match never {}
     }
 
-    pub(in crate::api) fn mark() -> usize {
-        0
+    /// Nothing is carried.
+    #[derive(Clone, Copy)]
+    pub(in crate::api) struct Mark;
+
+    pub(in crate::api) fn mark() -> Mark {
+        Mark
     }
 
-    pub(in crate::api) fn forget(_mark: usize) {}
+    pub(in crate::api) fn forget(_: Mark) {}
 
-    pub(in crate::api) fn take(_mark: usize, _value: *mut c_void) -> Option<CallbackError> {
+    pub(in crate::api) fn take(_: Mark, _value: *mut c_void) -> Option<CallbackError> {
         None
     }
 

@@ -1,0 +1,182 @@
+//! Everything at once, at random, for as long as one likes: threads that come, call back,
+//! fault, overflow, panic, recover, nest, are jumped over, stop the world, attach, take
+//! signals, fork, and end in three ways, while the kernel is stopped and started.
+//!
+//! `cargo run --release --features std --example soak -- SECONDS [SEED]` prints a line a
+//! second, and in the end an account that must add up; non-zero exit if it does not. The
+//! threads do the same again with the same seed.
+
+mod work;
+
+use std::ffi::{c_int, c_ulong};
+use std::process::ExitCode;
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use needm::{Binding, Config, Error};
+use work::{ACCOUNT, Random};
+
+unsafe extern "C" {
+    // examples/soak/foreign.c
+    fn soak_thread(
+        work: extern "C" fn(c_ulong),
+        number: c_ulong,
+        ending: c_int,
+        left: *mut c_int,
+    ) -> c_int;
+    fn soak_handle(call: extern "C" fn());
+}
+
+/// Threads at once.
+const THREADS: i32 = 12;
+
+static SEED: AtomicU64 = AtomicU64::new(0);
+static LEFT: AtomicI32 = AtomicI32::new(0);
+
+extern "C" fn live(number: c_ulong) {
+    work::live(SEED.load(Relaxed), number);
+}
+
+fn config(random: &mut Random) -> Config {
+    let binding = if random.below(2) == 0 { Binding::Thread } else { Binding::Call };
+    let max_ms = if random.below(4) == 0 { 64 } else { 0 };
+    Config { binding, max_ms, ..Config::default() }
+}
+
+fn rss() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split_whitespace().nth(1).and_then(|pages| pages.parse().ok()).unwrap_or(0) * 4
+}
+
+fn wait_for_all() -> Result<(), String> {
+    let start = Instant::now();
+    while LEFT.load(SeqCst) > 0 {
+        if start.elapsed() > Duration::from_secs(60) {
+            return Err(format!("{} threads do not end", LEFT.load(SeqCst)));
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+/// Stops the kernel, with threads alive, if none is inside just now.
+fn stop() -> Result<bool, String> {
+    match needm::stop() {
+        Ok(()) => Ok(true),
+        Err(Error::Busy) => Ok(false),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+fn soak(seconds: u64, seed: u64) -> Result<(), String> {
+    let mut random = Random::new(seed, 0);
+    SEED.store(seed, Relaxed);
+    let _ = &*ACCOUNT; // made before a handler asks
+    // SAFETY: it may be called at any instruction.
+    unsafe { soak_handle(work::on_signal) };
+    needm::start(config(&mut random)).map_err(|error| error.to_string())?;
+    let start = Instant::now();
+    let (mut made, mut starts, mut said) = (0, 1, 0);
+    while start.elapsed() < Duration::from_secs(seconds) {
+        if LEFT.load(SeqCst) < THREADS {
+            made += 1;
+            // The C library never hears of the last kind, and keeps such a thread's stack.
+            let ending = match random.below(100) {
+                0 => 2,
+                other => c_int::from(other % 2 == 0),
+            };
+            // SAFETY: `LEFT` is an int, and only changed by whole operations.
+            let refused = unsafe { soak_thread(live, made, ending, LEFT.as_ptr()) };
+            if refused != 0 {
+                return Err(format!("thread {made} is not made: error {refused}"));
+            }
+        } else {
+            std::thread::yield_now();
+        }
+        if random.below(500) == 0 && stop()? {
+            starts += 1;
+            needm::start(config(&mut random)).map_err(|error| error.to_string())?;
+        }
+        if start.elapsed().as_secs() > said {
+            said += 1;
+            let stats = needm::stats();
+            println!(
+                "{said} s: {} callbacks, {} faults, {made} threads, {} Ms, {} KB",
+                ACCOUNT.ran.load(Relaxed),
+                ACCOUNT.faults.load(Relaxed) + ACCOUNT.overflows.load(Relaxed),
+                stats.ms_total,
+                rss()
+            );
+        }
+    }
+    wait_for_all()?;
+    let stats = needm::stats();
+    println!("{made} threads, {starts} starts of the kernel, {} Ms in the last", stats.ms_total);
+    let end = Instant::now();
+    while !stop()? {
+        if end.elapsed() > Duration::from_secs(10) {
+            return Err("the kernel does not stop".into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether the account adds up.
+fn account() -> bool {
+    let of = |count: &AtomicU64| count.load(Relaxed);
+    let a = &*ACCOUNT;
+    println!(
+        "{} callbacks asked for, {} ran, {} refused, {} for want of room; {} stops, {} forks",
+        of(&a.asked),
+        of(&a.ran),
+        of(&a.refused),
+        of(&a.cramped),
+        of(&a.stops),
+        of(&a.forks)
+    );
+    let pairs = [
+        ("callbacks", of(&a.ran) + of(&a.refused) + of(&a.cramped), of(&a.asked)),
+        ("faults", of(&a.faults), of(&a.faults_met)),
+        ("overflows", of(&a.overflows), of(&a.overflows_met)),
+        ("panics", of(&a.panics), of(&a.panics_met)),
+        ("jumps", of(&a.jumps), of(&a.jumps_met)),
+    ];
+    for (what, raised, met) in pairs {
+        println!("{what}: {raised} made, {met} accounted for");
+    }
+    println!("{} recovered, {} answers were wrong", of(&a.recovered), of(&a.wrong));
+    of(&a.wrong) == 0 && pairs.iter().all(|(_, raised, met)| raised == met)
+}
+
+fn asked() -> Result<(u64, u64), String> {
+    const USAGE: &str = "usage: soak SECONDS [SEED]";
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let number = |word: &String| word.parse().map_err(|_| format!("{word}: {USAGE}"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs());
+    match words.as_slice() {
+        [seconds] => Ok((number(seconds)?, now)),
+        [seconds, seed] => Ok((number(seconds)?, number(seed)?)),
+        _ => Err(USAGE.into()),
+    }
+}
+
+fn main() -> ExitCode {
+    let ended = asked().and_then(|(seconds, seed)| {
+        println!("seed {seed}");
+        soak(seconds, seed)
+    });
+    if let Err(error) = ended {
+        eprintln!("soak: {error}");
+        return ExitCode::FAILURE;
+    }
+    if account() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn a_short_soak_adds_up() {
+        assert_eq!(super::soak(5, 20_131_203), Ok(()));
+        assert!(super::account());
+    }
+}
