@@ -128,8 +128,10 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         let was_running = m.is_running();
         let passed = was_running || world::enter(m);
         // If not, the kernel was stopped and started on the way: the M and its stack are
-        // of the start before, and all begins again.
-        let current = is_of_this_start(tls);
+        // of the start before, and all begins again. A handler that has called back
+        // meanwhile has made the thread one of the new start, but not this M.
+        let thread = tls.thread().filter(|_| is_of_this_start(tls));
+        let current = thread.is_some_and(|thread| extra::is_held_by(m, thread));
         let entered = match passed {
             true if current => begin(call, &place, was_running),
             _ => Err(Error::NotStarted),
@@ -140,10 +142,10 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         if passed && !was_running {
             world::leave(m);
         }
-        if place.taken && needm::goes_back(m) {
+        if current && place.taken && needm::goes_back(m) {
             needm::dropm(tls, m);
         }
-        if current {
+        if current || !passed {
             return entered;
         }
     }

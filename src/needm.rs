@@ -33,6 +33,7 @@ pub(crate) enum Want {
 }
 
 /// Takes an M for this thread and publishes it over whatever is.
+#[inline(never)] // as for `dropm`
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     let thread = thread::current(tls, want == Want::Callback)?;
     let was_taking = thread.begin_taking();
@@ -113,6 +114,7 @@ pub(crate) fn goes_back(m: &M) -> bool {
 }
 
 /// Gives this thread's current M back.
+#[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let pass = if m.over().is_some() { m.over_pass.load(Relaxed) } else { 0 };
     tls.publish(m.over(), pass);
@@ -132,10 +134,14 @@ pub(crate) extern "C" fn unclaim(m: *const M) {
 /// Takes an M for this thread now, with the one page of its stack touched that any
 /// callback uses.
 pub(crate) fn attach_ready() -> Result<(), Error> {
-    attach()?;
-    match prefault(1) {
-        Err(Error::Busy) => Ok(()),
-        other => other,
+    loop {
+        attach()?;
+        match prefault(1) {
+            Err(Error::Busy) => return Ok(()),
+            // The kernel was stopped and started in between.
+            Err(Error::Invalid) => {}
+            other => return other,
+        }
     }
 }
 

@@ -91,8 +91,9 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if settings().handles_signals() {
         chain::install();
     }
-    OPEN.store(true, SeqCst);
+    // The gate first: who finds the kernel open may close it.
     world::open(epoch_open());
+    OPEN.store(true, SeqCst);
     Ok(())
 }
 

@@ -171,12 +171,3 @@ fn main() -> ExitCode {
     }
     if account() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
-
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn a_short_soak_adds_up() {
-        assert_eq!(super::soak(5, 20_131_203), Ok(()));
-        assert!(super::account());
-    }
-}

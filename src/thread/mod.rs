@@ -85,6 +85,7 @@ pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error
 }
 
 /// This thread's record, taken now if it has none.
+#[inline(never)] // one place from which the C library is called: tests/nosplit/lists.rs
 pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != runtime::epoch() {
