@@ -161,10 +161,13 @@ fn close_for_good(tls: &Tls) -> Result<(), Error> {
 
 /// In the child of a fork: this thread is the only one.
 pub(crate) extern "C" fn fork_child() {
-    if !is_open() {
-        return;
-    }
     host::keeping_errno(|| {
+        if settings().handles_signals() {
+            chain::fork_child();
+        }
+        if !is_open() {
+            return;
+        }
         let tls = Tls::current();
         world::fork_child();
         spawn::fork_child();

@@ -115,7 +115,7 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
     let end = Instant::now();
     while !stop()? {
         if end.elapsed() > Duration::from_secs(10) {
-            return Err("the kernel does not stop".into());
+            return Err(format!("the kernel does not stop: {:?}", needm::stats()));
         }
     }
     Ok(())

@@ -75,6 +75,23 @@ pub(crate) fn uninstall() {
     }
 }
 
+/// In a forked child. The system copies the actions before the memory, and another thread
+/// may have started or stopped the kernel in between: what the memory says counts.
+pub(crate) fn fork_child() {
+    let installed = PREVIOUS.installed.load(SeqCst);
+    for (index, signal) in FAULTS.into_iter().enumerate() {
+        let Ok(now) = signal::action(signal, None) else { continue };
+        let before = previous(index);
+        if installed & 1 << index == 0 {
+            if now.handler == ours().handler {
+                let _ = signal::action(signal, Some(&before));
+            }
+        } else if now.handler == before.handler {
+            let _ = signal::action(signal, Some(&ours()));
+        }
+    }
+}
+
 /// Does with a signal what would have been done without us.
 ///
 /// # Safety
