@@ -31,7 +31,7 @@ use crate::layout;
 use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::runtime;
-use crate::settle::{drop_segment, is_of_this_start, pop, settle};
+use crate::settle::{self, drop_segment, pop, settle};
 use crate::signal::minit;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
@@ -128,10 +128,8 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         let was_running = m.is_running();
         let passed = was_running || world::enter(m);
         // If not, the kernel was stopped and started on the way: the M and its stack are
-        // of the start before, and all begins again. A handler that has called back
-        // meanwhile has made the thread one of the new start, but not this M.
-        let thread = tls.thread().filter(|_| is_of_this_start(tls));
-        let current = thread.is_some_and(|thread| extra::is_held_by(m, thread));
+        // of the start before, and all begins again.
+        let current = tls.thread().is_some_and(|thread| extra::is_held_by(m, thread));
         let entered = match passed {
             true if current => begin(call, &place, was_running),
             _ => Err(Error::NotStarted),
@@ -154,8 +152,7 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
     look_again_at_signals(tls);
     settle(tls, at);
-    let current = tls.m().filter(|_| is_of_this_start(tls));
-    if let Some(m) = current {
+    if let Some(m) = settle::current(tls) {
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -190,7 +187,7 @@ fn look_again_at_signals(tls: &Tls) {
     }
     thread.sig.look();
     if let Some(m) = tls.m().filter(|m| thread.sig.trusted() && m.segment().is_none()) {
-        tls.publish(Some(m), needm::pass(thread, m));
+        tls.let_pass(needm::pass(thread, m));
     }
 }
 
@@ -368,7 +365,7 @@ fn segment_below(call: usize) -> usize {
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
     settle(tls, at);
-    let m = tls.m().filter(|_| is_of_this_start(tls))?;
+    let m = settle::current(tls)?;
     let segment = m.segment()?;
     (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
 }
@@ -377,7 +374,7 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
     settle(tls, at);
-    let m = tls.m().filter(|_| is_of_this_start(tls))?;
+    let m = settle::current(tls)?;
     let segment = m.segment()?;
     (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
 }
@@ -386,11 +383,11 @@ pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
     settle(tls, needm_sp());
-    tls.m().filter(|_| runtime::is_open() && is_of_this_start(tls))
+    settle::current(tls).filter(|_| runtime::is_open())
 }
 
 /// Whether this thread is inside a callback.
 pub(crate) fn is_inside(tls: &Tls) -> bool {
     settle(tls, needm_sp());
-    tls.m().is_some_and(|m| is_of_this_start(tls) && m.segment().is_some())
+    settle::current(tls).is_some_and(|m| m.segment().is_some())
 }

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::extra::{self, EXTRA};
 use crate::m::M;
 use crate::runtime;
-use crate::settle::is_of_this_start;
+use crate::settle;
 use crate::sync::Relaxed;
 use crate::thread::{self, Thread};
 use crate::tls::Tls;
@@ -35,22 +35,32 @@ pub(crate) enum Want {
 /// Takes an M for this thread and publishes it over whatever is.
 #[inline(never)] // as for `dropm`
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
-    let thread = thread::current(tls, want == Want::Callback)?;
-    let was_taking = thread.begin_taking();
-    let taken = take(tls, thread, want);
-    thread.end_taking(was_taking);
-    let m = match taken? {
-        Taken::Fresh(m) => m,
-        Taken::Bound(m) => return Ok(m),
-    };
-    runtime::settings().hooks().minit(m);
-    tls.publish(Some(m), pass(thread, m));
-    if !is_borrowed(m) {
-        tls.take_again_at(again(thread));
+    loop {
+        let thread = thread::current(tls, want == Want::Callback)?;
+        let was_taking = thread.begin_taking();
+        let taken = match thread.knows_what_is() {
+            Some(true) => take(tls, thread, want).map(Some),
+            Some(false) => Ok(None),
+            None => Err(Error::NotStarted),
+        };
+        if let Ok(Some(Taken::Fresh(m))) = taken {
+            runtime::settings().hooks().minit(m);
+        }
+        thread.end_taking(was_taking);
+        match taken? {
+            Some(Taken::Bound(m)) => return Ok(m),
+            Some(Taken::Fresh(m)) if tls.publish(m.over(), Some(m), pass(thread, m)) => {
+                if !is_borrowed(m) {
+                    tls.take_again_at(again(thread, m));
+                }
+                return Ok(m);
+            }
+            _ => {}
+        }
     }
-    Ok(m)
 }
 
+#[derive(Clone, Copy)]
 enum Taken {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is this thread's now.
@@ -60,7 +70,11 @@ enum Taken {
 fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
     loop {
         let below = thread.held().filter(|m| extra::is_held_by(m, thread));
-        let over = tls.m();
+        let mut over = tls.m();
+        if let Some(stale) = over.filter(|m| !extra::is_held_by(m, thread)) {
+            tls.publish(Some(stale), None, 0);
+            over = None;
+        }
         let per_call = want == Want::Callback && runtime::settings().binds_calls();
         let again = if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
         let m = match again {
@@ -80,22 +94,22 @@ fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> 
     }
 }
 
-/// What lets a bound M take the steady path. Of the start of the kernel that the thread
-/// knows of, for the M may have gone with that by now.
+/// What lets a bound M take the steady path. Of the start of the kernel that the M is of,
+/// which may be over by now.
 pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
-    if goes_back(m) || !needs_no_look(thread) { 0 } else { gate_of(thread) }
+    if goes_back(m) || !needs_no_look(thread) { 0 } else { gate_of(m) }
 }
 
-fn gate_of(thread: &Thread) -> u32 {
-    runtime::gate_of(thread.epoch.load(Relaxed))
+fn gate_of(m: &M) -> u32 {
+    runtime::gate_of(m.epoch.load(Relaxed))
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-fn again(thread: &Thread) -> u32 {
+fn again(thread: &Thread, m: &M) -> u32 {
     let settings = runtime::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
-    if plain && needs_no_look(thread) { gate_of(thread) } else { 0 }
+    if plain && needs_no_look(thread) { gate_of(m) } else { 0 }
 }
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.
@@ -117,7 +131,7 @@ pub(crate) fn goes_back(m: &M) -> bool {
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let pass = if m.over().is_some() { m.over_pass.load(Relaxed) } else { 0 };
-    tls.publish(m.over(), pass);
+    tls.publish(Some(m), m.over(), pass);
     runtime::settings().hooks().unminit(m);
     match tls.thread() {
         Some(thread) => thread.give_back(m),
@@ -154,7 +168,7 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
     if is_inside(tls) {
         return Err(Error::Busy);
     }
-    let m = tls.m().filter(|_| is_of_this_start(tls)).ok_or(Error::Invalid)?;
+    let m = settle::current(tls).ok_or(Error::Invalid)?;
     m.stack.prefault(bytes);
     Ok(())
 }
@@ -168,7 +182,7 @@ pub(crate) fn attach() -> Result<(), Error> {
     if is_inside(tls) {
         return Ok(());
     }
-    let m = match tls.m().filter(|_| is_of_this_start(tls)) {
+    let m = match settle::current(tls) {
         Some(m) => m,
         None => needm(tls, Want::Attach)?,
     };
@@ -178,7 +192,7 @@ pub(crate) fn attach() -> Result<(), Error> {
         EXTRA.newextram();
     }
     if let Some(thread) = tls.thread() {
-        tls.publish(Some(m), pass(thread, m));
+        tls.let_pass(pass(thread, m));
     }
     Ok(())
 }
@@ -192,15 +206,17 @@ pub(crate) fn detach() -> Result<(), Error> {
     if is_inside(tls) {
         return Err(Error::Busy);
     }
-    if let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+    let Some(thread) = tls.thread() else { return Ok(()) };
+    let was_taking = thread.begin_taking();
+    let m = if runtime::is_open() { settle::current(tls) } else { None };
+    if let Some(m) = m {
         tls.take_again_at(0);
-        if let Some(thread) = tls.thread() {
-            trim::given(m, thread);
-        }
+        trim::given(m, thread);
         dropm(tls, m);
-        if let Some(thread) = tls.thread() {
-            thread.sig.unminit();
-        }
+    }
+    thread.end_taking(was_taking);
+    if m.is_some() {
+        thread.sig.unminit();
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use core::cell::UnsafeCell;
 use spin::Mutex;
 
 use crate::error::Error;
-use crate::extra::EXTRA;
+use crate::extra::{EXTRA, is_held_by};
 use crate::m::MS;
 use crate::os::{host, thread as system};
 use crate::settings::Settings;
@@ -131,12 +131,14 @@ fn close_for_good(tls: &Tls) -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
+    world::heavy_barrier(); // the other side of `Thread::begin_taking`
     // Ms that are being taken or given back just now, and threads that wait for one: they
     // meet the closed gate, and are done in a moment. Who never comes back from there
     // (C has jumped out of a handler that was on its way) is not waited for for ever;
     // an M that such a thread keeps on the list cannot be unmade.
     let settled = thread::until(|| {
         EXTRA.wake_all();
+        world::wake_all();
         EXTRA.waiting() == 0 && !EXTRA.is_any_on_its_way() && !thread::is_any_on_its_way()
     });
     if !settled && EXTRA.is_any_on_its_way() {
@@ -174,7 +176,7 @@ pub(crate) extern "C" fn fork_child() {
         thread::fork_child(tls);
         let own = tls.thread();
         EXTRA.rebuild(|m| {
-            let mut held = own.and_then(thread::Thread::held);
+            let mut held = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));
             while let Some(each) = held {
                 if core::ptr::eq(each, m) {
                     return true;

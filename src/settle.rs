@@ -9,10 +9,10 @@ use core::ptr;
 
 use crate::callback::Call;
 use crate::ccall;
+use crate::extra;
 use crate::m::{M, Segment, TAKEN};
 use crate::needm;
 use crate::os::signal;
-use crate::runtime;
 use crate::signal::minit;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
@@ -25,9 +25,11 @@ const SAME_STACK: usize = 16 * 1024;
 /// A caller this far below C's starting point is C's, without asking further.
 const NEAR: usize = 64 * 1024;
 
-/// Whether the thread's record is of this start of the kernel.
-pub(crate) fn is_of_this_start(tls: &Tls) -> bool {
-    tls.thread().is_some_and(|thread| thread.epoch.load(Relaxed) == runtime::epoch())
+/// This thread's M, unless it has gone with an earlier start of the kernel: then the row
+/// still says whose it was, but not that it is an M.
+pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
+    let thread = tls.thread()?;
+    tls.m().filter(|m| extra::is_held_by(m, thread))
 }
 
 /// Drops the innermost segment, which was jumped out of, and what is deferred in it.
@@ -56,7 +58,7 @@ pub(crate) fn pop(m: &M, segment: &Segment) {
 /// it on the same stack. Which stack is a handler's or the thread's own the system is
 /// asked; of others (fibers) only what is near together counts as one.
 pub(crate) fn settle(tls: &Tls, at: usize) {
-    while let Some(m) = tls.m().filter(|_| is_of_this_start(tls)) {
+    while let Some(m) = current(tls) {
         let Some(segment) = m.segment() else {
             // It is idle, or about to be used by a callback that was interrupted;
             // unless its borrower's stack is gone, back below to a G.

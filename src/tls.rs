@@ -59,18 +59,30 @@ impl Tls {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
-    /// Makes `m` current: the last step of needm.
-    pub(crate) fn publish(&self, m: Option<&M>, pass: u32) {
+    /// Makes `m` current where `before` was: the last step of needm, and the first of
+    /// dropm. False if a handler has found `before` gone with an earlier start of the
+    /// kernel, and has published another.
+    pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, pass: u32) -> bool {
+        let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         self.pass.store(0, Relaxed);
         compiler_fence(SeqCst);
-        self.m.store(m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
+        let (before, m) = (address(before), address(m));
+        let published = self.m.compare_exchange(before, m, Relaxed, Relaxed).is_ok();
         compiler_fence(SeqCst);
-        self.pass.store(pass, Relaxed);
+        if published {
+            self.pass.store(pass, Relaxed);
+        }
+        published
     }
 
     /// The gate's value with which the steady path may be taken, or 0.
     pub(crate) fn pass(&self) -> u32 {
         self.pass.load(Relaxed)
+    }
+
+    /// Says for which value of the gate the steady path may be taken.
+    pub(crate) fn let_pass(&self, gate: u32) {
+        self.pass.store(gate, Relaxed);
     }
 
     /// Says for which value of the gate the last M may be taken again unasked.
@@ -81,7 +93,9 @@ impl Tls {
     /// Says that this thread has no M, and has to ask for the next.
     pub(crate) fn withdraw(&self) {
         self.again.store(0, Relaxed);
-        self.publish(None, 0);
+        self.pass.store(0, Relaxed);
+        compiler_fence(SeqCst);
+        self.m.store(ptr::null_mut(), Relaxed);
     }
 
     /// This thread's record.

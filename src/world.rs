@@ -64,6 +64,11 @@ pub(crate) fn is_closed(value: u32) -> bool {
 /// Opens the gate for the first time of a start.
 pub(crate) fn open(value: u32) {
     gate().store(value, SeqCst);
+    wake_all();
+}
+
+/// Has everybody who waits at the gate look again: it is open, or the kernel is stopped.
+pub(crate) fn wake_all() {
     system::wake(gate(), u32::MAX >> 1);
 }
 

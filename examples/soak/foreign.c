@@ -4,19 +4,20 @@
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-typedef void soak_call(unsigned long);
+typedef void soak_call(uint64_t);
 
 /* A thread that runs work(number), and ends by returning, by pthread_exit, or by the raw
  * system call. */
 struct life {
     soak_call *work;
-    unsigned long number;
+    uint64_t number;
     int ending;
     volatile int *left;
 };
@@ -29,7 +30,7 @@ static void *live(void *arg) {
     if (life.ending == 2) syscall(SYS_exit, 0);
     return NULL;
 }
-int soak_thread(soak_call *work, unsigned long number, int ending, volatile int *left) {
+int soak_thread(soak_call *work, uint64_t number, int ending, volatile int *left) {
     struct life *life = malloc(sizeof *life);
     pthread_attr_t detached;
     pthread_t thread;

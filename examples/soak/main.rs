@@ -8,7 +8,7 @@
 
 mod work;
 
-use std::ffi::{c_int, c_ulong};
+use std::ffi::c_int;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -18,12 +18,8 @@ use work::{ACCOUNT, Random};
 
 unsafe extern "C" {
     // examples/soak/foreign.c
-    fn soak_thread(
-        work: extern "C" fn(c_ulong),
-        number: c_ulong,
-        ending: c_int,
-        left: *mut c_int,
-    ) -> c_int;
+    fn soak_thread(work: extern "C" fn(u64), number: u64, ending: c_int, left: *mut c_int)
+    -> c_int;
     fn soak_handle(call: extern "C" fn());
 }
 
@@ -33,7 +29,7 @@ const THREADS: i32 = 12;
 static SEED: AtomicU64 = AtomicU64::new(0);
 static LEFT: AtomicI32 = AtomicI32::new(0);
 
-extern "C" fn live(number: c_ulong) {
+extern "C" fn live(number: u64) {
     work::live(SEED.load(Relaxed), number);
 }
 

@@ -1,7 +1,7 @@
 //! What a thread of the soak does: operations by chance, each of which says what it expects.
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_ulong, c_void};
+use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::ptr;
@@ -277,7 +277,7 @@ fn forks() {
 }
 
 /// A thread's life: so many operations, chosen by the seed and its number.
-pub(crate) fn live(seed: u64, number: c_ulong) {
+pub(crate) fn live(seed: u64, number: u64) {
     let mut random = Random::new(seed, number);
     for _ in 0..1 + random.below(40) {
         match random.below(100) {

@@ -40,6 +40,9 @@ impl Extra {
         m.set_local(ptr::null_mut());
         m.listed.store(false, Relaxed);
         m.epoch.store(runtime::epoch(), Relaxed);
+        m.thread.store(ptr::null_mut(), Relaxed);
+        m.below.store(ptr::null_mut(), Relaxed);
+        m.over.store(ptr::null_mut(), Relaxed);
         m.fill(index);
         if !settings.hooks().m_new(m) {
             self.unmake(m);

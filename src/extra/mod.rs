@@ -249,14 +249,16 @@ impl Extra {
         }
     }
 
-    /// `thread` has another last M than this now. False if it was another thread's.
+    /// `thread` has another last M than this now. False if it was another thread's, or has
+    /// gone with an earlier start of the kernel.
     pub(crate) fn let_go(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut();
         let was = m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
-        if was && is_ready(m) {
+        let goes = was && is_ready(m);
+        if goes {
             self.put(m);
         }
-        was
+        goes
     }
 
     /// Puts an M that is free on the list, unless it is there.

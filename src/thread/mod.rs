@@ -49,7 +49,7 @@ unsafe impl Rows for Thread {}
 static THREADS: Table<Thread> = Table::new();
 static FREE_THREADS: List = List::new();
 
-/// Threads that are taking a record.
+/// Threads that take a record, or one apart: [`while_open`].
 static TAKING: AtomicU32 = AtomicU32::new(0);
 /// How often `stop` looks whether they are done, a millisecond each: one that was
 /// killed in the middle is not waited for for ever.
@@ -89,7 +89,9 @@ pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error
 pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != runtime::epoch() {
-            renew(tls, thread);
+            // What it held of an earlier start is found not to be an M any more.
+            thread.renew();
+            tell_end_to_key(thread);
         }
         if thread.left.load(Relaxed) != 0 {
             // From another key's destructor: ours has to run once more.
@@ -116,26 +118,32 @@ fn tell_end_to_key(thread: &Thread) {
     }
 }
 
-/// A record for this thread, unless the kernel is being stopped: `stop` waits
-/// for who is in here, and unmaps no record that is live.
+/// A record for this thread, unless the kernel is being stopped.
 fn take_while_open(tls: &Tls) -> Result<Option<&'static Thread>, Error> {
+    while_open(|| Thread::take(tls).ok_or(Error::NoMemory)).transpose()
+}
+
+/// Does `work`, which [`stop`] waits for before it unmaps anything; `None` if the kernel is
+/// being stopped.
+fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     TAKING.fetch_add(1, SeqCst);
-    let taken = if runtime::is_open() {
-        Thread::take(tls).map(Some).ok_or(Error::NoMemory)
-    } else {
-        Ok(None)
-    };
-    TAKING.fetch_sub(1, SeqCst);
-    taken
+    let done = runtime::is_open().then(work);
+    // A forked child starts from 0, maybe in the middle of this.
+    let _ = TAKING.fetch_update(SeqCst, SeqCst, |taking| taking.checked_sub(1));
+    done
 }
 
 /// The key's destructor: this thread is ending. It waits for nothing, and takes
-/// what it needs from the key's value.
+/// what it needs from the key's value. If the kernel is being stopped, the record waits for
+/// the thread's end.
 unsafe extern "C" fn ended(value: *mut c_void) {
     // SAFETY: the value is a record, which `current` set for this thread; stop
     // deletes the key before the records go.
     let thread = unsafe { &*value.cast::<Thread>() };
-    let tls = Tls::current();
+    while_open(|| end_or_rest(Tls::current(), thread));
+}
+
+fn end_or_rest(tls: &Tls, thread: &Thread) {
     let own = tls.thread().is_some_and(|own| ptr::eq(own, thread));
     let rests = own && thread.is_watched() && thread.sig.may_stay();
     if !rests {
@@ -152,20 +160,17 @@ unsafe extern "C" fn ended(value: *mut c_void) {
 fn leave(tls: &Tls, thread: &Thread) {
     tls.withdraw();
     world::disown(thread);
-    if thread.epoch.load(Relaxed) == runtime::epoch() {
-        thread.give_all_back();
-    }
+    thread.give_all_back();
 }
 
 /// This thread is ending, and says so itself: what a key's destructor does where a C
 /// library made the thread. Signals are blocked, so that no handler calls in afterwards.
 pub(crate) fn depart(tls: &Tls) {
-    // As in `take_while_open`: `stop` waits, or it is over and the record waits for it.
-    TAKING.fetch_add(1, SeqCst);
-    if let Some(own) = tls.thread().filter(|_| runtime::is_open()) {
-        end(tls, own);
-    }
-    TAKING.fetch_sub(1, SeqCst);
+    while_open(|| {
+        if let Some(own) = tls.thread() {
+            end(tls, own);
+        }
+    });
 }
 
 /// Undoes all that was done for this thread.
@@ -222,7 +227,11 @@ pub(crate) fn stop(tls: &Tls) -> bool {
     if let Some(own) = tls.thread() {
         end(tls, own);
     }
-    reclaim_all();
+    for thread in THREADS.iter() {
+        if let Some(state) = thread.seen_ended(true) {
+            thread.take_apart(state);
+        }
+    }
     let mut live = !until(|| TAKING.load(SeqCst) == 0);
     for thread in THREADS.iter() {
         if thread.is_live() {
@@ -251,17 +260,11 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
     })
 }
 
-/// Withdraws the record's claims from an earlier start of the kernel.
-fn renew(tls: &Tls, thread: &Thread) {
-    tls.withdraw();
-    thread.renew();
-    tell_end_to_key(thread);
-}
-
 /// In a forked child: only this thread exists.
 pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
     FREE_THREADS.clear();
+    TAKING.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
             // The kernel has emptied the child's robust list, and a C library

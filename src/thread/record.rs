@@ -126,12 +126,18 @@ impl Thread {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
-    /// Says that an M is on its way to or from this thread; what it said before.
+    /// Says that an M is on its way to or from this thread; what it said before. If the
+    /// kernel is open now, it is not stopped until [`Thread::end_taking`].
     pub(crate) fn begin_taking(&self) -> u32 {
         let was = self.taking.load(Relaxed);
         self.taking.store(1, Relaxed);
-        compiler_fence(SeqCst);
+        world::order();
         was
+    }
+
+    /// Whether it knows of the present start of the kernel; `None` if that is over.
+    pub(crate) fn knows_what_is(&self) -> Option<bool> {
+        runtime::is_open().then(|| self.epoch.load(Relaxed) == runtime::epoch())
     }
 
     /// Says what was said before [`Thread::begin_taking`].
@@ -190,19 +196,21 @@ impl Thread {
         if !(runtime::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), m)) {
             m.thread.store(ptr::null_mut(), Relaxed);
         }
+        // Before it goes: a handler that calls back afterwards may hold another.
+        let own = ptr::from_ref(m).cast_mut();
+        let _ = self.m.compare_exchange(own, below, Relaxed, Relaxed);
         EXTRA.give(m);
-        self.m.store(below, Relaxed);
         self.end_taking(was);
     }
 
-    /// Goes on in the present start of the kernel, without an M. Rows of the one that it
-    /// knew stay its own for now: what this has interrupted may be about to look at one.
+    /// Goes on in the present start of the kernel. Rows of the one that it knew stay its
+    /// own for now, and are no Ms: what this has interrupted may be about to look at one.
     pub(super) fn renew(&self) {
-        self.forget_ms();
-        if self.has_known_others.swap(1, Relaxed) != 0 {
-            EXTRA.retire(self, Some(self.epoch.load(Relaxed)));
+        let known = self.epoch.load(Relaxed);
+        let renewed = self.epoch.compare_exchange(known, runtime::epoch(), Relaxed, Relaxed);
+        if renewed.is_ok() && self.has_known_others.swap(1, Relaxed) != 0 {
+            EXTRA.retire(self, Some(known));
         }
-        self.epoch.store(runtime::epoch(), Relaxed);
     }
 
     /// The thread is at its end, and looks at no row any more.
@@ -318,16 +326,25 @@ impl Thread {
 
     /// Takes the record of an ended thread apart; how many Ms came back.
     pub(super) fn reclaim(&self, ask: bool) -> u32 {
+        let ended = self.seen_ended(ask);
+        ended.and_then(|state| super::while_open(|| self.take_apart(state))).unwrap_or(0)
+    }
+
+    /// The state of a record whose thread has ended.
+    pub(super) fn seen_ended(&self, ask: bool) -> Option<u32> {
         let state = self.state();
-        if state & PHASE != LIVE || !self.has_ended(ask) || !self.begin_end(state) {
+        (state & PHASE == LIVE && self.has_ended(ask)).then_some(state)
+    }
+
+    /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
+    /// while the kernel does not stop, or for who stops it.
+    pub(super) fn take_apart(&self, state: u32) -> u32 {
+        if !self.begin_end(state) {
             return 0;
         }
         world::disown(self);
-        let mut count = 0;
-        if self.epoch.load(Relaxed) == runtime::epoch() {
-            count = self.give_all_back();
-            EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
-        }
+        let count = self.give_all_back();
+        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
         self.sig.forget();
         self.release();
         count
