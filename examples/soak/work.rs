@@ -213,7 +213,14 @@ fn stops(inside: bool) {
     let stop = || {
         let Ok(stopped) = needm::stop_the_world() else { return };
         one(&ACCOUNT.stops);
-        let others = || ACCOUNT.ran.load(Relaxed) - HANDLED.get();
+        let others = || loop {
+            let handled = HANDLED.get();
+            let ran = ACCOUNT.ran.load(Relaxed);
+            // A handler in between counts in both.
+            if HANDLED.get() == handled {
+                break ran - handled;
+            }
+        };
         let ran = others();
         let mut bytes = 0;
         stopped.each_m::<()>(|_, live| {
