@@ -57,7 +57,7 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "a_last_m_that_nobody_lets_go",
         source: "extra/mod.rs",
-        from: "        if was && is_ready(m) {\n            self.put(m);\n        }",
+        from: "        if goes {\n            self.put(m);\n        }",
         to: "",
     },
     Bug {
@@ -99,7 +99,7 @@ const BUGS: &[Bug] = &[
     Bug {
         name: "a_starter_that_wakes_nobody_at_the_gate",
         source: "world.rs",
-        from: "    gate().store(value, SeqCst);\n    system::wake(gate(), u32::MAX >> 1);",
+        from: "    gate().store(value, SeqCst);\n    wake_all();",
         to: "    gate().store(value, SeqCst);",
     },
     Bug {
