@@ -28,13 +28,14 @@ use crate::arch::{needm_sp, upcalls};
 use crate::error::Error;
 use crate::extra::{self, EXTRA};
 use crate::layout;
-use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
+use crate::m::{M, Segment, TAKEN, UNWOUND, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::runtime;
 use crate::settle::{self, drop_segment, pop, settle};
 use crate::signal::minit;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
+use crate::tools;
 use crate::unwind::{self, PanicInfo};
 use crate::world;
 
@@ -206,6 +207,10 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
 
     let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
     m.owes.store(0, Relaxed);
+    if tools::WATCH_SWITCHES {
+        pending |= PENDING_TOOLS;
+    }
+    tools::writes(sp, place.below - sp);
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
     if m.stack.holds(caller) {
         pending |= PENDING_SEGMENT;
@@ -253,8 +258,12 @@ const PENDING_SPARES: usize = 2;
 /// The caller is a handler on the thread's signal stack, which must be kept from the
 /// signals to come: `signal/minit.rs`.
 const PENDING_SIGNAL_STACK: usize = 4;
-const _: () =
-    assert!(PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK == layout::call::PENDING);
+/// A checking tool is told of the new stack.
+const PENDING_TOOLS: usize = 8;
+const _: () = {
+    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
+    assert!(pending == layout::call::PENDING);
+};
 
 /// Whether a handler at `caller` on the signal stack leaves room there for another.
 fn thread_has_room_for_signals(caller: usize) -> bool {
@@ -301,7 +310,7 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     }
     let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
     world::returned(segment);
-    pop(m, segment);
+    pop(m, segment, segment.is(UNWOUND));
     if m.segment().is_none() {
         m.tidy();
     } else {
@@ -344,6 +353,9 @@ extern "C" fn begun(call: *mut Call) {
         let at = segment_below(ptr::from_ref(call) as usize);
         // SAFETY: as `begin` found; this function runs below it.
         build(call, m, unsafe { &*(at as *const Segment) }, WAS_RUNNING, false);
+    }
+    if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {
+        tools::entered(m, segment);
     }
     let on_signal_stack = pending & PENDING_SIGNAL_STACK != 0;
     if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())

@@ -12,18 +12,24 @@ use crate::needm;
 use crate::settle::drop_segment;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
+use crate::tools;
 use crate::world;
 
 /// The end of what is in use on the system stack while `segment` runs: the call
 /// that it, or the nearest segment around it, was entered by from there.
 pub(crate) fn g0sp(m: &M, segment: &Segment) -> usize {
-    let mut call = segment.call.load(Relaxed) as usize;
-    let mut segment = segment.outer();
-    while let Some(outer) = segment.filter(|_| m.stack.holds(call)) {
-        call = outer.call.load(Relaxed) as usize;
-        segment = outer.outer();
+    let call = from_g0(m, segment).call.load(Relaxed);
+    call as usize & !(ALIGN - 1)
+}
+
+/// The nearest segment, from `segment` on outwards, that was entered from another stack.
+pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
+    while m.stack.holds(segment.call.load(Relaxed) as usize)
+        && let Some(outer) = segment.outer()
+    {
+        segment = outer;
     }
-    call & !(ALIGN - 1)
+    segment
 }
 
 /// Runs `work` on the system stack, out of the world, from a G.
@@ -36,9 +42,11 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
     unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
         // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
+        tools::out(out.m, out.segment);
         world::leave(out.m);
         (out.work)();
         come_back(out.m, out.segment);
+        tools::back(out.m, out.segment);
     }
     let mut out_of = Out { m, segment, work };
     let g0sp = g0sp(m, segment);

@@ -51,7 +51,7 @@ pub(crate) mod m {
     /// The segment of the outermost callback.
     pub(crate) const BASE: usize = 8;
     /// The thread that holds it, or had it last.
-    pub(crate) const THREAD: usize = 20;
+    pub(crate) const THREAD: usize = BASE + super::segment::WORDS;
 }
 
 /// Words of a thread's record.
@@ -81,7 +81,8 @@ pub(crate) mod segment {
     /// The one of them for a callback that took its M and gives it back.
     pub(crate) const TAKEN: usize = 2;
     /// Words in a segment; a multiple of four, so that it ends aligned for a call.
-    pub(crate) const WORDS: usize = 12;
+    pub(crate) const WORDS: usize =
+        if cfg!(any(feature = "asan", feature = "tsan")) { 16 } else { 12 };
 }
 
 /// Words of a call: the record that entry code leaves on the caller's stack,
@@ -101,7 +102,7 @@ pub(crate) mod call {
     /// where none does, the error code.
     pub(crate) const OUT: usize = 5;
     /// The bits of that word for what is to be done.
-    pub(crate) const PENDING: usize = 7;
+    pub(crate) const PENDING: usize = 15;
     /// The one of them that stays: the call stands on the G itself, its segment below.
     pub(crate) const DIRECT: usize = 1;
     /// Words in a call.

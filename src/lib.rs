@@ -70,6 +70,7 @@ mod table;
 mod thread;
 mod throw;
 mod tls;
+mod tools;
 mod trim;
 mod unwind;
 mod world;

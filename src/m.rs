@@ -30,6 +30,7 @@ use crate::stack::Stack;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
 use crate::table::{Rows, Table};
 use crate::thread::Thread;
+use crate::tools;
 use crate::unwind::Panic;
 
 /// The context that the kernel lends to a thread.
@@ -76,6 +77,7 @@ pub struct M {
     pub(crate) over_pass: AtomicU32,
     local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
+    pub(crate) fiber: tools::Fiber,
 }
 
 // SAFETY: all fields are atomics (`Stack` too), for which zero is valid.
@@ -102,7 +104,7 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// [`WAS_RUNNING`], [`TAKEN`] and [`SIGNALS_HELD`].
+    /// [`WAS_RUNNING`], [`TAKEN`], [`SIGNALS_HELD`] and [`UNWOUND`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
@@ -111,7 +113,8 @@ pub(crate) struct Segment {
     pub(crate) sig_size: AtomicUsize,
     /// The mask to put back at the end, if signals are held: its halves.
     pub(crate) mask: [AtomicUsize; 2],
-    pad: AtomicUsize,
+    /// What a checking tool knew before.
+    pub(crate) around: tools::Around,
 }
 
 /// Callback code ran before, on this G.
@@ -120,6 +123,8 @@ pub(crate) const WAS_RUNNING: usize = 1;
 pub(crate) const TAKEN: usize = layout::segment::TAKEN;
 /// Signals are blocked for as long as this callback runs.
 pub(crate) const SIGNALS_HELD: usize = 4;
+/// The callback did not return.
+pub(crate) const UNWOUND: usize = 8;
 
 const WORD: usize = size_of::<usize>();
 const _: () = {
@@ -152,6 +157,7 @@ impl Segment {
         self.flags.store(0, Relaxed);
         self.size.store(0, Relaxed);
         self.sig_size.store(0, Relaxed);
+        self.around.clear();
     }
 
     /// Whether one of the flags is set.

@@ -21,6 +21,7 @@ use crate::settle;
 use crate::sync::Relaxed;
 use crate::thread::{self, Thread};
 use crate::tls::Tls;
+use crate::tools;
 use crate::trim;
 
 /// Why an M is wanted.
@@ -114,7 +115,7 @@ fn again(thread: &Thread, m: &M) -> u32 {
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.
 fn needs_no_look(thread: &Thread) -> bool {
-    !runtime::settings().enters_with_fence() && thread.sig.trusted()
+    !runtime::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
 }
 
 /// Whether the callback that took `m` gives it back in any case.

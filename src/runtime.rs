@@ -18,6 +18,7 @@ use crate::spawn;
 use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
 use crate::thread;
 use crate::tls::Tls;
+use crate::tools;
 use crate::unwind::RAISED;
 use crate::world;
 
@@ -75,6 +76,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
     own.enters_with_fence = !system::register_barrier();
+    tools::begin();
     // First: a thread that was on its way in an earlier start of the kernel goes by the
     // number, and then counts on the rest.
     thread::start();

@@ -16,6 +16,7 @@ use crate::os::signal;
 use crate::signal::minit;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
+use crate::tools;
 use crate::world;
 
 /// A stack pointer less than this above a record is on the same stack: no stack that a
@@ -35,11 +36,13 @@ pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
 /// Drops the innermost segment, which was jumped out of, and what is deferred in it.
 pub(crate) fn drop_segment(m: &M, segment: &Segment) {
     world::unwound(segment);
-    pop(m, segment);
+    pop(m, segment, true);
 }
 
-/// Drops the innermost segment, and what is deferred in it.
-pub(crate) fn pop(m: &M, segment: &Segment) {
+/// Drops the innermost segment, and what is deferred in it. `unwound`: frames may be left
+/// of it.
+pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
+    tools::left(m, segment, unwound);
     m.stack.drop_deferred(segment.deferred.load(Relaxed));
     segment.deferred.store(0, Relaxed);
     segment.panic.store(ptr::null_mut(), Relaxed);

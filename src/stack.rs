@@ -20,6 +20,7 @@ use crate::arch::PAGE;
 use crate::error::Error;
 use crate::os::memory::{self, Access};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use crate::tools;
 
 /// Below everything: never opened.
 const GUARD: usize = PAGE;
@@ -64,6 +65,8 @@ pub(crate) struct Stack {
     map: AtomicUsize,
     len: AtomicUsize,
     opened: AtomicBool,
+    /// What a checking tool calls it.
+    tool: AtomicUsize,
     /// Deferred functions that are pending, of all segments.
     deferred: AtomicUsize,
 }
@@ -91,6 +94,7 @@ impl Stack {
         self.len.store(len, Relaxed);
         self.opened.store(false, Relaxed);
         self.deferred.store(0, Relaxed);
+        self.tool.store(tools::stack_mapped(usable, self.hi()), Relaxed);
         Ok(())
     }
 
@@ -101,9 +105,18 @@ impl Stack {
     pub(crate) unsafe fn unmap(&self) {
         let (map, len) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
         if map != 0 {
+            tools::stack_unmapped(self.tool.load(Relaxed));
             // SAFETY: the range is the mapping that `map` made.
             unsafe { memory::unmap(map, len) };
         }
+    }
+
+    /// The kernel goes to this stack from a handler, back to where it was before.
+    pub(crate) fn is_gone_back_to(&self) {
+        // valgrind still has it for the current one, since it does not look at handlers'
+        // stacks, and would take the way there for one on the stack.
+        tools::stack_unmapped(self.tool.load(Relaxed));
+        self.tool.store(tools::stack_mapped(self.lo(), self.hi()), Relaxed);
     }
 
     /// The lowest usable address.

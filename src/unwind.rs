@@ -19,7 +19,7 @@ use crate::arch::{needm_call_on, needm_unwind, upcalls};
 use crate::callback::{self, Function};
 use crate::error::Error;
 use crate::layout;
-use crate::m::{M, Segment};
+use crate::m::{M, Segment, UNWOUND};
 use crate::os::signal;
 use crate::runtime;
 use crate::signal::FaultFrame;
@@ -239,6 +239,7 @@ fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
 
 fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     world::unwound(segment);
+    segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
     // SAFETY: the segment's call is its caller's, who waits for just this.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, callback::exit_sp(m, segment)) }
 }

@@ -28,6 +28,7 @@ use crate::runtime;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence, fence};
 use crate::thread::{self, Thread};
 use crate::tls::Tls;
+use crate::tools;
 
 const CLOSED: u32 = 1;
 
@@ -63,6 +64,7 @@ pub(crate) fn is_closed(value: u32) -> bool {
 
 /// Opens the gate for the first time of a start.
 pub(crate) fn open(value: u32) {
+    tools::release();
     gate().store(value, SeqCst);
     wake_all();
 }
@@ -104,7 +106,9 @@ pub(crate) fn order() {
 pub(crate) fn enter(m: &M) -> bool {
     m.set_running(true);
     order();
-    !is_closed(value()) || enter_closed(m)
+    let entered = !is_closed(value()) || enter_closed(m);
+    tools::acquire();
+    entered
 }
 
 #[cold]
@@ -145,6 +149,7 @@ fn enter_closed(m: &M) -> bool {
 
 /// Says that `m` runs no callback code.
 pub(crate) fn leave(m: &M) {
+    tools::release();
     m.set_running(false);
     order();
     if is_closed(value()) {
@@ -288,6 +293,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     close();
     wait_until_quiet(own);
     heavy_barrier();
+    tools::acquire();
     Ok(())
 }
 

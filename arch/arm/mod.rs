@@ -5,8 +5,10 @@ pub(crate) mod context;
 pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
+mod tools;
 mod upcalls;
 
+pub(crate) use tools::valgrind_request;
 #[cfg(feature = "capi")]
 pub(crate) use upcalls::c_entry;
 pub(crate) use upcalls::upcalls;

@@ -9,6 +9,7 @@ use crate::m::{M, MS};
 use crate::runtime;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread::{self, Thread};
+use crate::tools;
 
 impl Extra {
     /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
@@ -63,6 +64,7 @@ impl Extra {
     fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
+        tools::stack_gone(m);
         // SAFETY: nothing runs on it, and an M that is not READY is not entered.
         unsafe { m.stack.unmap() };
         if before.is_ok_and(|before| stays(before) == 0) {

@@ -16,6 +16,7 @@ use crate::m::M;
 use crate::os::signal::{Info, SIGBUS, SIGSEGV};
 use crate::signal::{FaultFrame, chain};
 use crate::tls::Tls;
+use crate::tools;
 
 /// What `sigpanic` and the deferred functions are started with at least; with
 /// less left the stack counts as run out.
@@ -66,6 +67,9 @@ fn is_memory(signal: c_int) -> bool {
     signal == SIGSEGV || signal == SIGBUS
 }
 
+/// More than `needm_sigjump` pushes below the fault frame.
+const PUSHED: usize = 64;
+
 /// Leaves the handler for `sigpanic`, on the G's stack.
 fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
     let sp = context.sp();
@@ -93,6 +97,8 @@ fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
     let at = (top - size_of::<FaultFrame>()) & !15;
     let frame = at as *mut FaultFrame;
     let saved = context.saved();
+    tools::writes(at - PUSHED, PUSHED + top - at);
+    stack.is_gone_back_to();
     // SAFETY: `at` is on the G's own stack, below all that is live there: below
     // the red zone of the frame that faulted, or on the reserve just opened.
     unsafe {

@@ -30,6 +30,7 @@ use crate::os::signal::{self, Stack};
 use crate::runtime;
 use crate::signal::FAULTS;
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
+use crate::tools;
 
 /// Looks that find all in order before a thread is trusted.
 const LOOKS: u32 = 32;
@@ -87,6 +88,8 @@ pub(crate) struct Signals {
     doubts: AtomicU32,
     /// 1 from minit to unminit.
     ready: AtomicU32,
+    /// What a checking tool calls our stack.
+    tool: AtomicUsize,
 }
 
 impl Signals {
@@ -104,6 +107,7 @@ impl Signals {
             unsafe { memory::protect(map + PAGE, size, Access::ReadWrite) }.ok()?;
             self.len.store(len, Relaxed);
             self.map.store(map, Relaxed);
+            self.tool.store(tools::stack_mapped(map + PAGE, map + len), Relaxed);
         }
         self.ours()
     }
@@ -286,6 +290,7 @@ impl Signals {
         if map != 0 {
             // SAFETY: the record is nobody's, so the stack is not installed.
             unsafe { memory::unmap(map, len) };
+            tools::stack_unmapped(self.tool.load(Relaxed));
         }
     }
 }

@@ -1,0 +1,108 @@
+//! AddressSanitizer: sanitizer/common_interface_defs.h, "Fiber annotation interface", and
+//! sanitizer/asan_interface.h.
+//!
+//! Both halves of a change of stacks are told on the new stack: nothing instrumented runs
+//! between the change and them.
+#![allow(unsafe_code)] // the sanitizer's functions
+
+use core::ffi::c_void;
+use core::ptr;
+
+use crate::ccall;
+use crate::m::{M, Segment};
+use crate::sync::{AtomicPtr, AtomicUsize, Relaxed};
+
+unsafe extern "C" {
+    fn __sanitizer_start_switch_fiber(save: *mut *mut c_void, bottom: *const c_void, size: usize);
+    fn __sanitizer_finish_switch_fiber(
+        fake: *mut c_void,
+        bottom_before: *mut *const c_void,
+        size_before: *mut usize,
+    );
+    fn __asan_unpoison_memory_region(start: *const c_void, size: usize);
+}
+
+/// The stack that was current before a segment.
+#[repr(C)]
+pub(crate) struct Around {
+    /// Its fake stack.
+    fake: AtomicPtr<c_void>,
+    bottom: AtomicUsize,
+    /// Bytes; 0 while nothing was told, or C that the segment called is on it.
+    size: AtomicUsize,
+    /// The G's fake stack while it is not the current one.
+    own_fake: AtomicPtr<c_void>,
+    /// A segment is a multiple of four words.
+    _pad: AtomicUsize,
+}
+
+impl Around {
+    pub(crate) fn clear(&self) {
+        self.size.store(0, Relaxed);
+    }
+}
+
+/// A G needs no name.
+#[repr(C)]
+pub(crate) struct Fiber([AtomicUsize; 0]);
+
+/// Goes to a stack with the fake stack that it had; the one of before, its bounds.
+fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
+    let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
+    // SAFETY: the bounds are those of the stack that this function runs on, and what is
+    // not null can be written to.
+    unsafe {
+        __sanitizer_start_switch_fiber(&raw mut left, bottom as *const c_void, size);
+        __sanitizer_finish_switch_fiber(fake, &raw mut before, &raw mut bytes);
+    }
+    (left, before as usize, bytes)
+}
+
+/// See `none.rs`, as for all that follows.
+pub(crate) fn entered(m: &M, segment: &Segment) {
+    let (fake, bottom, size) = switch(m.stack.lo(), m.stack.hi() - m.stack.lo(), ptr::null_mut());
+    let around = &segment.around;
+    around.fake.store(fake, Relaxed);
+    around.bottom.store(bottom, Relaxed);
+    around.size.store(size, Relaxed);
+}
+
+pub(crate) fn left(m: &M, segment: &Segment, unwound: bool) {
+    let around = &segment.around;
+    let size = around.size.swap(0, Relaxed);
+    if size != 0 {
+        let _ = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));
+    }
+    if unwound {
+        let (lo, end) = (m.stack.lo(), m.position(segment));
+        // SAFETY: that part of the G is mapped, and in use by nobody.
+        unsafe { __asan_unpoison_memory_region(lo as *const c_void, end - lo) };
+    }
+}
+
+pub(crate) fn out(m: &M, segment: &Segment) {
+    let around = &ccall::from_g0(m, segment).around;
+    let size = around.size.swap(0, Relaxed);
+    if size != 0 {
+        let (own, ..) = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));
+        around.own_fake.store(own, Relaxed);
+    }
+}
+
+pub(crate) fn back(m: &M, segment: &Segment) {
+    let around = &ccall::from_g0(m, segment).around;
+    let own = around.own_fake.load(Relaxed);
+    let (fake, bottom, size) = switch(m.stack.lo(), m.stack.hi() - m.stack.lo(), own);
+    around.fake.store(fake, Relaxed);
+    around.bottom.store(bottom, Relaxed);
+    around.size.store(size, Relaxed);
+}
+
+pub(crate) fn stack_gone(m: &M) {
+    let (lo, hi) = (m.stack.lo(), m.stack.hi());
+    // SAFETY: still mapped, and in use by nobody.
+    unsafe { __asan_unpoison_memory_region(lo as *const c_void, hi - lo) };
+}
+
+pub(crate) fn acquire() {}
+pub(crate) fn release() {}

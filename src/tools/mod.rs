@@ -1,0 +1,30 @@
+//! What checking tools are told of the kernel's stacks.
+//!
+//! | tool | told | where |
+//! | --- | --- | --- |
+//! | valgrind | where stacks are; what is written below a stack pointer | always: a request costs nothing where no valgrind is |
+//! | AddressSanitizer | each change of stacks; frames that are unwound | feature `asan` |
+//! | ThreadSanitizer | each change of stacks, as fibers; what the gate orders | feature `tsan` |
+//!
+//! The features are for libraries that are linked into programs built with that
+//! sanitizer. All callbacks then go the slow way, which has room to tell.
+
+#[cfg(feature = "asan")]
+#[path = "asan.rs"]
+mod switches;
+#[cfg(feature = "tsan")]
+#[path = "tsan.rs"]
+mod switches;
+#[cfg(not(any(feature = "asan", feature = "tsan")))]
+#[path = "none.rs"]
+mod switches;
+mod valgrind;
+
+#[cfg(all(feature = "asan", feature = "tsan"))]
+compile_error!("a program has one of these sanitizers: choose `asan` or `tsan`");
+
+pub(crate) use switches::{Around, Fiber, acquire, back, entered, left, out, release, stack_gone};
+pub(crate) use valgrind::{begin, stack_mapped, stack_unmapped, writes};
+
+/// Whether callbacks have to go where these functions are called.
+pub(crate) const WATCH_SWITCHES: bool = cfg!(any(feature = "asan", feature = "tsan"));

@@ -1,0 +1,127 @@
+//! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
+//! `__tsan_acquire`, `__tsan_release`.
+//!
+//! A G is a fiber: who takes an M goes on from where who gave it back was, which is what
+//! the extra list sees to, unseen by the tool.
+#![allow(unsafe_code)] // the sanitizer's functions
+
+use core::ffi::{c_uint, c_void};
+use core::ptr;
+
+use crate::arch::needm_gate;
+use crate::ccall;
+use crate::m::{M, Segment};
+use crate::sync::{AtomicPtr, Relaxed};
+
+unsafe extern "C" {
+    fn __tsan_get_current_fiber() -> *mut c_void;
+    fn __tsan_create_fiber(flags: c_uint) -> *mut c_void;
+    fn __tsan_destroy_fiber(fiber: *mut c_void);
+    fn __tsan_switch_to_fiber(fiber: *mut c_void, flags: c_uint);
+    fn __tsan_acquire(address: *mut c_void);
+    fn __tsan_release(address: *mut c_void);
+}
+
+#[repr(C)]
+/// What a segment runs in, and what it was entered from.
+pub(crate) struct Around {
+    /// Null while nothing was told, or C that the segment called is in it.
+    before: AtomicPtr<c_void>,
+    own: AtomicPtr<c_void>,
+    /// A segment is a multiple of four words.
+    _pad: [AtomicPtr<c_void>; 3],
+}
+
+impl Around {
+    pub(crate) fn clear(&self) {
+        self.before.store(ptr::null_mut(), Relaxed);
+        self.own.store(ptr::null_mut(), Relaxed);
+    }
+}
+
+/// The outermost segment's fiber, once there is one.
+#[repr(C)]
+pub(crate) struct Fiber(AtomicPtr<c_void>);
+
+/// Goes to a fiber; the one of before.
+fn switch(to: *mut c_void) -> *mut c_void {
+    // SAFETY: fibers are destroyed by `destroy` alone, when nobody is in them.
+    unsafe {
+        let before = __tsan_get_current_fiber();
+        if before != to {
+            __tsan_switch_to_fiber(to, 0);
+        }
+        before
+    }
+}
+
+/// A fiber that nobody is in.
+fn create() -> *mut c_void {
+    // SAFETY: no more than asking for one.
+    unsafe { __tsan_create_fiber(0) }
+}
+
+fn destroy(fiber: *mut c_void) {
+    if !fiber.is_null() {
+        // SAFETY: `create` made it, and who was in it has left.
+        unsafe { __tsan_destroy_fiber(fiber) };
+    }
+}
+
+/// See `none.rs`, as for all that follows.
+pub(crate) fn entered(m: &M, segment: &Segment) {
+    let own = if segment.outer().is_some() {
+        create()
+    } else {
+        if m.fiber.0.load(Relaxed).is_null() {
+            m.fiber.0.store(create(), Relaxed);
+        }
+        m.fiber.0.load(Relaxed)
+    };
+    segment.around.own.store(own, Relaxed);
+    segment.around.before.store(switch(own), Relaxed);
+}
+
+pub(crate) fn left(m: &M, segment: &Segment, unwound: bool) {
+    let before = segment.around.before.swap(ptr::null_mut(), Relaxed);
+    if !before.is_null() {
+        switch(before);
+    }
+    let own = segment.around.own.swap(ptr::null_mut(), Relaxed);
+    if segment.outer().is_some() {
+        destroy(own);
+    } else if unwound {
+        // Functions that were unwound are still called in the fiber.
+        destroy(m.fiber.0.swap(ptr::null_mut(), Relaxed));
+    }
+}
+
+pub(crate) fn out(m: &M, segment: &Segment) {
+    let before = ccall::from_g0(m, segment).around.before.swap(ptr::null_mut(), Relaxed);
+    if !before.is_null() {
+        switch(before);
+    }
+}
+
+pub(crate) fn back(m: &M, segment: &Segment) {
+    let before = switch(segment.around.own.load(Relaxed));
+    ccall::from_g0(m, segment).around.before.store(before, Relaxed);
+}
+
+pub(crate) fn stack_gone(m: &M) {
+    destroy(m.fiber.0.swap(ptr::null_mut(), Relaxed));
+}
+
+fn gate() -> *mut c_void {
+    (&raw const needm_gate).cast_mut().cast()
+}
+
+pub(crate) fn acquire() {
+    // SAFETY: the tool only takes the address for a name.
+    unsafe { __tsan_acquire(gate()) };
+}
+
+pub(crate) fn release() {
+    // SAFETY: as above.
+    unsafe { __tsan_release(gate()) };
+}

@@ -1,0 +1,44 @@
+//! Client requests of valgrind (its manual, "The Client Request mechanism"; the numbers
+//! are of valgrind.h and memcheck.h, "an ABI exported by Valgrind to programs").
+#![allow(unsafe_code)] // instructions that only valgrind sees anything in
+
+use crate::arch;
+use crate::sync::{AtomicBool, Relaxed};
+
+const RUNNING_ON_VALGRIND: usize = 0x1001;
+const STACK_REGISTER: usize = 0x1501;
+const STACK_DEREGISTER: usize = 0x1502;
+/// Of the tool memcheck, "MC".
+const MAKE_MEM_UNDEFINED: usize = 0x4d43_0001;
+
+/// Whether valgrind runs this program.
+static WATCHED: AtomicBool = AtomicBool::new(false);
+
+fn request(what: usize, from: usize, to: usize) -> usize {
+    // SAFETY: a request says something of memory, and changes none.
+    unsafe { arch::valgrind_request(&[what, from, to, 0, 0, 0]) }
+}
+
+/// Looks whether valgrind runs this program.
+pub(crate) fn begin() {
+    WATCHED.store(request(RUNNING_ON_VALGRIND, 0, 0) != 0, Relaxed);
+}
+
+/// `lo..hi` is a stack; what it is called.
+pub(crate) fn stack_mapped(lo: usize, hi: usize) -> usize {
+    if WATCHED.load(Relaxed) { request(STACK_REGISTER, lo, hi) } else { 0 }
+}
+
+/// It is no stack any more.
+pub(crate) fn stack_unmapped(id: usize) {
+    if WATCHED.load(Relaxed) {
+        request(STACK_DEREGISTER, id, 0);
+    }
+}
+
+/// The kernel is about to write to a stack below its stack pointer.
+pub(crate) fn writes(from: usize, bytes: usize) {
+    if WATCHED.load(Relaxed) {
+        request(MAKE_MEM_UNDEFINED, from, bytes);
+    }
+}
