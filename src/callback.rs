@@ -210,7 +210,9 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
     if tools::WATCH_SWITCHES {
         pending |= PENDING_TOOLS;
     }
-    tools::writes(sp, place.below - sp);
+    if !m.stack.holds(caller) {
+        tools::writes(sp, place.below - sp);
+    }
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
     if m.stack.holds(caller) {
         pending |= PENDING_SEGMENT;

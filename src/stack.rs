@@ -94,7 +94,7 @@ impl Stack {
         self.len.store(len, Relaxed);
         self.opened.store(false, Relaxed);
         self.deferred.store(0, Relaxed);
-        self.tool.store(tools::stack_mapped(usable, self.hi()), Relaxed);
+        self.tool.store(tools::stack_mapped(map + GUARD, self.hi()), Relaxed);
         Ok(())
     }
 
@@ -116,7 +116,7 @@ impl Stack {
         // valgrind still has it for the current one, since it does not look at handlers'
         // stacks, and would take the way there for one on the stack.
         tools::stack_unmapped(self.tool.load(Relaxed));
-        self.tool.store(tools::stack_mapped(self.lo(), self.hi()), Relaxed);
+        self.tool.store(tools::stack_mapped(self.lo() - RESERVE, self.hi()), Relaxed);
     }
 
     /// The lowest usable address.

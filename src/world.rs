@@ -64,7 +64,7 @@ pub(crate) fn is_closed(value: u32) -> bool {
 
 /// Opens the gate for the first time of a start.
 pub(crate) fn open(value: u32) {
-    tools::release();
+    tools::release(tools::Order::Started);
     gate().store(value, SeqCst);
     wake_all();
 }
@@ -107,7 +107,7 @@ pub(crate) fn enter(m: &M) -> bool {
     m.set_running(true);
     order();
     let entered = !is_closed(value()) || enter_closed(m);
-    tools::acquire();
+    tools::acquire(tools::Order::Started);
     entered
 }
 
@@ -149,7 +149,7 @@ fn enter_closed(m: &M) -> bool {
 
 /// Says that `m` runs no callback code.
 pub(crate) fn leave(m: &M) {
-    tools::release();
+    tools::release(tools::Order::Left);
     m.set_running(false);
     order();
     if is_closed(value()) {
@@ -293,7 +293,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     close();
     wait_until_quiet(own);
     heavy_barrier();
-    tools::acquire();
+    tools::acquire(tools::Order::Left);
     Ok(())
 }
 

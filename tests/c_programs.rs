@@ -7,7 +7,7 @@
 
 use std::env;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -47,10 +47,19 @@ enum Link {
     Nothing,
 }
 
+#[cfg(target_arch = "x86_64")]
+#[path = "c_programs/checked.rs"]
+mod checked;
+
+/// Where the program of `test` goes.
+fn program_of(test: &str) -> PathBuf {
+    let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
+    PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{native}"))
+}
+
 /// The program `name`, compiled for `test`.
 fn compile(test: &str, name: &str, link: Link) -> PathBuf {
-    let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
-    let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{test}-{native}"));
+    let program = program_of(test);
     let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-funwind-tables", "-rdynamic"]);
     cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
@@ -75,6 +84,12 @@ fn compile(test: &str, name: &str, link: Link) -> PathBuf {
 }
 
 fn run(program: &Path, arguments: &[&str]) {
+    let (status, said) = run_to_its_end(program, arguments, program);
+    assert_eq!(status.code(), Some(SUCCESS), "{} {status}:\n{said}", program.display());
+}
+
+/// Runs a program: how it ended, and what it said, which is also in a file beside `log`.
+fn run_to_its_end(program: &Path, arguments: &[&str], log: &Path) -> (ExitStatus, String) {
     let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
     let mut command = match words.next() {
@@ -85,7 +100,7 @@ fn run(program: &Path, arguments: &[&str]) {
         }
         None => Command::new(program),
     };
-    let log = program.with_extension("log");
+    let log = log.with_extension("log");
     let file = std::fs::File::create(&log).expect("a log");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut child = command.spawn().expect("the program starts");
@@ -105,7 +120,7 @@ fn run(program: &Path, arguments: &[&str]) {
     let Some(status) = status else {
         panic!("{} is not done after {LIMIT:?}:\n{said}", program.display())
     };
-    assert_eq!(status.code(), Some(SUCCESS), "{} {status}:\n{said}", program.display());
+    (status, said)
 }
 
 macro_rules! programs {

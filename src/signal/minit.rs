@@ -36,7 +36,7 @@ use crate::tools;
 const LOOKS: u32 = 32;
 
 /// Bytes below a handler that calls back which the callback's end needs there.
-const EXIT_ROOM: usize = 1024;
+const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 
 fn mask_of(segment: &Segment) -> u64 {
     let [low, high] = [0, 1].map(|half: usize| segment.mask[half].load(Relaxed) as u64);

@@ -10,7 +10,9 @@ use core::ptr;
 
 use crate::ccall;
 use crate::m::{M, Segment};
+use crate::os::signal;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed};
+use crate::tools::Order;
 
 unsafe extern "C" {
     fn __sanitizer_start_switch_fiber(save: *mut *mut c_void, bottom: *const c_void, size: usize);
@@ -49,12 +51,15 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 /// Goes to a stack with the fake stack that it had; the one of before, its bounds.
 fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
     let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
+    // The two are one step: a handler's callback must not switch in between.
+    let mask = signal::block_all();
     // SAFETY: the bounds are those of the stack that this function runs on, and what is
     // not null can be written to.
     unsafe {
         __sanitizer_start_switch_fiber(&raw mut left, bottom as *const c_void, size);
         __sanitizer_finish_switch_fiber(fake, &raw mut before, &raw mut bytes);
     }
+    signal::set_blocked(mask);
     (left, before as usize, bytes)
 }
 
@@ -104,5 +109,5 @@ pub(crate) fn stack_gone(m: &M) {
     unsafe { __asan_unpoison_memory_region(lo as *const c_void, hi - lo) };
 }
 
-pub(crate) fn acquire() {}
-pub(crate) fn release() {}
+pub(crate) fn acquire(_: Order) {}
+pub(crate) fn release(_: Order) {}

@@ -26,5 +26,15 @@ compile_error!("a program has one of these sanitizers: choose `asan` or `tsan`")
 pub(crate) use switches::{Around, Fiber, acquire, back, entered, left, out, release, stack_gone};
 pub(crate) use valgrind::{begin, stack_mapped, stack_unmapped, writes};
 
+/// What the gate orders.
+#[derive(Clone, Copy)]
+#[cfg_attr(not(feature = "tsan"), allow(dead_code))] // only told to one tool
+pub(crate) enum Order {
+    /// What callbacks did, before what is done in the stopped world.
+    Left,
+    /// What was done there, before what callbacks do.
+    Started,
+}
+
 /// Whether callbacks have to go where these functions are called.
 pub(crate) const WATCH_SWITCHES: bool = cfg!(any(feature = "asan", feature = "tsan"));

@@ -2,6 +2,7 @@
 
 use crate::m::{M, Segment};
 use crate::sync::AtomicUsize;
+use crate::tools::Order;
 
 /// What the tool knew before a segment.
 #[repr(C)]
@@ -35,7 +36,7 @@ pub(crate) fn back(_: &M, _: &Segment) {}
 pub(crate) fn stack_gone(_: &M) {}
 
 /// What other threads did before they [`release`]d is done.
-pub(crate) fn acquire() {}
+pub(crate) fn acquire(_: Order) {}
 
 /// What this thread did is there for who [`acquire`]s.
-pub(crate) fn release() {}
+pub(crate) fn release(_: Order) {}

@@ -1,17 +1,21 @@
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!
-//! A G is a fiber: who takes an M goes on from where who gave it back was, which is what
-//! the extra list sees to, unseen by the tool.
+//! A G is a fiber. Who takes an M comes after who gave it back, which is what the extra
+//! list sees to, unseen by the tool.
+//!
+//! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
+//! must not be left by `pthread_exit` or `longjmp`.
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::{c_uint, c_void};
 use core::ptr;
 
-use crate::arch::needm_gate;
 use crate::ccall;
 use crate::m::{M, Segment};
+use crate::os::signal;
 use crate::sync::{AtomicPtr, Relaxed};
+use crate::tools::Order;
 
 unsafe extern "C" {
     fn __tsan_get_current_fiber() -> *mut c_void;
@@ -45,14 +49,18 @@ pub(crate) struct Fiber(AtomicPtr<c_void>);
 
 /// Goes to a fiber; the one of before.
 fn switch(to: *mut c_void) -> *mut c_void {
+    // A handler must not switch in between.
+    let mask = signal::block_all();
     // SAFETY: fibers are destroyed by `destroy` alone, when nobody is in them.
-    unsafe {
+    let before = unsafe {
         let before = __tsan_get_current_fiber();
         if before != to {
             __tsan_switch_to_fiber(to, 0);
         }
         before
-    }
+    };
+    signal::set_blocked(mask);
+    before
 }
 
 /// A fiber that nobody is in.
@@ -80,9 +88,13 @@ pub(crate) fn entered(m: &M, segment: &Segment) {
     };
     segment.around.own.store(own, Relaxed);
     segment.around.before.store(switch(own), Relaxed);
+    // SAFETY: the tool only takes the address for a name.
+    unsafe { __tsan_acquire(ptr::from_ref(m).cast_mut().cast()) };
 }
 
 pub(crate) fn left(m: &M, segment: &Segment, unwound: bool) {
+    // SAFETY: the tool only takes the address for a name.
+    unsafe { __tsan_release(ptr::from_ref(m).cast_mut().cast()) };
     let before = segment.around.before.swap(ptr::null_mut(), Relaxed);
     if !before.is_null() {
         switch(before);
@@ -112,16 +124,18 @@ pub(crate) fn stack_gone(m: &M) {
     destroy(m.fiber.0.swap(ptr::null_mut(), Relaxed));
 }
 
-fn gate() -> *mut c_void {
-    (&raw const needm_gate).cast_mut().cast()
+/// A name for an order.
+fn name(of: Order) -> *mut c_void {
+    static NAMES: [u64; 2] = [0; 2]; // the tool keeps names eight bytes apart
+    (&raw const NAMES[of as usize]).cast_mut().cast()
 }
 
-pub(crate) fn acquire() {
+pub(crate) fn acquire(of: Order) {
     // SAFETY: the tool only takes the address for a name.
-    unsafe { __tsan_acquire(gate()) };
+    unsafe { __tsan_acquire(name(of)) };
 }
 
-pub(crate) fn release() {
+pub(crate) fn release(of: Order) {
     // SAFETY: as above.
-    unsafe { __tsan_release(gate()) };
+    unsafe { __tsan_release(name(of)) };
 }
