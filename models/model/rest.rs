@@ -320,6 +320,19 @@ pub(crate) mod m {
     }
 }
 
+pub(crate) mod tools {
+    use crate::m::M;
+
+    pub(crate) enum Order {
+        Left,
+        Started,
+    }
+
+    pub(crate) fn acquire(_: Order) {}
+    pub(crate) fn release(_: Order) {}
+    pub(crate) fn stack_gone(_: &M) {}
+}
+
 pub(crate) mod needm {
     use crate::m::M;
 
