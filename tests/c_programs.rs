@@ -51,6 +51,9 @@ enum Link {
 #[path = "c_programs/checked.rs"]
 mod checked;
 
+#[path = "c_programs/unwinding.rs"]
+mod unwinding;
+
 /// Where the program of `test` goes.
 fn program_of(test: &str) -> PathBuf {
     let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
@@ -59,10 +62,18 @@ fn program_of(test: &str) -> PathBuf {
 
 /// The program `name`, compiled for `test`.
 fn compile(test: &str, name: &str, link: Link) -> PathBuf {
+    compile_with(test, name, link, &[], &[])
+}
+
+/// The same, with words for the compiler and, behind all else, for the linker.
+fn compile_with(test: &str, name: &str, link: Link, words: &[&str], last: &[&str]) -> PathBuf {
     let program = program_of(test);
     let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
     cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-funwind-tables", "-rdynamic"]);
-    cc.arg("-I").arg(root().join("include")).arg(root().join(format!("tests/c/{name}.c")));
+    cc.args(words)
+        .arg("-I")
+        .arg(root().join("include"))
+        .arg(root().join(format!("tests/c/{name}.c")));
     match link {
         Link::Archive => {
             cc.arg(libraries().join("libneedm.a"));
@@ -77,7 +88,7 @@ fn compile(test: &str, name: &str, link: Link) -> PathBuf {
     }
     // The unwinder, which the C library would otherwise load by itself when it wants one,
     // from where it knows of, which is not where a cross compiler has it.
-    cc.args(["-Wl,--no-as-needed", "-lgcc_s"]);
+    cc.args(["-Wl,--no-as-needed", "-lgcc_s"]).args(last);
     let output = cc.arg("-pthread").arg("-o").arg(&program).output().expect("the C compiler runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program

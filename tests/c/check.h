@@ -131,7 +131,7 @@ static inline uint64_t seed_asked_for(int argc, char **argv, uint32_t *binding) 
 static inline void nothing(void *arg) { (void)arg; }
 static inline void add(void *sum) { ++*(volatile long *)sum; }
 /* Faults at address 0; the compiler must not see that it does, nor a sanitizer. */
-__attribute__((noinline, no_sanitize("address", "thread", "undefined"))) static void fault(void *arg) {
+__attribute__((noinline, unused, no_sanitize("address", "thread", "undefined"))) static void fault(void *arg) {
     (void)arg;
     int *volatile null = NULL;
     *(volatile int *)null = 1;
