@@ -5,17 +5,18 @@
 #![allow(unsafe_code)] // the settings' cell
 
 use core::cell::UnsafeCell;
+use core::ptr;
 
-use spin::Mutex;
+use spin::{Mutex, MutexGuard};
 
 use crate::error::Error;
-use crate::extra::{EXTRA, is_held_by};
+use crate::extra::EXTRA;
 use crate::m::MS;
 use crate::os::{host, thread as system};
 use crate::settings::Settings;
 use crate::signal::chain;
 use crate::spawn;
-use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::tls::Tls;
 use crate::tools;
@@ -25,6 +26,8 @@ use crate::world;
 /// Held by who starts or stops the kernel. Never waited for: who finds it taken
 /// has lost, and is told so.
 static LIFECYCLE: Mutex<()> = Mutex::new(());
+/// The thread-local block of who holds it. A forked child without that thread takes it away.
+static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether callbacks are let in, or about to be.
 static OPEN: AtomicBool = AtomicBool::new(false);
@@ -65,10 +68,45 @@ fn epoch_open() -> u32 {
     gate_of(epoch())
 }
 
+/// That this thread, and no other, starts or stops the kernel.
+struct Only {
+    _lock: MutexGuard<'static, ()>,
+}
+
+impl Only {
+    fn new(tls: &Tls) -> Option<Self> {
+        let lock = LIFECYCLE.try_lock()?;
+        HOLDER.store(ptr::from_ref(tls).addr(), SeqCst);
+        Some(Self { _lock: lock })
+    }
+
+    /// In a forked child: whether this thread starts or stops the kernel. Nobody else does.
+    fn fork_child(tls: &Tls) -> bool {
+        let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
+        if !is_own && LIFECYCLE.is_locked() {
+            // SAFETY: whoever locked it does not exist here. (Nothing is protected that a
+            // handler could need which forks between this thread's locking and saying so.)
+            unsafe { LIFECYCLE.force_unlock() };
+        }
+        is_own
+    }
+}
+
+impl Drop for Only {
+    fn drop(&mut self) {
+        HOLDER.store(0, SeqCst);
+    }
+}
+
 /// Starts the kernel.
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     let checked = asked.checked()?;
-    let _only = LIFECYCLE.try_lock().ok_or(Error::Already)?;
+    // Twice, if two are here at once, does no harm.
+    if !FORK_HANDLER.load(SeqCst) {
+        host::at_fork_in_child(fork_child);
+        FORK_HANDLER.store(true, SeqCst);
+    }
+    let _only = Only::new(Tls::current()).ok_or(Error::Already)?;
     if is_open() {
         return Err(Error::Already);
     }
@@ -86,9 +124,6 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         EXTRA.end();
         thread::stop(Tls::current());
         return Err(error);
-    }
-    if !FORK_HANDLER.swap(true, SeqCst) {
-        host::at_fork_in_child(fork_child);
     }
     if settings().handles_signals() {
         chain::install();
@@ -108,7 +143,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     if crate::callback::is_inside(tls) {
         return Err(Error::Busy);
     }
-    let _only = LIFECYCLE.try_lock().ok_or(Error::Busy)?;
+    let _only = Only::new(tls).ok_or(Error::Busy)?;
     if !is_open() {
         return Err(Error::NotStarted);
     }
@@ -149,9 +184,13 @@ fn close_for_good(tls: &Tls) -> Result<(), Error> {
     }
     // Who takes it now finds the kernel stopped.
     world::release_the_world();
-    if settings().handles_signals() {
-        chain::uninstall();
-    }
+    undo(tls);
+    Ok(())
+}
+
+/// With the gate closed, nobody waiting, and no M in use: undoes what a start did.
+fn undo(tls: &Tls) {
+    chain::uninstall();
     let live = thread::stop(tls);
     EXTRA.end();
     if !live {
@@ -160,33 +199,29 @@ fn close_for_good(tls: &Tls) -> Result<(), Error> {
         // leads to an M.
         unsafe { MS.clear() };
     }
-    Ok(())
 }
 
 /// In the child of a fork: this thread is the only one.
 pub(crate) extern "C" fn fork_child() {
     host::keeping_errno(|| {
-        if settings().handles_signals() {
-            chain::fork_child();
-        }
-        if !is_open() {
-            return;
-        }
         let tls = Tls::current();
+        chain::fork_child();
+        if Only::fork_child(tls) && !is_open() {
+            return; // it goes on in a moment
+        }
         world::fork_child();
         spawn::fork_child();
         thread::fork_child(tls);
+        if !is_open() {
+            // Another thread was about to start the kernel, or to undo its start.
+            return undo(tls);
+        }
+        // Unless a handler has interrupted what goes on with the list in a moment: then what
+        // others held stays theirs.
         let own = tls.thread();
-        EXTRA.rebuild(|m| {
-            let mut held = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));
-            while let Some(each) = held {
-                if core::ptr::eq(each, m) {
-                    return true;
-                }
-                held = each.below();
-            }
-            false
-        });
+        if own.is_none_or(|own| !own.is_on_its_way()) {
+            EXTRA.rebuild(own);
+        }
     });
 }
 

@@ -345,12 +345,15 @@ fn live_from(m: &M) -> usize {
     }
 }
 
-/// In a forked child: nobody else has the world stopped.
+/// In a forked child: nobody else has the world stopped, nor starts or stops the kernel.
 pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
         OWNER.store(ptr::null_mut(), SeqCst);
         STOPPED_IN.store(ptr::null_mut(), SeqCst);
         FOR_GOOD.store(false, SeqCst);
         gate().fetch_and(!CLOSED, SeqCst);
+    }
+    if !runtime::is_open() {
+        gate().fetch_or(CLOSED, SeqCst);
     }
 }

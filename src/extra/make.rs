@@ -1,9 +1,10 @@
 //! Where Ms come from and where they go: newextram, the end of a start, a forked child.
 #![allow(unsafe_code)] // unmapping stacks
 
+use core::iter::successors;
 use core::ptr;
 
-use super::{Extra, HELD, LISTED, READY, held_by, is_held, is_ready, waiters};
+use super::{Extra, HELD, LISTED, READY, held_by, is_held, is_held_by, is_ready, waiters};
 use crate::error::Error;
 use crate::m::{M, MS};
 use crate::runtime;
@@ -128,25 +129,29 @@ impl Extra {
         self.blank.clear();
     }
 
-    /// In a forked child: everything that no longer has a thread is free again.
-    /// `keep` says what the surviving thread holds.
-    pub(crate) fn rebuild(&self, keep: impl Fn(&M) -> bool) {
+    /// In a forked child: what no longer has a thread is free again. A row in which a
+    /// thread was just making an M is lost; nobody can tell it from one of `own`'s.
+    pub(crate) fn rebuild(&self, own: Option<&Thread>) {
+        let held = || {
+            let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));
+            successors(innermost, |m| m.below())
+        };
         self.forget_list();
-        self.blank.clear();
         waiters().store(0, SeqCst);
         let mut made = 0;
         for index in (0..MS.len()).rev() {
             let Some(m) = MS.get(index) else { continue };
             if !is_ready(m) {
-                // A row that its maker did not finish there: nothing in it can
-                // be trusted but that it is nobody's.
-                m.state.store(0, Relaxed);
-                self.blank.push(&MS, index);
+                let is_own = own.is_some_and(|own| m.state.load(Relaxed) == held_by(own));
+                if is_held(m) && !is_own {
+                    m.state.store(0, Relaxed);
+                    self.blank.push(&MS, index);
+                }
                 continue;
             }
             made += 1;
             m.listed.store(false, Relaxed);
-            if keep(m) {
+            if held().any(|own| ptr::eq(own, m)) {
                 m.state.fetch_and(!LISTED, Relaxed);
                 continue;
             }

@@ -220,11 +220,14 @@ pub(crate) fn is_any_on_its_way() -> bool {
 /// Ends the kernel's hold on this thread, and on all that have ended. Returns
 /// whether any other thread still has a record. Only for `runtime::stop`.
 pub(crate) fn stop(tls: &Tls) -> bool {
-    if let Some(key) = key() {
+    let key = key();
+    // First: a forked child must not delete what may be another's by then.
+    KEY.store(0, SeqCst);
+    if let Some(key) = key {
         key.delete();
     }
-    KEY.store(0, SeqCst);
-    if let Some(own) = tls.thread() {
+    // A handler may have interrupted what uses the record.
+    if let Some(own) = tls.thread().filter(|own| !own.is_on_its_way()) {
         end(tls, own);
     }
     for thread in THREADS.iter() {

@@ -223,7 +223,7 @@ impl Thread {
 
     /// Whether an M is on its way to or from this thread, or the record is being taken
     /// apart.
-    pub(super) fn is_on_its_way(&self) -> bool {
+    pub(crate) fn is_on_its_way(&self) -> bool {
         match self.state() & PHASE {
             FREE => false,
             LIVE => self.taking.load(Relaxed) != 0,
