@@ -151,9 +151,9 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
 }
 
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
-    look_again_at_signals(tls);
     settle(tls, at);
     if let Some(m) = settle::current(tls) {
+        look_again_at_signals(tls, m);
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -181,13 +181,10 @@ impl Place {
 }
 
 /// Looks at a signal stack that is not trusted yet.
-fn look_again_at_signals(tls: &Tls) {
+fn look_again_at_signals(tls: &Tls, m: &M) {
     let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
-    if thread.sig.holds(needm_sp()) {
-        return;
-    }
-    thread.sig.look();
-    if let Some(m) = tls.m().filter(|m| thread.sig.trusted() && m.segment().is_none()) {
+    thread.sig.minit(true);
+    if thread.sig.trusted() && m.segment().is_none() {
         tls.let_pass(needm::pass(thread, m));
     }
 }

@@ -18,7 +18,7 @@ use crate::extra::{self, EXTRA};
 use crate::m::M;
 use crate::runtime;
 use crate::settle;
-use crate::sync::Relaxed;
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::thread::{self, Thread};
 use crate::tls::Tls;
 use crate::tools;
@@ -70,12 +70,18 @@ enum Taken {
 
 fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
     loop {
-        let below = thread.held().filter(|m| extra::is_held_by(m, thread));
         let mut over = tls.m();
         if let Some(stale) = over.filter(|m| !extra::is_held_by(m, thread)) {
             tls.publish(Some(stale), None, 0);
             over = None;
         }
+        if let Some(bound) = over.filter(|m| m.segment().is_none()) {
+            return Ok(Taken::Bound(bound));
+        }
+        // After what is published, which is held before: else a handler that comes in between
+        // and binds an M leaves one that is published and not seen to be held.
+        compiler_fence(SeqCst);
+        let below = thread.held().filter(|m| extra::is_held_by(m, thread));
         let per_call = want == Want::Callback && runtime::settings().binds_calls();
         let again = if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
         let m = match again {
@@ -217,7 +223,17 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     thread.end_taking(was_taking);
     if m.is_some() {
+        // A handler that calls back in the midst of this counts on the signal stack.
+        distrust(tls, thread);
         thread.sig.unminit();
+        distrust(tls, thread);
     }
     Ok(())
+}
+
+/// Has this thread's next callback look at its signal stack.
+fn distrust(tls: &Tls, thread: &Thread) {
+    thread.sig.distrust();
+    tls.let_pass(0);
+    tls.take_again_at(0);
 }

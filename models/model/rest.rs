@@ -134,6 +134,9 @@ pub(crate) mod thread {
             // SAFETY: Ms are static.
             unsafe { self.last.load(Relaxed).as_ref() }
         }
+        pub(crate) fn held(&self) -> Option<&'static M> {
+            None
+        }
         pub(crate) fn set_last(&self, m: &'static M) {
             self.last.store(core::ptr::from_ref(m).cast_mut(), Relaxed);
         }

@@ -13,7 +13,8 @@ use crate::arch::context::{Context, RED_ZONE};
 use crate::arch::{needm_sigjump, upcalls};
 use crate::error::Error;
 use crate::m::M;
-use crate::os::signal::{Info, SIGBUS, SIGSEGV};
+use crate::os::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
+use crate::runtime;
 use crate::signal::{FaultFrame, chain};
 use crate::tls::Tls;
 use crate::tools;
@@ -63,6 +64,13 @@ fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
     None
 }
 
+/// Whether the system had no room on the G for the frame of another signal, whose handler
+/// has no stack of its own (`force_sigsegv` in linux/kernel/signal.c).
+fn has_no_room_for_a_handler(m: &M, what: &Info, sp: usize) -> bool {
+    let least = runtime::settings().least_signal_stack();
+    what.signo == SIGSEGV && what.code == SI_KERNEL && sp < m.stack.lo() + least
+}
+
 fn is_memory(signal: c_int) -> bool {
     signal == SIGSEGV || signal == SIGBUS
 }
@@ -75,7 +83,9 @@ fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
     let sp = context.sp();
     let stack = &m.stack;
     let below = sp.saturating_sub(RED_ZONE);
-    let ran_out = is_memory(signal) && stack.guards(what.addr) || !stack.holds(sp);
+    let ran_out = is_memory(signal) && stack.guards(what.addr)
+        || !stack.holds(sp)
+        || has_no_room_for_a_handler(m, what, sp);
     let cramped = below < stack.lo() + LEAST_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {

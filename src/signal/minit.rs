@@ -23,7 +23,7 @@
 //! has been found in order often enough.
 #![allow(unsafe_code)] // a stack that the system writes to
 
-use crate::arch::PAGE;
+use crate::arch::{PAGE, needm_sp};
 use crate::m::{SIGNALS_HELD, Segment};
 use crate::os::memory::{self, Access};
 use crate::os::signal::{self, Stack};
@@ -125,21 +125,35 @@ impl Signals {
         self.old_size.store(size, Relaxed);
     }
 
-    /// Makes sure that this thread has a signal stack that holds our handler.
-    /// `careful`: the thread may be in a handler.
+    /// Makes sure that this thread has a signal stack that holds our handler, unless it is
+    /// trusted. `careful`: the thread may be in a handler.
     pub(crate) fn minit(&self, careful: bool) {
         if !runtime::settings().handles_signals() {
+            return self.doubts.store(0, Relaxed);
+        }
+        let fresh = self.ready.load(Relaxed) == 0;
+        if !fresh && (self.trusted() || self.holds(needm_sp())) {
             return;
         }
-        if self.ready.load(Relaxed) == 1 {
-            return;
-        }
+        let doubts = if fresh { LOOKS } else { self.doubts.load(Relaxed) };
+        // First: a handler that calls back in between looks for itself.
+        self.distrust();
         self.ready.store(1, Relaxed);
-        self.doubts.store(0, Relaxed);
-        self.install();
-        if careful && signal::blocked() != 0 {
-            self.doubts.store(LOOKS, Relaxed);
+        let fine = !fresh && Self::is_in_order();
+        if !fine {
+            self.install();
         }
+        // What such a handler's return took away is there again, and stays.
+        let sure = !careful || signal::blocked() == 0;
+        let left = if sure { 0 } else { doubts.saturating_sub(u32::from(fine)) };
+        self.doubts.store(left, Relaxed);
+    }
+
+    /// Whether a signal stack is installed that holds our handler.
+    fn is_in_order() -> bool {
+        // SAFETY: only a question.
+        let now = unsafe { signal::stack(None) };
+        now.is_ok_and(|now| now.enabled() && now.size() >= runtime::settings().least_signal_stack())
     }
 
     /// Whether the thread still has the one of its own that it had when last looked at.
@@ -231,19 +245,11 @@ impl Signals {
         self.doubts.load(Relaxed) == 0
     }
 
-    /// Looks again, and mends what is not in order.
-    pub(crate) fn look(&self) {
-        let doubts = self.doubts.load(Relaxed);
-        // SAFETY: only a question.
-        let now = unsafe { signal::stack(None) };
-        let fine = now.is_ok_and(|now| {
-            now.enabled() && now.size() >= runtime::settings().least_signal_stack()
-        });
-        if !fine {
-            self.install();
+    /// Has the next callback look again.
+    pub(crate) fn distrust(&self) {
+        if runtime::settings().handles_signals() {
+            self.doubts.store(LOOKS, Relaxed);
         }
-        let left = if signal::blocked() == 0 { 0 } else { doubts.saturating_sub(u32::from(fine)) };
-        self.doubts.store(left, Relaxed);
     }
 
     /// Whether a thread that is ending may keep what is in effect: it brought none.

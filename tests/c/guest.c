@@ -1,6 +1,7 @@
 /* A good guest: what is the thread's and the process's is as it was. */
 #include "check.h"
 #include <errno.h>
+#include <sys/time.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 
@@ -102,6 +103,42 @@ static void a_first_callback_in_a_handler_does_not_spoil_the_next(void) {
     start((needm_config){0});
     for (int i = 0; i < 20; i++) join(thread(first_in_a_handler, NULL));
     CHECK_EQ(needm_stop(), 0);
+}
+static volatile long handled;
+static void overflows_in_a_handler(int signal) {
+    (void)signal;
+    if (handled++ % 2 == 0)
+        CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    else { /* it may be on what is left of a G */
+        int answer = needm_callback(nothing, NULL, 0, NULL);
+        CHECK(answer == 0 || answer == NEEDM_EOVERFLOW);
+    }
+}
+static void handlers_come_while_the_signal_stack_comes_and_goes(uint32_t binding, int flags) {
+    int us = emulated() ? 5000 : 100;
+    struct itimerval every = {{0, us}, {0, us}}, never = {{0, 0}, {0, 0}};
+    struct sigaction action = {.sa_handler = overflows_in_a_handler, .sa_flags = flags};
+    start((needm_config){.binding = binding});
+    handled = 0;
+    sigaction(SIGALRM, &action, NULL);
+    setitimer(ITIMER_REAL, &every, NULL);
+    for (int i = 0; i < rounds(30000); i++) {
+        if (i % 3 != 0) CHECK_EQ(needm_attach(), 0);
+        if (i % 3 != 1) CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        CHECK_EQ(needm_detach(), 0);
+        CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    }
+    setitimer(ITIMER_REAL, &never, NULL);
+    signal(SIGALRM, SIG_IGN);
+    CHECK_EQ(needm_detach(), 0);
+    if (binding == NEEDM_BIND_THREAD) CHECK(stack_now().ss_flags & SS_DISABLE);
+    CHECK_EQ(needm_stop(), 0);
+    fprintf(stderr, "%ld handlers\n", handled);
+}
+static void a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler(void) {
+    uint32_t bindings[] = {NEEDM_BIND_THREAD, NEEDM_BIND_CALL};
+    for (int i = 0; i < 4; i++)
+        handlers_come_while_the_signal_stack_comes_and_goes(bindings[i / 2], SA_ONSTACK);
 }
 static void no_signals_touches_no_signal_state(void) {
     start((needm_config){.flags = NEEDM_NO_SIGNALS});
@@ -256,6 +293,7 @@ int main(void) {
     RUN(the_kernel_leaves_errno_alone);
     RUN(a_signal_stack_is_put_back_as_it_was);
     RUN(a_first_callback_in_a_handler_does_not_spoil_the_next);
+    if (!handlers_lose_their_thread()) RUN(a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler);
     RUN(no_signals_touches_no_signal_state);
     RUN(hooks_run_in_order_and_as_often_as_they_must);
     RUN(two_hundred_starts_and_stops_leave_nothing_behind);

@@ -15,6 +15,9 @@ pub(crate) const SIGBUS: c_int = 7;
 pub(crate) const SIGFPE: c_int = 8;
 pub(crate) const SIGSEGV: c_int = 11;
 
+/// `si_code`: the kernel itself sends it, with no address (sigaction(2)).
+pub(crate) const SI_KERNEL: c_int = 0x80;
+
 pub(crate) const SIG_DFL: usize = 0;
 pub(crate) const SIG_IGN: usize = 1;
 
