@@ -140,6 +140,30 @@ static void a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler(void) {
     for (int i = 0; i < 4; i++)
         handlers_come_while_the_signal_stack_comes_and_goes(bindings[i / 2], SA_ONSTACK);
 }
+/* A handler without a stack of its own, as deep as the callback's stack goes. */
+static void does_nothing(int signal) { (void)signal; }
+__attribute__((noinline)) static long signals_deeper(long step, volatile char *above) {
+    char here[step];
+    ((volatile char *)here)[0] = above ? above[0] : 1;
+    raise(SIGUSR1);
+    return signals_deeper(step, here) + here[0];
+}
+static void signals_all_the_way_down(void *step) { signals_deeper((long)step, NULL); }
+static void a_stack_without_room_for_a_signal_has_run_out(void) {
+    sigset_t one;
+    sigemptyset(&one);
+    sigaddset(&one, SIGUSR1);
+    signal(SIGUSR1, does_nothing);
+    start((needm_config){0});
+    for (long step = 16; step < 2000; step += emulated() ? 480 : 48) {
+        needm_panic_info info = {sizeof info};
+        CHECK_EQ(needm_callback(signals_all_the_way_down, (void *)step, 0, &info), NEEDM_EOVERFLOW);
+        CHECK_EQ(info.kind, NEEDM_EOVERFLOW);
+        /* It may have been the handler that ran out, and was left. */
+        sigprocmask(SIG_UNBLOCK, &one, NULL);
+    }
+    CHECK_EQ(needm_stop(), 0);
+}
 static void no_signals_touches_no_signal_state(void) {
     start((needm_config){.flags = NEEDM_NO_SIGNALS});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
@@ -293,7 +317,10 @@ int main(void) {
     RUN(the_kernel_leaves_errno_alone);
     RUN(a_signal_stack_is_put_back_as_it_was);
     RUN(a_first_callback_in_a_handler_does_not_spoil_the_next);
-    if (!handlers_lose_their_thread()) RUN(a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler);
+    if (!handlers_lose_their_thread()) {
+        RUN(a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler);
+        RUN(a_stack_without_room_for_a_signal_has_run_out);
+    }
     RUN(no_signals_touches_no_signal_state);
     RUN(hooks_run_in_order_and_as_often_as_they_must);
     RUN(two_hundred_starts_and_stops_leave_nothing_behind);
