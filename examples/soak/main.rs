@@ -91,8 +91,9 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
     while start.elapsed() < Duration::from_secs(seconds) {
         if LEFT.load(SeqCst) < THREADS {
             made += 1;
-            // The C library never hears of the last kind, and keeps such a thread's stack.
-            let ending = match random.below(100) {
+            // The C library never hears of raw exits, and keeps such a thread's stack.
+            let rarity = if made < 50_000 { 100 } else { 2_500 };
+            let ending = match random.below(rarity) {
                 0 => 2,
                 other => c_int::from(other % 2 == 0),
             };
