@@ -236,8 +236,11 @@ fn wait_until_quiet(own: &Thread) {
             if !m.is_running() {
                 break;
             }
-            // A thread that died in a callback says nothing.
-            thread::notice_ends();
+            // A thread that died in a callback, or had jumped out of one, says nothing.
+            // SAFETY: as in `look_after_the_owner`.
+            if let Some(thread) = unsafe { m.thread.load(SeqCst).as_ref() } {
+                thread::notice_end_of(thread);
+            }
             let _ = system::wait(&LEFT, seen, Some(LOOK_AGAIN));
         }
     }

@@ -91,6 +91,35 @@ static void an_owner_that_ends_leaves_the_world_started(void) {
         is_on();
     }
 }
+static int raw_too;
+static void jump_to(void *to) { longjmp(*(jmp_buf *)to, 1); }
+static void *jumps_out_and_ends_raw(void *arg) {
+    jmp_buf out_of_it;
+    if (setjmp(out_of_it) == 0) needm_callback(jump_to, &out_of_it, 0, NULL);
+    ready = 1;
+    if (arg) syscall(SYS_exit, 0);
+    while (ready == 1) sched_yield();
+    needm_self();
+    while (ready == 2) sched_yield();
+    return NULL;
+}
+static void who_was_jumped_out_of_runs_until_its_threads_next_call_or_end(void) {
+    for (int i = 0; i < rounds(40); i++) {
+        ready = 0;
+        thread(jumps_out_and_ends_raw, &raw_too);
+        while (!ready) sched_yield();
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+        ready = 0;
+        pthread_t lives = thread(jumps_out_and_ends_raw, NULL);
+        while (!ready) sched_yield();
+        ready = 2;
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+        ready = 3;
+        join(lives);
+    }
+}
 static void in_the_child(void) {
     is_on();
     CHECK_EQ(needm_stop_the_world(), 0);
@@ -289,6 +318,7 @@ int main(int argc, char **argv) {
     RUN(a_callback_that_c_jumps_out_of_starts_what_it_has_stopped);
     RUN(a_callback_that_returns_leaves_its_world_stopped_to_c);
     RUN(an_owner_that_ends_leaves_the_world_started);
+    RUN(who_was_jumped_out_of_runs_until_its_threads_next_call_or_end);
     RUN(a_fork_of_the_owner_has_a_world_of_its_own);
     RUN(a_fork_while_another_thread_stops_the_world_has_it_started);
     RUN(c_faults_and_ends_as_ever_in_a_stopped_world);
