@@ -176,6 +176,7 @@ programs! {
     threads_go_on_after_a_stopped_world = "stopped" Archive [];
     threads_go_on_after_a_stopped_world_per_call = "stopped" Shared ["call"];
     threads_go_on_after_a_stopped_world_without_a_barrier = "stopped" Archive ["fence"];
+    threads_go_on_after_a_stopped_world_without_robust_lists = "stopped" Archive ["unheard"];
     backtraces_are_whole = "backtrace" Archive [];
 }
 

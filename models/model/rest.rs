@@ -145,6 +145,9 @@ pub(crate) mod thread {
     pub(crate) fn notice_ends() -> u32 {
         0
     }
+    pub(crate) fn ask_for_ends() -> u32 {
+        0
+    }
     pub(crate) fn reclaim_all() -> u32 {
         0
     }

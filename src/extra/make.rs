@@ -94,7 +94,7 @@ impl Extra {
     /// for everybody who waits. Runs on a G, after the gate. What cannot be made
     /// now is made by who needs it.
     pub(crate) fn newextram(&self) {
-        if thread::notice_ends() != 0 {
+        if thread::ask_for_ends() != 0 {
             return;
         }
         for _ in 0..self.waiting().max(1) {

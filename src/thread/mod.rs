@@ -13,8 +13,8 @@
 //! 3. Asking whether a thread of that number lives, where nothing else is to be
 //!    had; a number that is used again delays it.
 //!
-//! 2 and 3 are looked at by who takes an M: a few records each time, all of them
-//! when the list is empty.
+//! 2 is looked at by who takes an M, and 3 by who makes one: a few records each time, all
+//! of them when there are no more to be had.
 //!
 //! Where the kernel marks the record, 1 gives back the Ms and no more: the signal stack
 //! stays with the thread for what is left of it, and the record with the signal stack,
@@ -193,12 +193,22 @@ fn end(tls: &Tls, thread: &Thread) {
 
 /// Looks at a few records for threads that have ended; how many Ms came back.
 pub(crate) fn notice_ends() -> u32 {
+    glance(false)
+}
+
+/// The same, and asks the system about those of which nothing else tells. Before an M is
+/// made, so that threads whose ends nobody hears of do not take one each.
+pub(crate) fn ask_for_ends() -> u32 {
+    glance(true)
+}
+
+fn glance(ask: bool) -> u32 {
     let len = THREADS.len();
     if len == 0 {
         return 0;
     }
     let from = HAND.fetch_add(GLANCE, Relaxed);
-    let look = |step| THREADS.get(from.wrapping_add(step) % len).map_or(0, |t| t.reclaim(false));
+    let look = |step| THREADS.get(from.wrapping_add(step) % len).map_or(0, |t| t.reclaim(ask));
     (0..GLANCE.min(len)).map(look).sum()
 }
 

@@ -31,13 +31,20 @@ static inline void without_membarrier(void) {
     CHECK_EQ(syscall(SYS_membarrier, 0, 0, 0), -1);
 }
 
+/* The kernel does without robust lists, as it must under qemu-user; before its first start. */
+static inline void without_robust_lists(void) {
+    if (emulated()) return;
+    filter_system_calls(SYS_get_robust_list, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_ALLOW);
+}
+
 /* The binding that the words of a command line ask for, "call" or none; with "fence" among
- * them the barrier is taken away. */
+ * them the barrier is taken away, with "unheard" robust lists are. */
 static inline uint32_t asked_for(int argc, char **argv) {
     uint32_t binding = NEEDM_BIND_THREAD;
     for (int i = 1; i < argc; i++) {
         if (strcmp(argv[i], "call") == 0) binding = NEEDM_BIND_CALL;
         if (strcmp(argv[i], "fence") == 0) without_membarrier();
+        if (strcmp(argv[i], "unheard") == 0) without_robust_lists();
     }
     return binding;
 }
