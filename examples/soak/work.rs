@@ -289,7 +289,9 @@ fn forks() {
 /// A thread's life: so many operations, chosen by the seed and its number.
 pub(crate) fn live(seed: u64, number: u64) {
     let mut random = Random::new(seed, number);
-    for _ in 0..1 + random.below(40) {
+    // qemu-user keeps memory of each thread that there was: fewer of them live longer.
+    let longest = if crate::emulated() { 1000 } else { 40 };
+    for _ in 0..1 + random.below(longest) {
         match random.below(100) {
             0..40 => plain(&mut random),
             40..50 => faults(),
