@@ -38,21 +38,10 @@ const BUGS: &[Bug] = &[
         to: "if m.state.load(SeqCst) & LISTED == 0 {",
     },
     Bug {
-        name: "a_popper_that_says_so_too_late",
+        name: "a_popper_that_does_not_look_again",
         source: "extra/mod.rs",
-        from: "            m.listed.store(false, SeqCst);
-            if claim(m, thread, true) {
-                m.owes.store(u32::from(last), Relaxed);
-                return Some(m);
-            }
-",
-        to: "            if claim(m, thread, true) {
-                m.listed.store(false, SeqCst);
-                m.owes.store(u32::from(last), Relaxed);
-                return Some(m);
-            }
-            m.listed.store(false, SeqCst);
-",
+        from: "                mine = claim(m, thread, true);",
+        to: "",
     },
     Bug {
         name: "a_last_m_that_nobody_lets_go",

@@ -24,7 +24,7 @@ found! {
     a_waiter_that_looks_too_late by who_waits_for_an_m_gets_it;
     a_giver_that_publishes_nothing by a_last_m_is_taken_again_or_by_another;
     a_giver_that_does_not_list by a_last_m_is_taken_again_or_by_another;
-    a_popper_that_says_so_too_late by a_last_m_is_let_go_for_another;
+    a_popper_that_does_not_look_again by a_last_m_is_let_go_for_another;
     a_last_m_that_nobody_lets_go by a_last_m_is_let_go_for_another;
     a_taker_that_makes_no_spare by the_taker_of_the_last_makes_a_spare;
     a_gate_without_a_fence by nothing_runs_in_a_stopped_world;

@@ -16,9 +16,9 @@
 //! puts it on the list again.
 //!
 //! A steady callback gives back by a store, which may undo that clearing. So:
-//! - Who pops an M makes its `listed` false and then looks whether it is free; who gives
-//!   one back makes it free and then looks at `listed`; and who makes that true puts the
-//!   M on the list, whoever holds it by then.
+//! - Who pops an M makes its `listed` false, and if it was held looks then whether it is
+//!   free by now; who gives one back makes it free and then looks at `listed`; and who
+//!   makes that true puts the M on the list, whoever holds it by then.
 //! - An M that is free is on the list, or is the last one of a live thread, which
 //!   lets go of it in [`Extra::let_go`] when it has another, and when it ends.
 //!
@@ -40,7 +40,7 @@ use crate::m::{M, MS};
 use crate::needm;
 use crate::os::thread as system;
 use crate::runtime;
-use crate::sync::{AtomicU32, AtomicU64, Relaxed, SeqCst};
+use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
 use crate::thread::{self, Thread};
 use crate::world;
 
@@ -151,8 +151,14 @@ impl Extra {
             let (index, last) = self.idle.pop(&MS)?;
             self.listed.fetch_sub(1, SeqCst);
             let m = MS.get(index)?;
-            m.listed.store(false, SeqCst);
-            if claim(m, thread, true) {
+            // If so, who gives it back is this thread, which then knows that it is not listed.
+            let mut mine = claim(m, thread, true);
+            m.listed.store(false, Release);
+            if !mine {
+                fence(SeqCst);
+                mine = claim(m, thread, true);
+            }
+            if mine {
                 m.owes.store(u32::from(last), Relaxed);
                 return Some(m);
             }
@@ -253,7 +259,8 @@ impl Extra {
     /// gone with an earlier start of the kernel.
     pub(crate) fn let_go(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut();
-        let was = m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
+        let was = m.thread.load(Relaxed) == own
+            && m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
         let goes = was && is_ready(m);
         if goes {
             self.put(m);

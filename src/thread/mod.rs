@@ -13,8 +13,8 @@
 //! 3. Asking whether a thread of that number lives, where nothing else is to be
 //!    had; a number that is used again delays it.
 //!
-//! 2 is looked at by who takes an M, and 3 by who makes one: a few records each time, all
-//! of them when there are no more to be had.
+//! 2 is looked at by who takes an M, or a record, and 3 by who makes an M: a few records
+//! each time, all of them when there are no more to be had.
 //!
 //! Where the kernel marks the record, 1 gives back the Ms and no more: the signal stack
 //! stays with the thread for what is left of it, and the record with the signal stack,
@@ -40,8 +40,10 @@ use crate::table::{Rows, Table};
 use crate::tls::Tls;
 use crate::world;
 
-/// Records that a taker looks at for ended threads, each time.
-const GLANCE: u32 = 8;
+/// Records that are looked at for ended threads, each time: by who takes an M from the
+/// list, and by who lacks a record, or an M.
+const GLANCE: u32 = 1;
+const LONG_GLANCE: u32 = 8;
 
 // SAFETY: all fields are atomics, for which zero is valid.
 unsafe impl Rows for Thread {}
@@ -140,20 +142,26 @@ unsafe extern "C" fn ended(value: *mut c_void) {
     // SAFETY: the value is a record, which `current` set for this thread; stop
     // deletes the key before the records go.
     let thread = unsafe { &*value.cast::<Thread>() };
-    while_open(|| end_or_rest(Tls::current(), thread));
+    let tls = Tls::current();
+    let own = tls.thread().is_some_and(|own| ptr::eq(own, thread));
+    if own && thread.is_watched() && thread.sig.may_stay() {
+        rest(tls, thread);
+    } else {
+        while_open(|| end(tls, thread));
+    }
 }
 
-fn end_or_rest(tls: &Tls, thread: &Thread) {
-    let own = tls.thread().is_some_and(|own| ptr::eq(own, thread));
-    let rests = own && thread.is_watched() && thread.sig.may_stay();
-    if !rests {
-        return end(tls, thread);
+/// Gives back the Ms of this thread; the record waits for its end. [`stop`] unmaps no
+/// record that is a thread's, and waits while one is being taken apart.
+fn rest(tls: &Tls, thread: &Thread) {
+    if !thread.begin_end(thread.state()) {
+        return;
     }
-    if thread.begin_end(thread.state()) {
+    if runtime::is_open() {
         leave(tls, thread);
         thread.left.store(1, Relaxed);
-        thread.live_on();
     }
+    thread.live_on();
 }
 
 /// Gives back the Ms of this thread.
@@ -191,25 +199,30 @@ fn end(tls: &Tls, thread: &Thread) {
     }
 }
 
-/// Looks at a few records for threads that have ended; how many Ms came back.
+/// Looks at a record for a thread that has ended; how many Ms came back.
 pub(crate) fn notice_ends() -> u32 {
-    glance(false)
+    glance(GLANCE).map(|thread| thread.reclaim(false)).sum()
 }
 
-/// The same, and asks the system about those of which nothing else tells. Before an M is
-/// made, so that threads whose ends nobody hears of do not take one each.
+/// Looks at some more, and asks the system about those of which nothing else tells. Before
+/// an M is made, so that threads whose ends nobody hears of do not take one each.
 pub(crate) fn ask_for_ends() -> u32 {
-    glance(true)
+    glance(LONG_GLANCE).map(|thread| thread.reclaim(true)).sum()
 }
 
-fn glance(ask: bool) -> u32 {
+/// The record of a thread that has ended, now the caller's. Only while the kernel does not
+/// stop.
+fn left_behind() -> Option<&'static Thread> {
+    glance(LONG_GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
+}
+
+/// The records whose turn it is.
+fn glance(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
-    if len == 0 {
-        return 0;
-    }
-    let from = HAND.fetch_add(GLANCE, Relaxed);
-    let look = |step| THREADS.get(from.wrapping_add(step) % len).map_or(0, |t| t.reclaim(ask));
-    (0..GLANCE.min(len)).map(look).sum()
+    let from = HAND.load(Relaxed);
+    // Not in one step: where two look at the same ones, nothing is lost.
+    HAND.store(from.wrapping_add(count), Relaxed);
+    (0..count.min(len)).filter_map(move |step| THREADS.get(from.wrapping_add(step) % len))
 }
 
 /// Looks whether one thread has ended.
@@ -247,7 +260,7 @@ pub(crate) fn stop(tls: &Tls) -> bool {
     }
     let mut live = !until(|| TAKING.load(SeqCst) == 0);
     for thread in THREADS.iter() {
-        if thread.is_live() {
+        if thread.is_taken() {
             live = true;
         } else {
             thread.sig.unmap();

@@ -16,7 +16,7 @@ use crate::os::maps;
 use crate::os::thread as system;
 use crate::runtime;
 use crate::signal::minit;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use crate::trim;
 use crate::world;
@@ -86,14 +86,16 @@ const _: () = {
 impl Thread {
     /// A record for this thread, without anything yet.
     pub(super) fn take(tls: &Tls) -> Option<&'static Self> {
-        let free = || FREE_THREADS.pop(&THREADS).map(|(index, _)| index);
-        let index = free().or_else(|| {
-            super::notice_ends();
-            free()
-        });
-        let index = index.or_else(|| THREADS.add().ok())?;
-        let thread = THREADS.get(index)?;
-        thread.index.store(index, Relaxed);
+        let free = FREE_THREADS.pop(&THREADS).and_then(|(index, _)| THREADS.get(index));
+        let thread = match free.or_else(super::left_behind) {
+            Some(thread) => thread,
+            None => {
+                let index = THREADS.add().ok()?;
+                let thread = THREADS.get(index)?;
+                thread.index.store(index, Relaxed);
+                thread
+            }
+        };
         thread.claim.store(extra::listed_and_held_by(thread) as usize, Relaxed);
         thread.tid.store(robust::tid(tls), Relaxed);
         thread.futex.store(0, Relaxed);
@@ -105,7 +107,7 @@ impl Thread {
         thread.forget_ms();
         thread.epoch.store(runtime::epoch(), Relaxed);
         let before = thread.state.load(Relaxed) & !PHASE;
-        thread.state.store(before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst);
+        thread.state.store(before.wrapping_add(TAKEN_ONCE) | LIVE, Release);
         Some(thread)
     }
 
@@ -278,7 +280,8 @@ impl Thread {
             }
             give(m);
         }
-        if self.taking.swap(0, Relaxed) != 0 {
+        if self.taking.load(Relaxed) != 0 {
+            self.taking.store(0, Relaxed);
             // It ended in the middle of taking one, or of giving one back.
             MS.iter().filter(|m| extra::is_held_by(m, self)).for_each(give);
         }
@@ -294,7 +297,7 @@ impl Thread {
 
     /// Changes the phase; only for who has the record to itself.
     fn set_phase(&self, phase: u32) {
-        self.state.store(self.state.load(Relaxed) & !PHASE | phase, SeqCst);
+        self.state.store(self.state.load(Relaxed) & !PHASE | phase, Release);
     }
 
     /// Makes the record what it was before [`Thread::begin_end`].
@@ -302,8 +305,8 @@ impl Thread {
         self.set_phase(LIVE);
     }
 
-    pub(super) fn is_live(&self) -> bool {
-        self.state.load(SeqCst) & PHASE == LIVE
+    pub(super) fn is_taken(&self) -> bool {
+        self.state.load(SeqCst) & PHASE != FREE
     }
 
     pub(super) fn state(&self) -> u32 {
@@ -318,10 +321,15 @@ impl Thread {
 
     /// The record is nobody's any more.
     pub(super) fn release(&self) {
-        self.retire_rows();
-        self.futex.store(0, Relaxed);
+        self.clear();
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
+    }
+
+    /// What a record is as long as it is nobody's.
+    fn clear(&self) {
+        self.retire_rows();
+        self.futex.store(0, Relaxed);
     }
 
     /// Takes the record of an ended thread apart; how many Ms came back.
@@ -339,14 +347,32 @@ impl Thread {
     /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
     /// while the kernel does not stop, or for who stops it.
     pub(super) fn take_apart(&self, state: u32) -> u32 {
+        let count = self.take_all_off(state);
+        if count.is_some() {
+            self.release();
+        }
+        count.unwrap_or(0)
+    }
+
+    /// The same, but the record is then the caller's; false if it is not.
+    pub(super) fn take_over(&self, state: u32) -> bool {
+        let whole = self.take_all_off(state).is_some();
+        if whole {
+            self.clear();
+        }
+        whole
+    }
+
+    fn take_all_off(&self, state: u32) -> Option<u32> {
         if !self.begin_end(state) {
-            return 0;
+            return None;
         }
         world::disown(self);
         let count = self.give_all_back();
-        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
+        if count != 0 {
+            EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
+        }
         self.sig.forget();
-        self.release();
-        count
+        Some(count)
     }
 }

@@ -10,7 +10,7 @@ use core::ptr;
 use super::record::BEFORE_ENTRY;
 use super::{Thread, key};
 use crate::os::thread::{self as system, RobustHead};
-use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
 use crate::tls::Tls;
 
 /// How far the kernel follows a robust list (include/linux/futex.h,
@@ -44,7 +44,7 @@ impl Thread {
             let Some((place, futex)) = place.and_then(|p| Some((p, self.before.get(p)?))) else {
                 return;
             };
-            futex.store(self.tid.load(Relaxed), SeqCst);
+            futex.store(self.tid.load(Relaxed), Relaxed);
             let first = (*head).list;
             self.entry.store(first as usize, Relaxed);
             if size_of::<usize>() == 8 {
@@ -56,7 +56,7 @@ impl Thread {
             }
             (*head).list = self.entry_address() as *mut usize;
             #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
-            self.futex.store(place as u32 + 1, SeqCst);
+            self.futex.store(place as u32 + 1, Release);
         }
     }
 
