@@ -51,6 +51,10 @@ enum Link {
 #[path = "c_programs/checked.rs"]
 mod checked;
 
+#[cfg(target_arch = "x86_64")]
+#[path = "c_programs/musl.rs"]
+mod musl;
+
 #[path = "c_programs/unwinding.rs"]
 mod unwinding;
 
@@ -67,8 +71,24 @@ fn compile(test: &str, name: &str, link: Link) -> PathBuf {
 
 /// The same, with words for the compiler and, behind all else, for the linker.
 fn compile_with(test: &str, name: &str, link: Link, words: &[&str], last: &[&str]) -> PathBuf {
+    let cc = env::var("NEEDM_CC").unwrap_or_else(|_| "cc".into());
+    // The unwinder, which the C library would otherwise load by itself when it wants one,
+    // from where it knows of, which is not where a cross compiler has it.
+    let last: Vec<&str> = ["-Wl,--no-as-needed", "-lgcc_s"].iter().chain(last).copied().collect();
+    compile_by(&cc, test, name, link, words, &last)
+}
+
+/// The same by another compiler, with no more than that.
+fn compile_by(
+    cc: &str,
+    test: &str,
+    name: &str,
+    link: Link,
+    words: &[&str],
+    last: &[&str],
+) -> PathBuf {
     let program = program_of(test);
-    let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
+    let mut cc = Command::new(cc);
     cc.args(["-O2", "-g", "-Wall", "-Wno-infinite-recursion", "-funwind-tables", "-rdynamic"]);
     cc.args(words)
         .arg("-I")
@@ -86,10 +106,13 @@ fn compile_with(test: &str, name: &str, link: Link, words: &[&str], last: &[&str
             cc.arg("-ldl");
         }
     }
-    // The unwinder, which the C library would otherwise load by itself when it wants one,
-    // from where it knows of, which is not where a cross compiler has it.
-    cc.args(["-Wl,--no-as-needed", "-lgcc_s"]).args(last);
-    let output = cc.arg("-pthread").arg("-o").arg(&program).output().expect("the C compiler runs");
+    let output = cc
+        .args(last)
+        .arg("-pthread")
+        .arg("-o")
+        .arg(&program)
+        .output()
+        .expect("the C compiler runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     program
 }

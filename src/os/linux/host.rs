@@ -50,6 +50,7 @@ weak_table!(
     "pthread_create",
     "pthread_detach",
     "__register_atfork",
+    "pthread_atfork",
     "getauxval",
     "__errno_location",
     "__libc_start_main",
@@ -73,6 +74,15 @@ struct Host {
             Option<extern "C" fn()>,
             Option<extern "C" fn()>,
             *mut c_void,
+        ) -> c_int,
+    >,
+    /// Of musl, which has no other, and unloads no library: glibc's is not in its shared
+    /// library.
+    atfork_for_good: Option<
+        unsafe extern "C" fn(
+            Option<extern "C" fn()>,
+            Option<extern "C" fn()>,
+            Option<extern "C" fn()>,
         ) -> c_int,
     >,
     getauxval: Option<unsafe extern "C" fn(c_ulong) -> c_ulong>,
@@ -170,6 +180,9 @@ pub(crate) fn at_fork_in_child(child: extern "C" fn()) {
         // SAFETY: the function lives as long as this library, whose handle it
         // is registered under.
         unsafe { register(None, None, Some(child), DSO_HANDLE) };
+    } else if let Some(register) = needm_host.atfork_for_good {
+        // SAFETY: the function lives as long as the process.
+        unsafe { register(None, None, Some(child)) };
     }
 }
 
