@@ -167,9 +167,6 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         if gsp != 0 {
             return Ok(Place { m, below: gsp, outer, taken: false });
         }
-        if segment.call.load(Relaxed).is_null() {
-            return Ok(Place { m, below: m.position(segment), outer, taken: false });
-        }
     }
     needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
 }
@@ -231,17 +228,28 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
 }
 
 /// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
+///
+/// A handler that calls back before it is uses this segment too, and leaves its own call in
+/// it: then all begins again, as in assembly.
 fn build(call: &mut Call, m: &M, segment: &Segment, flags: usize, hold_signals: bool) {
-    segment.clear(m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut()));
-    segment.flags.store(flags, Relaxed);
-    segment.size.store(call.size, Relaxed);
-    m.set_segment(segment, true);
+    let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
+    let own = ptr::from_mut(call);
+    loop {
+        segment.clear(own, outer);
+        segment.flags.store(flags, Relaxed);
+        segment.size.store(call.size, Relaxed);
+        compiler_fence(SeqCst);
+        m.set_segment(segment, true);
+        compiler_fence(SeqCst);
+        // From here on a handler's callback goes elsewhere, and the frame can be copied.
+        if segment.call.load(Relaxed) == own {
+            break;
+        }
+        m.set_segment(outer, true);
+    }
     if hold_signals {
         minit::hold_signals(segment);
     }
-    // From here on a handler's callback goes elsewhere: the frame can be copied.
-    segment.call.store(call, Relaxed);
-    compiler_fence(SeqCst);
     if call.size != 0 {
         // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
         // free from `arg` up to the segment.

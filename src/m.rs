@@ -27,7 +27,9 @@ use crate::callback::Call;
 use crate::layout;
 use crate::list::Links;
 use crate::stack::Stack;
-use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
+use crate::sync::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence,
+};
 use crate::table::{Rows, Table};
 use crate::thread::Thread;
 use crate::tools;
@@ -147,9 +149,11 @@ const _: () = {
 };
 
 impl Segment {
-    /// As new, without a call yet, inside `prev`.
-    pub(crate) fn clear(&self, prev: *mut Self) {
-        self.call.store(ptr::null_mut(), Relaxed);
+    /// As new, for `call`, inside `prev`. The call comes first: `callback::build` tells by
+    /// it whether a handler has changed the rest since.
+    pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
+        self.call.store(call, Relaxed);
+        compiler_fence(SeqCst);
         self.gsp.store(0, Relaxed);
         self.deferred.store(0, Relaxed);
         self.prev.store(prev, Relaxed);
@@ -204,7 +208,7 @@ impl M {
         self.owes.store(0, Relaxed);
         self.attached.store(false, Relaxed);
         self.tidy();
-        self.base.clear(ptr::null_mut());
+        self.base.clear(ptr::null_mut(), ptr::null_mut());
     }
 
     /// Notes that a plain return is not all there is to the outermost callback's end.

@@ -113,9 +113,6 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
 /// was jumped out of, callback code runs again.
 fn settle_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
-        if inner.call.load(Relaxed).is_null() {
-            break;
-        }
         drop_segment(m, inner);
     }
     if let Some(segment) = m.segment() {
