@@ -194,8 +194,9 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
-    let on_signal_stack = caller.wrapping_sub(m.sig_lo.load(Relaxed)) < m.sig_len.load(Relaxed);
-    if on_signal_stack && !thread_has_room_for_signals(caller) {
+    let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
+    let on_signal_stack = thread.is_some();
+    if thread.is_some_and(|thread| !thread.sig.has_room_below(caller)) {
         return Err(Error::Overflow);
     }
 
@@ -271,11 +272,6 @@ const _: () = {
     let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
     assert!(pending == layout::call::PENDING);
 };
-
-/// Whether a handler at `caller` on the signal stack leaves room there for another.
-fn thread_has_room_for_signals(caller: usize) -> bool {
-    Tls::current().thread().is_some_and(|thread| thread.sig.has_room_below(caller))
-}
 
 /// Where `exit` may run for an ending that is not a return: below all that it reads.
 pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {

@@ -104,7 +104,12 @@ fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> 
 /// What lets a bound M take the steady path. Of the start of the kernel that the M is of,
 /// which may be over by now.
 pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
-    if goes_back(m) || !needs_no_look(thread) { 0 } else { gate_of(m) }
+    if goes_back(m) || !needs_no_look(thread) {
+        return 0;
+    }
+    // If a handler has bound it, that may have been before this was known.
+    thread.tell_of_signal_stack(m);
+    gate_of(m)
 }
 
 fn gate_of(m: &M) -> u32 {

@@ -139,7 +139,7 @@ impl Signals {
         // First: a handler that calls back in between looks for itself.
         self.distrust();
         self.ready.store(1, Relaxed);
-        let fine = !fresh && Self::is_in_order();
+        let fine = !fresh && self.is_in_order();
         if !fine {
             self.install();
         }
@@ -150,10 +150,15 @@ impl Signals {
     }
 
     /// Whether a signal stack is installed that holds our handler.
-    fn is_in_order() -> bool {
+    fn is_in_order(&self) -> bool {
         // SAFETY: only a question.
-        let now = unsafe { signal::stack(None) };
-        now.is_ok_and(|now| now.enabled() && now.size() >= runtime::settings().least_signal_stack())
+        let now = unsafe { signal::stack(None) }.unwrap_or(Stack::NONE);
+        let fine = now.enabled() && now.size() >= runtime::settings().least_signal_stack();
+        if fine && self.size.load(Relaxed) == 0 {
+            // In a handler that has interrupted the first look.
+            self.in_effect(&now);
+        }
+        fine
     }
 
     /// Whether the thread still has the one of its own that it had when last looked at.
@@ -184,9 +189,10 @@ impl Signals {
         }
         self.found(&old);
         if old.enabled() && old.size() >= runtime::settings().least_signal_stack() {
+            // First: a handler that comes in between is on one of the two.
+            self.in_effect(&old);
             // SAFETY: it was installed before, and is the thread's own.
             let _ = unsafe { signal::stack(Some(&old)) };
-            self.in_effect(&old);
             self.found(&Stack::NONE);
         }
     }
@@ -201,19 +207,21 @@ impl Signals {
         (self.base.load(Relaxed), self.size.load(Relaxed))
     }
 
-    /// Whether `address` is on it.
+    /// Whether `address` is on it, or on ours, on which nothing runs but handlers: it is
+    /// installed a moment before that is noted.
     pub(crate) fn holds(&self, address: usize) -> bool {
         let (base, size) = self.bounds();
-        address.wrapping_sub(base) < size
+        address.wrapping_sub(base) < size || self.ours().is_some_and(|ours| ours.holds(address))
     }
 
     /// What is left of it below a caller.
     fn below(&self, caller: usize) -> Stack {
-        let (base, _) = self.bounds();
-        match self.ours() {
-            Some(ours) if ours.base() != base => ours,
-            _ => Stack::new(base, caller.saturating_sub(base + EXIT_ROOM) & !15),
-        }
+        let base = match self.ours() {
+            Some(ours) if !ours.holds(caller) => return ours,
+            Some(ours) => ours.base(),
+            None => self.bounds().0,
+        };
+        Stack::new(base, caller.saturating_sub(base + EXIT_ROOM) & !15)
     }
 
     /// Whether what is left holds our own handler.

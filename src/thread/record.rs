@@ -161,9 +161,7 @@ impl Thread {
         let fresh = ptr::from_ref(m).cast_mut();
         m.below.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut(), Relaxed);
-        let (lo, len) = self.sig.bounds();
-        m.sig_lo.store(lo, Relaxed);
-        m.sig_len.store(len, Relaxed);
+        self.tell_of_signal_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);
@@ -186,6 +184,13 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// Has the steady path of `m` know which callers are handlers on the signal stack.
+    pub(crate) fn tell_of_signal_stack(&self, m: &M) {
+        let (lo, len) = self.sig.bounds();
+        m.sig_lo.store(lo, Relaxed);
+        m.sig_len.store(len, Relaxed);
     }
 
     /// Gives back the innermost M that it holds, as new.
