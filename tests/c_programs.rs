@@ -201,6 +201,8 @@ programs! {
     threads_go_on_after_a_stopped_world_without_a_barrier = "stopped" Archive ["fence"];
     threads_go_on_after_a_stopped_world_without_robust_lists = "stopped" Archive ["unheard"];
     backtraces_are_whole = "backtrace" Archive [];
+    handlers_between_any_two_instructions_lose_nothing = "steps" Archive [];
+    handlers_between_any_two_instructions_lose_nothing_per_call = "steps" Shared ["call"];
 }
 
 #[test]

@@ -158,8 +158,9 @@ fn rest(tls: &Tls, thread: &Thread) {
         return;
     }
     if runtime::is_open() {
-        leave(tls, thread);
+        // First: whoever calls back from here on has this run once more.
         thread.left.store(1, Relaxed);
+        leave(tls, thread);
     }
     thread.live_on();
 }
@@ -189,6 +190,8 @@ fn end(tls: &Tls, thread: &Thread) {
     leave(tls, thread);
     if tls.thread().is_some_and(|own| ptr::eq(own, thread)) {
         tls.clear_thread();
+        // What a handler has taken in between; from here on it takes another record.
+        thread.give_all_back();
     }
     thread.unwatch(tls);
     if thread.sig.unminit() {

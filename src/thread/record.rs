@@ -269,7 +269,7 @@ impl Thread {
     }
 
     /// Gives back all that this thread held, which has ended or is about to; how many
-    /// Ms that was.
+    /// Ms that was. What a handler takes in between stays noted.
     pub(super) fn give_all_back(&self) -> u32 {
         let mut count = 0;
         let mut give = |m: &M| {
@@ -279,24 +279,25 @@ impl Thread {
             self.give_back(m);
         };
         while let Some(m) = self.held() {
-            if !extra::is_held_by(m, self) {
-                self.m.store(ptr::null_mut(), Relaxed);
-                break;
+            if extra::is_held_by(m, self) {
+                give(m);
+            } else {
+                let stale = ptr::from_ref(m).cast_mut();
+                let _ = self.m.compare_exchange(stale, ptr::null_mut(), Relaxed, Relaxed);
             }
-            give(m);
         }
         if self.taking.load(Relaxed) != 0 {
             self.taking.store(0, Relaxed);
             // It ended in the middle of taking one, or of giving one back.
             MS.iter().filter(|m| extra::is_held_by(m, self)).for_each(give);
         }
-        if let Some(last) = self.last() {
+        // SAFETY: as for `last()`.
+        while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
             // Nobody waits for this one to be taken again.
             if EXTRA.let_go(last, self) {
                 trim::given(last, self);
             }
         }
-        self.forget_ms();
         count
     }
 

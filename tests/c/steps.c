@@ -30,13 +30,13 @@ static uint32_t binding;
 static uint64_t seed;
 static void (*comes)(void);
 static volatile long left; /* instructions until it does */
-static volatile int every, came;
+static volatile int came;
 static void on_step(int signal, siginfo_t *info, void *context) {
     ucontext_t *interrupted = context;
     (void)signal, (void)info;
     if (left-- > 0) return;
     came = 1;
-    if (!every) interrupted->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+    interrupted->uc_mcontext.gregs[REG_EFL] &= ~0x100;
     comes();
 }
 static int flags_of_handler;
@@ -153,12 +153,13 @@ static void an_end(void) {
 struct way {
     const char *name;
     void (*go)(void);
+    int may_be_left; /* by a jump: nothing is made, or taken from others */
 };
-#define WAY(go) {#go, go}
+#define WAY(go, may_be_left) {#go, go, may_be_left}
 static const struct way ways[] = {
-    WAY(a_first_callback), WAY(a_callback), WAY(a_frame_that_is_copied), WAY(attach_and_detach),
-    WAY(callbacks_that_nest), WAY(a_panic), WAY(a_fault), WAY(an_overflow), WAY(a_jump_out),
-    WAY(a_world_stopped_and_started), WAY(an_end),
+    WAY(a_first_callback, 0), WAY(a_callback, 1), WAY(a_frame_that_is_copied, 1),
+    WAY(attach_and_detach, 0), WAY(callbacks_that_nest, 1), WAY(a_panic, 1), WAY(a_fault, 1),
+    WAY(an_overflow, 1), WAY(a_jump_out, 1), WAY(a_world_stopped_and_started, 0), WAY(an_end, 0),
 };
 enum { WAYS = sizeof ways / sizeof *ways };
 
@@ -168,6 +169,10 @@ static void is_usable(void) {
     int answer = needm_callback(fault, NULL, 0, NULL);
     CHECK(answer == NEEDM_EFAULT || (overflown && answer == NEEDM_EOVERFLOW));
     CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+}
+static void *is_fine(void *arg) {
+    is_usable();
+    return arg;
 }
 static char own_stack[65536];
 static int brings_its_own;
@@ -187,52 +192,142 @@ static void *goes(void *way) {
     return NULL;
 }
 static void begin(void) {
-    start((needm_config){.binding = binding});
+    start((needm_config){.binding = binding, .max_ms = 64, .wait_ns = 2000000000});
     handle_steps();
     CHECK_EQ(pthread_key_create(&after_ours, is_over), 0);
-    every = came = 0;
+}
+/* Who takes an M looks at a few threads, whether they have ended unheard. */
+static void ends_are_noticed(void) {
+    for (int i = 0; i < 200 && (i == 0 || stats().ms_bound > 0); i++) join(thread(is_fine, NULL));
+    CHECK_EQ(stats().ms_bound, 0);
 }
 static void end(unsigned most) {
-    /* Whoever takes one looks for those that ended unheard. */
-    call_and_check();
-    CHECK_EQ(needm_detach(), 0);
+    ends_are_noticed();
     if (stats().ms_total > most) fprintf(stderr, "made %u\n", (unsigned)stats().ms_total);
     CHECK(stats().ms_total <= most);
-    CHECK_EQ(stats().ms_bound, 0);
     CHECK_EQ(pthread_key_delete(after_ours), 0);
     signal(SIGTRAP, SIG_DFL);
     CHECK_EQ(needm_stop(), 0);
 }
-/* Goes one way in a new thread of a new start for each of its instructions. */
-static void at_each_instruction(const struct way *way, void (*then)(void)) {
+/* Has `one` happen for each instruction of a way. Long ways are gone in strides, which
+ * begin anywhere: a step takes its time where a machine is virtual. */
+static void at_each_instruction(const struct way *way, void (*then)(void), void (*one)(const struct way *)) {
     comes = then;
     long at = 0, times = 0;
     for (came = 1; came; times++) {
-        begin();
+        came = 0;
         left = at;
-        join(thread(goes, (void *)way));
-        end(4);
-        /* Long ways are gone in strides: a step takes its time where a machine is virtual. */
-        at += at < 150 ? 1 : 1 + (long)(next(&seed) % 8);
+        one(way);
+        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 48);
     }
     fprintf(stderr, "  %s: %ld times, to instruction %ld\n", way->name, times, at);
     CHECK(times > 40);
 }
-static void on_each_way(void (*then)(void)) {
-    for (int i = 0; i < WAYS; i++) at_each_instruction(ways + i, then);
+static void in_a_new_start(const struct way *way) {
+    begin();
+    join(thread(goes, (void *)way));
+    end(8);
 }
-
-/* On the thread's own stack; on the signal stack; on one that the thread has brought. */
-static void on_each_way_and_stack(void (*then)(void)) {
+/* It calls back: on the thread's own stack; on the signal stack; on one that the thread has
+ * brought. */
+static void calls_back(void) {
+    if (next(&seed) & 1)
+        call_and_check();
+    else
+        is_usable();
+}
+static void a_handlers_callback_at_any_instruction_loses_nothing(void) {
     for (int stack = 0; stack < 3; stack++) {
         flags_of_handler = stack > 0 ? SA_ONSTACK : 0;
         brings_its_own = stack == 2;
-        on_each_way(then);
+        for (int i = 0; i < WAYS; i++) at_each_instruction(ways + i, calls_back, in_a_new_start);
     }
     brings_its_own = flags_of_handler = 0;
 }
-static void a_handlers_callback_at_any_instruction_loses_nothing(void) { on_each_way_and_stack(call_and_check); }
-static void also_one_that_faults_and_overflows(void) { on_each_way_and_stack(is_usable); }
+
+/* It ends by the raw system call, of which only the kernel hears. Not at its end: what its
+ * destructors are just then about to give back is lost. */
+static void ends(void) { syscall(SYS_exit, 0); }
+static void which_ends(const struct way *way) {
+    join(thread(goes, (void *)way));
+    ends_are_noticed();
+}
+static void a_thread_may_end_at_any_instruction(void) {
+    begin();
+    for (int i = 0; i < WAYS; i++)
+        if (ways[i].go != an_end) at_each_instruction(ways + i, ends, which_ends);
+    end(16);
+}
+
+/* It is jumped out of. */
+static sigjmp_buf away;
+static void jumps(void) { siglongjmp(away, 1); }
+static void *goes_and_jumps(void *way) {
+    if (sigsetjmp(away, 1) == 0)
+        goes(way);
+    else {
+        is_usable();
+        CHECK_EQ(needm_detach(), 0);
+    }
+    return NULL;
+}
+static void which_jumps(const struct way *way) {
+    overflown = 0;
+    begin();
+    join(thread(goes_and_jumps, (void *)way));
+    end(8);
+}
+static void a_handler_may_jump_away_from_a_callback_at_any_instruction(void) {
+    for (int i = 0; i < WAYS; i++)
+        if (ways[i].may_be_left) at_each_instruction(ways + i, jumps, which_jumps);
+}
+
+/* It stands still, and others go on. */
+static volatile int still, go_on, stopped;
+static void stands_still(void) {
+    still = 1;
+    while (!go_on) sched_yield();
+}
+static void a_child(void) {
+    alarm(20);
+    is_usable();
+    join(thread(is_fine, NULL));
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+}
+static void *stops(void *arg) {
+    CHECK_EQ(needm_stop_the_world(), 0);
+    long then = ran;
+    stopped = 1;
+    for (int i = 0; i < 100; i++) sched_yield();
+    CHECK_EQ(ran, then);
+    CHECK_EQ(needm_start_the_world(), 0);
+    return arg;
+}
+static void which_stands_still(const struct way *way) {
+    still = go_on = stopped = 0;
+    begin();
+    pthread_t made = thread(goes, (void *)way);
+    while (!still && pthread_kill(made, 0) == 0 && pthread_tryjoin_np(made, NULL) != 0) sched_yield();
+    if (still) {
+        if (way->go != a_world_stopped_and_started) {
+            join(thread(is_fine, NULL));
+            is_usable();
+            CHECK_EQ(needm_detach(), 0);
+            CHECK_CHILD(a_child);
+            pthread_t stopper = thread(stops, NULL);
+            for (int i = 0; i < 20 && !stopped; i++) usleep(50);
+            go_on = 1;
+            join(stopper);
+        }
+        go_on = 1;
+        join(made);
+    }
+    end(16);
+}
+static void others_go_on_and_fork_wherever_a_thread_stands_still(void) {
+    for (int i = 0; i < WAYS; i++) at_each_instruction(ways + i, stands_still, which_stands_still);
+}
 
 int main(int argc, char **argv) {
     if (emulated()) {
@@ -241,7 +336,10 @@ int main(int argc, char **argv) {
     }
     seed = seed_asked_for(argc, argv, &binding);
     RUN(a_handlers_callback_at_any_instruction_loses_nothing);
-    RUN(also_one_that_faults_and_overflows);
+    RUN(a_handler_may_jump_away_from_a_callback_at_any_instruction);
+    RUN(others_go_on_and_fork_wherever_a_thread_stands_still);
+    /* Last: where one has ended inside the kernel, a stop waits for it for a second. */
+    RUN(a_thread_may_end_at_any_instruction);
     return SUCCESS;
 }
 #endif
