@@ -6,52 +6,72 @@ enum { THREADS = 8 };
 static char *page, *file;
 static uint64_t seed;
 
-/* Each ends the callback by a signal, at a known instruction. */
-void illegal_first(void *);
-void divides_first(void *);
+/* Each ends the callback by a signal, at the instruction of its name with _here. */
+#define AT(name) void name(void *); extern char name##_here[]
+AT(reads);
+AT(writes);
+AT(illegal);
+AT(traps);
+AT(divides);
+AT(misaligned);
+#define FUNCTION(name) ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": "
+#define HERE(name) #name "_here: "
 #if defined __arm__
-__asm__(".text\n.globl illegal_first\n.type illegal_first, %function\nillegal_first: udf #9\n");
+__asm__(".text\n.syntax unified\n.arm\n"
+        FUNCTION(reads) "nop\n" HERE(reads) "ldrb r0, [r0]\n bx lr\n"
+        FUNCTION(writes) "mov r1, #1\n" HERE(writes) "strb r1, [r0]\n bx lr\n"
+        FUNCTION(illegal) "\n" HERE(illegal) "udf #9\n"
+        FUNCTION(traps) "\n" HERE(traps) "bkpt #0\n");
 #else
-__asm__(".text\n.globl illegal_first\n.type illegal_first, @function\nillegal_first: ud2\n"
-        ".globl divides_first\n.type divides_first, @function\n"
-        "divides_first: xorl %ecx, %ecx\n movl $1, %eax\n cltd\n idivl %ecx\n");
-#endif
-static void reads(void *arg) { (void)*(volatile char *)arg; }
-static void writes(void *arg) { *(volatile char *)arg = 1; }
-static void executes(void *arg) { ((void (*volatile)(void))arg)(); }
-#if defined __i386__ || defined __x86_64__
-/* With the flag set by which alignment is checked (Intel SDM volume 3, 2.3, "AC"). */
-static void misaligned(void *arg) {
-    static int words[4];
-    (void)arg;
 #ifdef __x86_64__
-    __asm__ volatile("pushfq; orl $0x40000, (%%rsp); popfq; movl (%0), %%eax" : : "r"((char *)words + 1) : "eax", "memory");
+#define ARGUMENT "nop\n"
+#define WHERE "(%rdi)"
+#define FLAGS "pushfq\n orl $0x40000, (%rsp)\n popfq\n"
 #else
-    __asm__ volatile("pushfl; orl $0x40000, (%%esp); popfl; movl (%0), %%eax" : : "r"((char *)words + 1) : "eax", "memory");
+#define ARGUMENT "movl 4(%esp), %ecx\n"
+#define WHERE "(%ecx)"
+#define FLAGS "pushfl\n orl $0x40000, (%esp)\n popfl\n"
 #endif
-}
+__asm__(".text\n"
+        FUNCTION(reads) ARGUMENT HERE(reads) "movb " WHERE ", %al\n ret\n"
+        FUNCTION(writes) ARGUMENT HERE(writes) "movb $1, " WHERE "\n ret\n"
+        FUNCTION(illegal) "\n" HERE(illegal) "ud2\n"
+        /* What a trap interrupts is the next instruction. */
+        FUNCTION(traps) "int3\n" HERE(traps) "ret\n"
+        FUNCTION(divides) "xorl %ecx, %ecx\n movl $1, %eax\n cltd\n" HERE(divides) "idivl %ecx\n"
+        /* With the flag set by which alignment is checked (Intel SDM volume 3, 2.3, "AC"). */
+        FUNCTION(misaligned) ARGUMENT FLAGS HERE(misaligned) "movl " WHERE ", %eax\n");
 #endif
+static void executes(void *arg) { ((void (*volatile)(void))arg)(); }
 struct kind {
     void (*fn)(void *);
     int signo, code, result;
     intptr_t at; /* the address, or 0 */
+    char *pc;    /* the instruction, or NULL */
 };
 static struct kind kinds[10];
 static int count;
-static void make_kinds(void) {
-#define KIND(fn, signo, code, result, at) kinds[count++] = (struct kind){fn, signo, code, result, (intptr_t)(at)}
-    KIND(reads, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 7);
-    KIND(writes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 9);
-    KIND(executes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 64);
-    KIND(illegal_first, SIGILL, 0, NEEDM_EFAULT, 0);
-    KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0);
-#ifndef __arm__
-    KIND(divides_first, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0);
+#ifdef __arm__
+static void (*const misaligned_fn)(void *) = NULL;
+#else
+static char words[16] __attribute__((aligned(16)));
+static void (*const misaligned_fn)(void *) = misaligned;
 #endif
+static void make_kinds(void) {
+#define KIND(fn, signo, code, result, at, pc) \
+    kinds[count++] = (struct kind){fn, signo, code, result, (intptr_t)(at), pc}
+    KIND(reads, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 7, reads_here);
+    KIND(writes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 9, writes_here);
+    KIND(executes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 64, page + 64);
+    KIND(illegal, SIGILL, 0, NEEDM_EFAULT, 0, illegal_here);
+    KIND(traps, SIGTRAP, 0, NEEDM_EFAULT, 0, traps_here);
+    KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL);
     /* qemu tells another address, and checks no alignment. */
-    KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, file + 3);
-#if defined __i386__ || defined __x86_64__
-    if (!emulated()) KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, 0);
+    KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, file + 3, reads_here);
+#ifndef __arm__
+    KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here);
+    /* The processor tells no address. */
+    if (!emulated()) KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, words + 1, misaligned_here);
 #endif
 }
 
@@ -64,9 +84,13 @@ static void check_info(const struct kind *kind, int result, const needm_panic_in
     CHECK_EQ(info->kind, kind->result);
     CHECK_EQ(info->signo, kind->signo);
     if (kind->code) CHECK_EQ(info->code, kind->code);
-    if (kind->at && !(emulated() && kind->signo == SIGBUS)) CHECK_EQ(info->addr, (uintptr_t)kind->at);
-    if (kind->fn == illegal_first) CHECK_EQ(info->pc, (uintptr_t)illegal_first);
-    if (kind->fn == executes) CHECK_EQ(info->pc, (uintptr_t)kind->at);
+    CHECK(info->code > 0);
+    CHECK(info->value == NULL);
+    int tells = kind->at && kind->fn != misaligned_fn && !(emulated() && kind->signo == SIGBUS);
+    if (tells) CHECK_EQ(info->addr, (uintptr_t)kind->at);
+    if (kind->pc) CHECK_EQ(info->pc, (uintptr_t)kind->pc);
+    /* The address of these is the instruction (sigaction(2), si_addr). */
+    if (kind->signo == SIGILL || kind->signo == SIGFPE) CHECK_EQ(info->addr, info->pc);
 }
 
 /* Fails with `outer`, having failed with `inner` in a callback of C's inside. */
