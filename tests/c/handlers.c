@@ -25,6 +25,14 @@ static void note(int signal, siginfo_t *info) {
     seen.signo = signal;
     seen.code = info ? info->si_code : 0;
     seen.addr = info ? info->si_addr : NULL;
+    /* As the ABI says at a call, with the frame pointer and the return address pushed. */
+#if defined __x86_64__ || defined __i386__
+    CHECK_EQ(((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16, 0);
+#else
+    _Alignas(8) volatile char aligned[8];
+    aligned[0] = 1;
+    CHECK_EQ((uintptr_t)aligned % 8, 0);
+#endif
     CHECK_EQ(sigaltstack(NULL, &stack), 0);
     seen.on_own_stack = (stack.ss_flags & SS_ONSTACK) != 0 || (!(stack.ss_flags & SS_DISABLE) &&
                         &here >= (char *)stack.ss_sp && &here < (char *)stack.ss_sp + stack.ss_size);
@@ -110,6 +118,60 @@ static void a_handler_of_before_has_its_arguments_mask_and_stack(void) {
         CHECK(sigismember(&now.sa_mask, SIGUSR2));
         signal(SIGSEGV, SIG_DFL);
     }
+}
+
+/* A handler's context is the interrupted code's, to be read and changed. */
+void touches_at(void *);
+extern char touches_here[], touches_after[];
+#if defined __arm__
+#define PC(context) ((context)->uc_mcontext.arm_pc)
+__asm__(".text\n.syntax unified\n.arm\n.globl touches_at\n.type touches_at, %function\n"
+        "touches_at: nop\ntouches_here: ldrb r0, [r0]\ntouches_after: bx lr\n");
+#elif defined __x86_64__
+#define PC(context) ((context)->uc_mcontext.gregs[REG_RIP])
+__asm__(".text\n.globl touches_at\n.type touches_at, @function\n"
+        "touches_at: nop\ntouches_here: movb (%rdi), %al\ntouches_after: ret\n");
+#else
+#define PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
+__asm__(".text\n.globl touches_at\n.type touches_at, @function\n"
+        "touches_at: movl 4(%esp), %ecx\ntouches_here: movb (%ecx), %al\ntouches_after: ret\n");
+#endif
+static void goes_on_behind(int signal, siginfo_t *info, void *context) {
+    ucontext_t *interrupted = context;
+    CHECK_EQ(signal, SIGSEGV);
+    CHECK(info->si_addr == page + 5);
+    CHECK_EQ((uintptr_t)PC(interrupted), (uintptr_t)touches_here);
+    CHECK(!sigismember(&interrupted->uc_sigmask, SIGUSR2));
+    sigaddset(&interrupted->uc_sigmask, SIGUSR2);
+    PC(interrupted) = (uintptr_t)touches_after;
+    seen.calls++;
+}
+static void touches_in_c(void *arg) {
+    sigset_t now, usr2;
+    touches_at(arg);
+    pthread_sigmask(SIG_BLOCK, NULL, &now);
+    CHECK(sigismember(&now, SIGUSR2));
+    sigemptyset(&usr2);
+    sigaddset(&usr2, SIGUSR2);
+    pthread_sigmask(SIG_UNBLOCK, &usr2, NULL);
+}
+static void touches_from_callback(void *arg) { CHECK_EQ(needm_ccall(touches_in_c, arg), 0); }
+static void what_a_handler_of_before_writes_into_the_context_takes_effect(void) {
+    for (int onstack = 0; onstack < 2; onstack++) {
+        struct sigaction action = {.sa_sigaction = goes_on_behind,
+                                   .sa_flags = SA_SIGINFO | (onstack ? SA_ONSTACK : 0)};
+        CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+        CHECK_EQ(mprotect(page, page_size, PROT_NONE), 0);
+        start((needm_config){0});
+        seen.calls = 0;
+        for (int i = 0; i < rounds(100); i++) {
+            touches_in_c(page + 5);
+            CHECK_EQ(needm_callback(touches_from_callback, page + 5, 0, NULL), 0);
+        }
+        CHECK_EQ(seen.calls, 2 * rounds(100));
+        CHECK_EQ(needm_stop(), 0);
+    }
+    signal(SIGSEGV, SIG_DFL);
 }
 
 static void faults_twice(void) {
@@ -272,6 +334,7 @@ int main(void) {
     page = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
     RUN(a_handler_of_before_has_its_arguments_mask_and_stack);
+    if (!handlers_lose_their_thread()) RUN(what_a_handler_of_before_writes_into_the_context_takes_effect);
     RUN(a_handler_for_one_time_is_called_once);
     RUN(a_handler_installed_after_ours_may_chain_to_it);
     if (!handlers_lose_their_thread()) RUN(signals_that_were_sent_are_no_faults);

@@ -158,6 +158,29 @@ static void unrecovered_endings_end_the_process_if_so_configured(void) {
     CHECK_DIES(unrecovered_fault, SIGSEGV);
     CHECK_DIES(unrecovered_panic, SIGABRT);
 }
+/* What a child says on standard error before it ends. */
+static void (*ends)(void);
+static int said[2];
+static void says(void) {
+    dup2(said[1], 2);
+    close(said[0]);
+    ends();
+}
+static void whoever_ends_the_process_says_why_on_one_line(void) {
+    void (*all[])(void) = {panics_outside, unrecovered_fault, unrecovered_panic};
+    for (int i = 0; i < 3; i++) {
+        char line[1000];
+        ends = all[i];
+        CHECK_EQ(pipe(said), 0);
+        CHECK(WIFSIGNALED(in_a_child(says)));
+        close(said[1]);
+        ssize_t length = read(said[0], line, sizeof line);
+        close(said[0]);
+        CHECK(length > 7 && memcmp(line, "needm: ", 7) == 0);
+        /* An emulator has its own word. */
+        if (!emulated()) CHECK(memchr(line, '\n', length) == line + length - 1);
+    }
+}
 
 int main(void) {
     RUN(before_start_and_after_stop_everything_says_so);
@@ -170,5 +193,6 @@ int main(void) {
     RUN(nothing_is_written_beyond_a_callers_size);
     RUN(needm_panic_outside_a_callback_aborts);
     RUN(unrecovered_endings_end_the_process_if_so_configured);
+    RUN(whoever_ends_the_process_says_why_on_one_line);
     return SUCCESS;
 }
