@@ -20,7 +20,7 @@
 //! stays with the thread for what is left of it, and the record with the signal stack,
 //! until the mark is there. Taking the signal stack out is a system call, which the
 //! thread's end makes needless.
-#![allow(unsafe_code)] // a record from the key
+#![allow(unsafe_code)] // the table of records
 
 mod record;
 mod robust;
@@ -40,10 +40,9 @@ use crate::table::{Rows, Table};
 use crate::tls::Tls;
 use crate::world;
 
-/// Records that are looked at for ended threads, each time: by who takes an M from the
-/// list, and by who lacks a record, or an M.
-const GLANCE: u32 = 1;
-const LONG_GLANCE: u32 = 8;
+/// Records that are looked at for ended threads, each time, by who lacks a record or an M;
+/// and by who takes one, if there are no more.
+const GLANCE: u32 = 8;
 
 // SAFETY: all fields are atomics, for which zero is valid.
 unsafe impl Rows for Thread {}
@@ -135,16 +134,16 @@ fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     done
 }
 
-/// The key's destructor: this thread is ending. It waits for nothing, and takes
-/// what it needs from the key's value. If the kernel is being stopped, the record waits for
-/// the thread's end.
-unsafe extern "C" fn ended(value: *mut c_void) {
-    // SAFETY: the value is a record, which `current` set for this thread; stop
-    // deletes the key before the records go.
-    let thread = unsafe { &*value.cast::<Thread>() };
+/// The key's destructor: this thread is ending. It waits for nothing. If the kernel is
+/// being stopped, the record waits for the thread's end.
+///
+/// A C library gives a thread the memory of one that was joined, and with it what a raw exit
+/// has left there: then the value is another's record, or nobody's.
+extern "C" fn ended(value: *mut c_void) {
     let tls = Tls::current();
-    let own = tls.thread().is_some_and(|own| ptr::eq(own, thread));
-    if own && thread.is_watched() && thread.sig.may_stay() {
+    let own = tls.thread().filter(|own| ptr::eq(*own, value.cast::<Thread>()));
+    let Some(thread) = own else { return };
+    if thread.is_watched() && thread.sig.may_stay() {
         rest(tls, thread);
     } else {
         while_open(|| end(tls, thread));
@@ -182,17 +181,15 @@ pub(crate) fn depart(tls: &Tls) {
     });
 }
 
-/// Undoes all that was done for this thread.
+/// Undoes all that was done for this thread, whose record it is.
 fn end(tls: &Tls, thread: &Thread) {
     if !thread.begin_end(thread.state()) {
         return;
     }
     leave(tls, thread);
-    if tls.thread().is_some_and(|own| ptr::eq(own, thread)) {
-        tls.clear_thread();
-        // What a handler has taken in between; from here on it takes another record.
-        thread.give_all_back();
-    }
+    tls.clear_thread();
+    // What a handler has taken in between; from here on it takes another record.
+    thread.give_all_back();
     thread.unwatch(tls);
     if thread.sig.unminit() {
         thread.release();
@@ -202,21 +199,23 @@ fn end(tls: &Tls, thread: &Thread) {
     }
 }
 
-/// Looks at a record for a thread that has ended; how many Ms came back.
+/// Looks at a record, or at all if they are few, for threads that have ended; how many Ms
+/// came back.
 pub(crate) fn notice_ends() -> u32 {
-    glance(GLANCE).map(|thread| thread.reclaim(false)).sum()
+    let count = if THREADS.len() > GLANCE { 1 } else { GLANCE };
+    glance(count).map(|thread| thread.reclaim(false)).sum()
 }
 
 /// Looks at some more, and asks the system about those of which nothing else tells. Before
 /// an M is made, so that threads whose ends nobody hears of do not take one each.
 pub(crate) fn ask_for_ends() -> u32 {
-    glance(LONG_GLANCE).map(|thread| thread.reclaim(true)).sum()
+    glance(GLANCE).map(|thread| thread.reclaim(true)).sum()
 }
 
 /// The record of a thread that has ended, now the caller's. Only while the kernel does not
 /// stop.
 fn left_behind() -> Option<&'static Thread> {
-    glance(LONG_GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
+    glance(GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
 }
 
 /// The records whose turn it is.

@@ -142,6 +142,42 @@ static void also_where_the_system_has_no_robust_lists(void) {
     CHECK_CHILD(unheard_of);
 }
 
+/* The C library gives a thread that is made the memory of one that was joined, and with it what
+ * a raw exit has left there: the value of our key. */
+static void *waits_and_calls(void *arg) {
+    pthread_barrier_wait(&gate);
+    pthread_barrier_wait(&gate);
+    CHECK_EQ(needm_callback(take_id, &id, 0, NULL), 0);
+    pthread_barrier_wait(&gate);
+    pthread_barrier_wait(&gate);
+    uint64_t now = 0;
+    CHECK_EQ(needm_callback(take_id, &now, 0, NULL), 0);
+    CHECK_EQ(now, id);
+    return arg;
+}
+static void *calls_and_exits(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    raw_exit(arg);
+    return arg;
+}
+static void *does_nothing(void *arg) { return arg; }
+static void what_a_raw_exit_leaves_ends_nobody_else(void) {
+    pthread_barrier_init(&gate, NULL, 2);
+    start((needm_config){0});
+    pthread_t other = thread(waits_and_calls, NULL);
+    pthread_barrier_wait(&gate);
+    join(thread(calls_and_exits, NULL));
+    pthread_barrier_wait(&gate); /* the other takes over the record of the one that has ended */
+    pthread_barrier_wait(&gate);
+    CHECK_EQ(stats().ms_bound, 1);
+    join(thread(does_nothing, NULL));
+    CHECK_EQ(stats().ms_bound, 1);
+    pthread_barrier_wait(&gate);
+    join(other);
+    CHECK_EQ(stats().ms_bound, 0);
+    CHECK_EQ(needm_stop(), 0);
+}
+
 static void wait_inside(void *arg) {
     (void)arg;
     pthread_barrier_wait(&gate);
@@ -237,6 +273,7 @@ int main(int argc, char **argv) {
     RUN(two_threads_one_after_the_other_get_the_same_m);
     RUN(a_bound_thread_keeps_its_own_m);
     RUN(the_seed_is_ready_and_the_taker_of_the_last_makes_a_spare);
+    RUN(what_a_raw_exit_leaves_ends_nobody_else);
     unheard = emulated();
     RUN(however_a_thread_ends_its_m_is_used_again);
     RUN(waiting_ends_after_wait_ns_and_is_counted);
