@@ -160,7 +160,9 @@ fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
         let call = inner.call.load(Relaxed) as usize;
         if call != 0 && !m.stack.holds(call) {
             let here = at.abs_diff(call) < size_of::<Call>();
-            let left = stack.holds(call) && !handling;
+            // The signal stack in effect may be what a handler has left of the whole.
+            let known = || tls.thread().is_some_and(|thread| thread.sig.holds(call));
+            let left = stack.holds(call) && !handling || known() && own(at);
             let same = stack.holds(call) == handling;
             let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
             if here || left || above {

@@ -79,6 +79,21 @@ static void a_jump_out_of_a_signal_handler_is_no_different(void) {
     CHECK_EQ(jumps, 4 * rounds(1000));
     CHECK(stats().ms_total <= 4);
 }
+static void from_a_handlers_callback(int signal) {
+    (void)signal;
+    CHECK_EQ(needm_callback(jump, NULL, 0, NULL), 0);
+}
+static void a_jump_out_of_a_handlers_callback_loses_no_m(void) {
+    struct sigaction action = {.sa_handler = from_a_handlers_callback, .sa_flags = SA_NODEFER | SA_ONSTACK};
+    sigaction(SIGUSR1, &action, NULL);
+    for (int i = 0; i < rounds(1000); i++) {
+        jump_out_of(1, wait_for_alarm);
+        if (i % 2) CHECK(usable());
+    }
+    CHECK(usable());
+    CHECK(stats().ms_total <= 4);
+    CHECK(stats().ms_bound <= 1);
+}
 static void *all(void *arg) {
     RUN(the_next_callback_works_and_no_m_is_lost);
     return arg;
@@ -90,6 +105,7 @@ int main(int argc, char **argv) {
     all(NULL);
     join(thread(all, NULL));
     RUN(a_jump_out_of_a_signal_handler_is_no_different);
+    if (!handlers_lose_their_thread()) RUN(a_jump_out_of_a_handlers_callback_loses_no_m);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;
 }
