@@ -109,15 +109,15 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
     }
 }
 
-/// On its own G: segments below `at` are gone, and if C that the innermost called
-/// was jumped out of, callback code runs again.
+/// On its own G: segments below `at` are gone, and if C that the innermost, or one of
+/// those, called was jumped out of, callback code runs again.
 fn settle_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
     }
     if let Some(segment) = m.segment() {
         let gsp = segment.gsp.load(Relaxed);
-        if gsp != 0 && at > gsp {
+        if at > gsp && (gsp != 0 || !m.is_running()) {
             world::enter(m);
             segment.gsp.store(0, Relaxed);
         }

@@ -180,6 +180,7 @@ fn take_the_world(own: &Thread) -> bool {
 
 /// As [`take_the_world`], to stop the kernel.
 pub(crate) fn take_for_good(own: &Thread) -> bool {
+    look_after_the_owner();
     let taken = take_the_world(own);
     if taken {
         FOR_GOOD.store(true, SeqCst);
@@ -206,7 +207,7 @@ pub(crate) fn disown(thread: &Thread) {
 /// Looks whether the owner has ended without a word.
 fn look_after_the_owner() {
     // SAFETY: records stay mapped while a thread that has one may look at others; who
-    // waits for the world has one.
+    // wants the world has one.
     if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
         thread::notice_end_of(owner);
     }

@@ -91,6 +91,15 @@ static void an_owner_that_ends_leaves_the_world_started(void) {
         is_on();
     }
 }
+static void an_owner_that_has_ended_keeps_nobody_from_stopping_the_kernel(void) {
+    start((needm_config){0});
+    ready = 0;
+    pthread_t made = thread(ends_raw, NULL);
+    while (!ready) sched_yield();
+    /* The system clears the number that is joined, on a raw exit too. */
+    join(made);
+    CHECK_EQ(needm_stop(), 0);
+}
 static int raw_too;
 static void jump_to(void *to) { longjmp(*(jmp_buf *)to, 1); }
 static void *jumps_out_and_ends_raw(void *arg) {
@@ -118,6 +127,41 @@ static void who_was_jumped_out_of_runs_until_its_threads_next_call_or_end(void) 
         CHECK_EQ(needm_start_the_world(), 0);
         ready = 3;
         join(lives);
+    }
+}
+/* Out of C that a nested callback called, to the callback around it, on the same G. */
+static volatile int returns;
+static jmp_buf on_the_g;
+static void jump_to_the_g(void *arg) { (void)arg, longjmp(on_the_g, 1); }
+static void calls_c(void *arg) { needm_ccall(jump_to_the_g, arg); }
+__attribute__((noinline)) static void calls_back_deeper(void *arg) {
+    volatile char frame[4096];
+    frame[0] = 0;
+    needm_callback(calls_c, arg, 0, NULL);
+    frame[1] = frame[0];
+}
+static void jumps_to_its_g_and_stays(void *arg) {
+    if (setjmp(on_the_g) == 0) calls_back_deeper(arg);
+    needm_self();
+    ready = 1;
+    while (ready == 1) sched_yield();
+    long_sleep();
+    returns = 1;
+}
+static void *stays(void *arg) {
+    CHECK_EQ(needm_callback(jumps_to_its_g_and_stays, arg, 0, NULL), 0);
+    return NULL;
+}
+static void who_jumps_back_to_an_outer_callback_runs(void) {
+    for (int i = 0; i < 5; i++) {
+        ready = returns = 0;
+        pthread_t made = thread(stays, NULL);
+        while (!ready) sched_yield();
+        ready = 2;
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(returns, 1);
+        CHECK_EQ(needm_start_the_world(), 0);
+        join(made);
     }
 }
 static void in_the_child(void) {
@@ -319,6 +363,7 @@ int main(int argc, char **argv) {
     RUN(a_callback_that_returns_leaves_its_world_stopped_to_c);
     RUN(an_owner_that_ends_leaves_the_world_started);
     RUN(who_was_jumped_out_of_runs_until_its_threads_next_call_or_end);
+    RUN(who_jumps_back_to_an_outer_callback_runs);
     RUN(a_fork_of_the_owner_has_a_world_of_its_own);
     RUN(a_fork_while_another_thread_stops_the_world_has_it_started);
     RUN(c_faults_and_ends_as_ever_in_a_stopped_world);
@@ -330,5 +375,6 @@ int main(int argc, char **argv) {
     RUN(a_waiter_may_end_by_the_raw_system_call);
     for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
     CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    RUN(an_owner_that_has_ended_keeps_nobody_from_stopping_the_kernel);
     return SUCCESS;
 }
