@@ -82,6 +82,9 @@ pub(crate) const ALIGN: usize = 16;
 /// The least stack that a callback is started with.
 const LEAST_STACK: usize = 512;
 
+/// What a nested callback leaves free above its part of the G.
+const APART: usize = 96;
+
 /// Where a callback goes: its M, what of the G is free, the segment around it.
 struct Place {
     m: &'static M,
@@ -190,10 +193,12 @@ fn look_again_at_signals(tls: &Tls, m: &M) {
 fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
-    let head = if place.outer.is_some() { size_of::<Segment>() } else { 0 };
+    let head = if place.outer.is_some() { APART } else { 0 };
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
+    let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
+    let segment = segment.ok_or(Error::Overflow)?;
     let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
     let on_signal_stack = thread.is_some();
     if thread.is_some_and(|thread| !thread.sig.has_room_below(caller)) {
@@ -205,24 +210,17 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
     if tools::WATCH_SWITCHES {
         pending |= PENDING_TOOLS;
     }
-    if !m.stack.holds(caller) {
-        tools::writes(sp, place.below - sp);
-    }
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
     if m.stack.holds(caller) {
         pending |= PENDING_SEGMENT;
     } else {
-        let segment = match place.outer {
-            None => m.base(),
-            // SAFETY: below everything that is in use on the G, above its lower end,
-            // and aligned. It stays a segment for as long as the M's chain leads here.
-            Some(_) => unsafe { &*(at as *const Segment) },
-        };
+        tools::writes(sp, place.below - sp);
         let taken = if place.taken { TAKEN } else { 0 };
         if on_signal_stack {
             pending |= PENDING_SIGNAL_STACK;
         }
-        build(call, m, segment, taken | if was_running { WAS_RUNNING } else { 0 }, on_signal_stack);
+        let flags = taken | if was_running { WAS_RUNNING } else { 0 };
+        build(call, m, (segment, at), flags, on_signal_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
     Ok(sp)
@@ -232,11 +230,13 @@ fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Err
 ///
 /// A handler that calls back before it is uses this segment too, and leaves its own call in
 /// it: then all begins again, as in assembly.
-fn build(call: &mut Call, m: &M, segment: &Segment, flags: usize, hold_signals: bool) {
+fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold_signals: bool) {
+    let (segment, at) = part;
     let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
     let own = ptr::from_mut(call);
     loop {
         segment.clear(own, outer);
+        segment.at.store(at, Relaxed);
         segment.flags.store(flags, Relaxed);
         segment.size.store(call.size, Relaxed);
         compiler_fence(SeqCst);
@@ -281,7 +281,7 @@ pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     }
     let size = segment.size.load(Relaxed);
     if size == 0 {
-        return segment.address();
+        return m.position(segment);
     }
     // SAFETY: the segment's call stands on the same G, and waits.
     unsafe { (*call).arg as usize }
@@ -353,9 +353,11 @@ extern "C" fn begun(call: *mut Call) {
     let pending = call.out & layout::call::PENDING;
     call.out -= pending & !PENDING_SEGMENT;
     if pending & PENDING_SEGMENT != 0 {
-        let at = segment_below(ptr::from_ref(call) as usize);
-        // SAFETY: as `begin` found; this function runs below it.
-        build(call, m, unsafe { &*(at as *const Segment) }, WAS_RUNNING, false);
+        // `begin` has found that there is one.
+        if let Some(segment) = m.next_segment() {
+            let at = part_below(ptr::from_ref(call) as usize);
+            build(call, m, (segment, at), WAS_RUNNING, false);
+        }
     }
     if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {
         tools::entered(m, segment);
@@ -371,9 +373,10 @@ extern "C" fn begun(call: *mut Call) {
     }
 }
 
-/// Where the segment of a call that stands on the G itself goes.
-fn segment_below(call: usize) -> usize {
-    (call - size_of::<Segment>()) & !(ALIGN - 1)
+/// Where the part of a callback begins whose call stands on the G itself. Well below: C that
+/// calls the kernel again from the same place is above it, if it has jumped out of this one.
+fn part_below(call: usize) -> usize {
+    (call - APART) & !(ALIGN - 1)
 }
 
 /// This thread's M and innermost segment, if callback code runs on its G here.

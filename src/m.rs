@@ -1,7 +1,8 @@
 //! The M: what a thread holds while runtime code may run on it; and the segment:
 //! the record of one callback's part of its G's stack. The outermost callback's is
 //! in the M, so that nothing on the G is touched before the gate is passed; those of
-//! nested ones are at the top of their parts.
+//! nested ones are beside the stack, where nothing writes that runs on the G after C has
+//! jumped out of them.
 //!
 //! An M is a row of a table and never moves. All its fields are atomics, because
 //! signal handlers, a stopped world's visitor and who takes back a dead thread's
@@ -115,6 +116,8 @@ pub(crate) struct Segment {
     pub(crate) sig_size: AtomicUsize,
     /// The mask to put back at the end, if signals are held: its halves.
     pub(crate) mask: [AtomicUsize; 2],
+    /// Of a nested one: where its part of the G begins.
+    pub(crate) at: AtomicUsize,
     /// What a checking tool knew before.
     pub(crate) around: tools::Around,
 }
@@ -194,9 +197,20 @@ impl M {
         &self.base
     }
 
-    /// The end of what a segment, or what is around it, uses of the G's stack.
+    /// The end of what a segment may use of the G's stack.
     pub(crate) fn position(&self, segment: &Segment) -> usize {
-        if ptr::eq(segment, &raw const self.base) { self.stack.hi() } else { segment.address() }
+        let is_base = ptr::eq(segment, &raw const self.base);
+        if is_base { self.stack.hi() } else { segment.at.load(Relaxed) }
+    }
+
+    /// The record for a callback inside the innermost; `None` if there are too many.
+    pub(crate) fn next_segment(&self) -> Option<&'static Segment> {
+        let before = self.segment().filter(|innermost| !ptr::eq(*innermost, &raw const self.base));
+        let (from, to) = self.stack.records();
+        let at = before.map_or(from, |before| before.address() + size_of::<Segment>());
+        // SAFETY: within the records of this M's stack, aligned, and in use by none. It stays a
+        // segment for as long as the M's chain leads here.
+        (at + size_of::<Segment>() <= to).then(|| unsafe { &*(at as *const Segment) })
     }
 
     /// As new, but for what the host keeps in it.

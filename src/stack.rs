@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  map                                                        map + len
-//!   | guard | reserve          | stack ...              | deferred | ... |
-//!   | none  | none, or opened  | read, write            | functions      |
+//!   | guard | reserve          | stack ...              | deferred | ... | records of nested  |
+//!   | none  | none, or opened  | read, write            | functions      | callbacks          |
 //!           ^ limit            ^ lo                  hi ^
 //! ```
 //!
@@ -33,6 +33,12 @@ const DEFERRED_ON_TOP: usize = PAGE / 4;
 
 /// And on pages of their own, which are touched only by who defers that much.
 const DEFERRED_MORE: usize = 4 * PAGE;
+
+/// Room for the records of nested callbacks beside a stack of `size` bytes: each callback takes
+/// more of the stack than twice its record, or little more.
+const fn records_beside(size: usize) -> usize {
+    (size / 2).next_multiple_of(PAGE)
+}
 
 /// More than an address space holds: 47 bits of it are a program's on the widest
 /// architecture here, and half of what a word counts where that is less.
@@ -75,6 +81,7 @@ pub(crate) struct Stack {
 pub(crate) fn round(size: usize) -> Option<usize> {
     let rounded = size.checked_add(PAGE - 1)? & !(PAGE - 1);
     let whole = rounded.checked_add(GUARD + RESERVE + PAGE + DEFERRED_MORE)?;
+    let whole = whole.checked_add(records_beside(rounded))?;
     (whole <= LARGEST).then_some(rounded)
 }
 
@@ -82,12 +89,13 @@ impl Stack {
     /// Maps a stack of at least `size` usable bytes, a multiple of pages.
     pub(crate) fn map(&self, size: usize) -> Result<(), Error> {
         let len = GUARD + RESERVE + size + PAGE + DEFERRED_MORE;
-        let map = memory::map(len, Access::None).map_err(|_| Error::NoMemory)?;
+        let whole = len + records_beside(size);
+        let map = memory::map(whole, Access::None).map_err(|_| Error::NoMemory)?;
         let usable = map + GUARD + RESERVE;
         // SAFETY: the range is inside the mapping just made.
-        if unsafe { memory::protect(usable, map + len - usable, Access::ReadWrite) }.is_err() {
+        if unsafe { memory::protect(usable, map + whole - usable, Access::ReadWrite) }.is_err() {
             // SAFETY: nobody has seen it.
-            unsafe { memory::unmap(map, len) };
+            unsafe { memory::unmap(map, whole) };
             return Err(Error::NoMemory);
         }
         self.map.store(map, Relaxed);
@@ -103,11 +111,12 @@ impl Stack {
     /// # Safety
     /// Nothing runs on it, and nothing will.
     pub(crate) unsafe fn unmap(&self) {
-        let (map, len) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
+        let (_, end) = self.records();
+        let (map, _) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
         if map != 0 {
             tools::stack_unmapped(self.tool.load(Relaxed));
             // SAFETY: the range is the mapping that `map` made.
-            unsafe { memory::unmap(map, len) };
+            unsafe { memory::unmap(map, end - map) };
         }
     }
 
@@ -128,6 +137,13 @@ impl Stack {
     pub(crate) fn hi(&self) -> usize {
         let end = self.map.load(Relaxed) + self.len.load(Relaxed);
         end.saturating_sub(DEFERRED_MORE + DEFERRED_ON_TOP)
+    }
+
+    /// Where the records of nested callbacks are: from, and to.
+    pub(crate) fn records(&self) -> (usize, usize) {
+        let (map, len) = (self.map.load(Relaxed), self.len.load(Relaxed));
+        let size = len.saturating_sub(GUARD + RESERVE + PAGE + DEFERRED_MORE);
+        (map + len, map + len + records_beside(size))
     }
 
     /// Whether a stack pointer is on this stack, its guard included.
@@ -183,7 +199,7 @@ impl Stack {
     /// Gives its pages up to the system, which brings new ones when they are touched.
     /// Nothing may be on it.
     pub(crate) fn discard(&self) {
-        let (start, end) = (self.lo(), self.map.load(Relaxed) + self.len.load(Relaxed));
+        let (start, (_, end)) = (self.lo(), self.records());
         // SAFETY: inside this mapping, of which nobody uses anything.
         unsafe { memory::discard(start, end - start) };
     }

@@ -48,10 +48,8 @@ fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
     while let Some(current) = m {
         let inside = current.segment().is_some();
         if inside && current.stack.holds(context.sp()) {
-            // Whatever was borrowed over it has been jumped out of.
-            if tls.m().is_some_and(|published| !ptr::eq(published, current)) {
-                crate::settle::settle(tls, context.sp());
-            }
+            // Whatever was borrowed over it, or is further down on it, has been jumped out of.
+            crate::settle::settle(tls, context.sp());
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.

@@ -34,8 +34,6 @@ pub(crate) struct Around {
     size: AtomicUsize,
     /// The G's fake stack while it is not the current one.
     own_fake: AtomicPtr<c_void>,
-    /// A segment is a multiple of four words.
-    _pad: AtomicUsize,
 }
 
 impl Around {

@@ -6,10 +6,7 @@ use crate::tools::Order;
 
 /// What the tool knew before a segment.
 #[repr(C)]
-pub(crate) struct Around {
-    /// A segment is a multiple of four words.
-    _pad: AtomicUsize,
-}
+pub(crate) struct Around([AtomicUsize; 0]);
 
 impl Around {
     /// Nothing has been told of the segment yet.

@@ -33,7 +33,7 @@ pub(crate) struct Around {
     before: AtomicPtr<c_void>,
     own: AtomicPtr<c_void>,
     /// A segment is a multiple of four words.
-    _pad: [AtomicPtr<c_void>; 3],
+    _pad: [AtomicPtr<c_void>; 2],
 }
 
 impl Around {
