@@ -191,6 +191,9 @@ programs! {
     jumps_out_of_callbacks_lose_nothing_per_call = "longjmp" Shared ["call"];
     callbacks_survive_stops_and_starts = "restart" Archive [];
     the_kernel_is_a_good_guest = "guest" Archive [];
+    threads_and_the_process_are_as_before = "as_before" Archive [];
+    threads_and_the_process_are_as_before_per_call = "as_before" Shared ["call"];
+    threads_and_the_process_are_as_before_without_robust_lists = "as_before" Archive ["unheard"];
     steady_callbacks_make_no_system_call = "quiet" Archive [];
     the_world_stops_with_bound_ms = "world" Archive [];
     the_world_stops_with_an_m_per_call = "world" Shared ["call"];

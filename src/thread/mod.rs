@@ -218,13 +218,16 @@ fn left_behind() -> Option<&'static Thread> {
     glance(GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
 }
 
-/// The records whose turn it is.
+/// The records whose turn it is. The hand stays behind the last one that was looked at:
+/// were it to go in strides, some might never have their turn.
 fn glance(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
-    let from = HAND.load(Relaxed);
-    // Not in one step: where two look at the same ones, nothing is lost.
-    HAND.store(from.wrapping_add(count), Relaxed);
-    (0..count.min(len)).filter_map(move |step| THREADS.get(from.wrapping_add(step) % len))
+    (0..count.min(len)).filter_map(move |_| {
+        let at = HAND.load(Relaxed);
+        // Not in one step: where two look at the same one, nothing is lost.
+        HAND.store(at.wrapping_add(1), Relaxed);
+        THREADS.get(at % len)
+    })
 }
 
 /// Looks whether one thread has ended.

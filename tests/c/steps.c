@@ -198,7 +198,7 @@ static void begin(void) {
 }
 /* Who takes an M looks at a few threads, whether they have ended unheard. */
 static void ends_are_noticed(void) {
-    for (int i = 0; i < 200 && (i == 0 || stats().ms_bound > 0); i++) join(thread(is_fine, NULL));
+    for (int i = 0; i < 2000 && (i == 0 || stats().ms_bound > 0); i++) join(thread(is_fine, NULL));
     CHECK_EQ(stats().ms_bound, 0);
 }
 static void end(unsigned most) {
