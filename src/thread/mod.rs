@@ -218,15 +218,17 @@ fn left_behind() -> Option<&'static Thread> {
     glance(GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
 }
 
-/// The records whose turn it is. The hand stays behind the last one that was looked at:
-/// were it to go in strides, some might never have their turn.
+/// The records whose turn it is: one after the other, from the first to the last. Were the
+/// hand to go in strides, or its place to depend on how many there are, some might never
+/// have their turn, and the table would grow instead.
 fn glance(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
     (0..count.min(len)).filter_map(move |_| {
-        let at = HAND.load(Relaxed);
+        let hand = HAND.load(Relaxed);
+        let at = if hand < len { hand } else { 0 };
         // Not in one step: where two look at the same one, nothing is lost.
-        HAND.store(at.wrapping_add(1), Relaxed);
-        THREADS.get(at % len)
+        HAND.store(at + 1, Relaxed);
+        THREADS.get(at)
     })
 }
 
