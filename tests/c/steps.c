@@ -218,7 +218,7 @@ static void at_each_instruction(const struct way *way, void (*then)(void), void 
         came = 0;
         left = at;
         one(way);
-        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 48);
+        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 96);
     }
     fprintf(stderr, "  %s: %ld times, to instruction %ld\n", way->name, times, at);
     CHECK(times > 40);
