@@ -1,4 +1,4 @@
-//! Writes what the tests include: the shipped sources, and the model's own, as modules; and
+//! Writes what the tests include: the shipped sources, and the models' own, as modules; and
 //! copies of them all for each planted bug, one place of one source replaced.
 
 use std::fmt::Write as _;
@@ -14,48 +14,84 @@ struct Bug {
 }
 
 include!("bugs.rs");
+include!("bugs_at_ends.rs");
 
-/// The shipped sources, as modules of a variant.
-const SHIPPED: [(&str, &str); 5] = [
-    ("error", "error.rs"),
-    ("extra", "extra/mod.rs"),
-    ("layout", "layout.rs"),
-    ("list", "list.rs"),
-    ("world", "world.rs"),
-];
+/// What a kernel of the models consists of.
+struct Kernel {
+    /// The shipped sources that are modules of it, and those inside of these.
+    shipped: &'static [(&'static str, &'static str)],
+    inner: &'static [&'static str],
+    /// The models' own modules.
+    own: &'static [&'static str],
+    /// What of `own` stands for parts of the kernel.
+    uses: &'static str,
+}
+
+/// Threads do not end.
+const LASTING: Kernel = Kernel {
+    shipped: &[
+        ("error", "error.rs"),
+        ("extra", "extra/mod.rs"),
+        ("layout", "layout.rs"),
+        ("list", "list.rs"),
+        ("world", "world.rs"),
+    ],
+    inner: &["extra/make.rs"],
+    own: &["sync.rs", "rest.rs", "lasting.rs", "checks.rs"],
+    uses: "use lasting::*;\nuse rest::*;\n",
+};
+
+/// They do.
+const ENDING: Kernel = Kernel {
+    shipped: &[
+        ("error", "error.rs"),
+        ("extra", "extra/mod.rs"),
+        ("layout", "layout.rs"),
+        ("list", "list.rs"),
+        ("needm", "needm.rs"),
+        ("thread", "thread/mod.rs"),
+        ("tls", "tls.rs"),
+        ("world", "world.rs"),
+    ],
+    inner: &["extra/make.rs", "thread/record.rs", "thread/robust.rs"],
+    own: &["sync.rs", "rest.rs", "ending.rs", "ends.rs"],
+    uses: "use ending::{arch, os, runtime, settle, signal, system, table, trim};\nuse rest::*;\n",
+};
 
 fn write(path: &Path, text: &str) {
     fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
     fs::write(path, text).expect("the output can be written");
 }
 
-/// The model's own modules.
-const OWN: [&str; 3] = ["sync.rs", "rest.rs", "checks.rs"];
-
-/// A copy of all sources with the bug planted, for a module of the bug's name.
-fn plant(bug: &Bug, sources: &Path, own: &Path, to: &Path) {
-    let shipped = SHIPPED.iter().map(|(_, file)| *file).chain(["extra/make.rs"]);
-    let files = shipped.map(|file| (sources, file)).chain(OWN.map(|file| (own, file)));
-    for (from, file) in files {
-        let mut text = fs::read_to_string(from.join(file)).expect("a source");
-        if file == bug.source {
-            let found = text.matches(bug.from).count();
-            assert_eq!(found, 1, "{}: {:?} is {found} times in {file}", bug.name, bug.from);
-            text = text.replace(bug.from, bug.to);
+impl Kernel {
+    /// A copy of all sources with the bug planted, for a module of the bug's name.
+    fn plant(&self, bug: &Bug, sources: &Path, own: &Path, to: &Path) {
+        let shipped = self.shipped.iter().map(|(_, file)| *file).chain(self.inner.iter().copied());
+        let files = shipped.map(|file| (sources, file));
+        let mut planted = false;
+        for (from, file) in files.chain(self.own.iter().map(|file| (own, *file))) {
+            let mut text = fs::read_to_string(from.join(file)).expect("a source");
+            if file == bug.source {
+                let found = text.matches(bug.from).count();
+                assert_eq!(found, 1, "{}: {:?} is {found} times in {file}", bug.name, bug.from);
+                text = text.replace(bug.from, bug.to);
+                planted = true;
+            }
+            write(&to.join(file), &text.replace("crate::", &format!("crate::{}::", bug.name)));
         }
-        write(&to.join(file), &text.replace("crate::", &format!("crate::{}::", bug.name)));
+        assert!(planted, "{}: there is no {}", bug.name, bug.source);
     }
-}
 
-/// The modules of a kernel.
-fn modules(sources: &Path, own: &Path) -> String {
-    let own = OWN.map(|file| (file.trim_end_matches(".rs"), own.join(file)));
-    let shipped = SHIPPED.map(|(module, file)| (module, sources.join(file)));
-    let mut text = String::new();
-    for (module, path) in shipped.into_iter().chain(own) {
-        writeln!(text, "#[path = {path:?}]\npub(crate) mod {module};").expect("text");
+    /// Its modules.
+    fn modules(&self, sources: &Path, own: &Path) -> String {
+        let own = self.own.iter().map(|file| (file.trim_end_matches(".rs"), own.join(file)));
+        let shipped = self.shipped.iter().map(|(module, file)| (*module, sources.join(file)));
+        let mut text = String::new();
+        for (module, path) in shipped.chain(own) {
+            writeln!(text, "#[path = {path:?}]\npub(crate) mod {module};").expect("text");
+        }
+        text + self.uses
     }
-    text + "use rest::*;\n"
 }
 
 fn main() {
@@ -63,15 +99,18 @@ fn main() {
     let sources = models.parent().expect("the repository").join("src");
     let own = models.join("model");
     let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets it"));
-    for path in ["build.rs", "bugs.rs", "model", "../src"] {
+    for path in ["build.rs", "bugs.rs", "bugs_at_ends.rs", "model", "../src"] {
         println!("cargo:rerun-if-changed={path}");
     }
-    write(&out.join("shipped.rs"), &modules(&sources, &own));
     let mut planted = String::new();
-    for bug in BUGS {
-        let copy = out.join("planted").join(bug.name);
-        plant(bug, &sources, &own, &copy);
-        writeln!(planted, "mod {} {{\n{}}}", bug.name, modules(&copy, &copy)).expect("text");
+    for (name, kernel, bugs) in [("shipped", LASTING, BUGS), ("ends", ENDING, BUGS_AT_ENDS)] {
+        write(&out.join(name).with_extension("rs"), &kernel.modules(&sources, &own));
+        for bug in bugs {
+            let copy = out.join("planted").join(bug.name);
+            kernel.plant(bug, &sources, &own, &copy);
+            let modules = kernel.modules(&copy, &copy);
+            writeln!(planted, "mod {} {{\n{modules}}}", bug.name).expect("text");
+        }
     }
     write(&out.join("planted.rs"), &planted);
 }

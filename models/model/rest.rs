@@ -1,5 +1,5 @@
-//! The rest of the kernel, as far as the shipped sources ask for it: threads that do not
-//! end, Ms without a stack, a futex that never wakes by itself.
+//! The rest of the kernel, as far as the shipped sources ask for it: Ms without a stack, a
+//! futex that never wakes by itself.
 
 pub(crate) mod arch {
     use crate::sync::AtomicU32;
@@ -18,6 +18,7 @@ pub(crate) mod arch {
 pub(crate) mod os {
     pub(crate) mod thread {
         use crate::sync::{AtomicU32, SeqCst, fence, thing};
+        use core::cell::RefCell;
         use loom::sync::{Condvar, Mutex};
         use std::rc::Rc;
 
@@ -28,15 +29,49 @@ pub(crate) mod os {
             woken: Condvar,
         }
 
+        std::thread_local! {
+            /// All of them, of this execution.
+            static FUTEXES: RefCell<Vec<Rc<Futex>>> = const { RefCell::new(Vec::new()) };
+        }
+
+        /// Begins an execution.
+        pub(crate) fn fresh() {
+            FUTEXES.take();
+        }
+
         fn futex(word: &AtomicU32) -> Rc<Futex> {
             let address = &raw const *word as usize;
-            thing(address + 1, || Futex { lock: Mutex::new(()), woken: Condvar::new() })
+            thing(address + 1, || {
+                let futex = Rc::new(Futex { lock: Mutex::new(()), woken: Condvar::new() });
+                FUTEXES.with_borrow_mut(|futexes| futexes.push(Rc::clone(&futex)));
+                futex
+            })
+            .as_ref()
+            .clone()
+        }
+
+        /// Wakes whoever waits for anything.
+        pub(crate) fn wake_everybody() {
+            for futex in FUTEXES.with_borrow(Vec::clone) {
+                let guard = futex.lock.lock().expect("not poisoned");
+                futex.woken.notify_all();
+                drop(guard);
+            }
         }
 
         pub(crate) fn wait(word: &AtomicU32, value: u32, _: Option<u64>) -> Result<(), ()> {
+            wait_unless(word, value, || false)
+        }
+
+        /// Waits, unless `over` says that it is over already.
+        pub(crate) fn wait_unless(
+            word: &AtomicU32,
+            value: u32,
+            over: impl FnOnce() -> bool,
+        ) -> Result<(), ()> {
             let futex = futex(word);
             let guard = futex.lock.lock().expect("not poisoned");
-            if word.load(SeqCst) == value {
+            if word.load(SeqCst) == value && !over() {
                 drop(futex.woken.wait(guard).expect("not poisoned"));
             }
             Ok(())
@@ -67,8 +102,16 @@ pub(crate) mod runtime {
     /// What a model chooses.
     pub(crate) static MAX_MS: AtomicU32 = AtomicU32::new(2);
 
+    std::thread_local! {
+        /// Another such choice: whether threads give their M back after each callback.
+        pub(crate) static BINDS_CALLS: core::cell::Cell<bool> = const { core::cell::Cell::new(true) };
+    }
+
     pub(crate) struct Settings;
-    pub(crate) struct Hooks;
+    pub(crate) struct Hooks {
+        pub(crate) minit: Option<fn(&M)>,
+        pub(crate) unminit: Option<fn(&M)>,
+    }
 
     pub(crate) fn settings() -> Settings {
         Settings
@@ -88,8 +131,11 @@ pub(crate) mod runtime {
         pub(crate) fn enters_with_fence(&self) -> bool {
             true
         }
+        pub(crate) fn binds_calls(&self) -> bool {
+            BINDS_CALLS.get()
+        }
         pub(crate) fn hooks(&self) -> Hooks {
-            Hooks
+            Hooks { minit: None, unminit: None }
         }
     }
 
@@ -98,6 +144,8 @@ pub(crate) mod runtime {
             true
         }
         pub(crate) fn m_free(&self, _: &M) {}
+        pub(crate) fn minit(&self, _: &M) {}
+        pub(crate) fn unminit(&self, _: &M) {}
     }
 
     pub(crate) fn is_open() -> bool {
@@ -105,86 +153,6 @@ pub(crate) mod runtime {
     }
     pub(crate) fn epoch() -> u32 {
         1
-    }
-}
-
-pub(crate) mod thread {
-    use crate::error::Error;
-    use crate::m::M;
-    use crate::sync::{AtomicPtr, Relaxed};
-    use crate::tls::Tls;
-
-    pub(crate) struct Thread {
-        index: u32,
-        last: AtomicPtr<M>,
-    }
-
-    pub(crate) static THREADS: [Thread; 4] = [const { Thread::new(0) }; 4];
-
-    impl Thread {
-        const fn new(index: u32) -> Self {
-            Self { index, last: AtomicPtr::new(core::ptr::null_mut()) }
-        }
-        pub(crate) fn index(&self) -> u32 {
-            let first = &raw const THREADS as usize;
-            let at = (&raw const *self as usize - first) / size_of::<Self>();
-            self.index + u32::try_from(at).expect("one of four") + 1
-        }
-        pub(crate) fn last(&self) -> Option<&'static M> {
-            // SAFETY: Ms are static.
-            unsafe { self.last.load(Relaxed).as_ref() }
-        }
-        pub(crate) fn held(&self) -> Option<&'static M> {
-            None
-        }
-        pub(crate) fn set_last(&self, m: &'static M) {
-            self.last.store(core::ptr::from_ref(m).cast_mut(), Relaxed);
-        }
-    }
-
-    pub(crate) fn notice_ends() -> u32 {
-        0
-    }
-    pub(crate) fn ask_for_ends() -> u32 {
-        0
-    }
-    pub(crate) fn reclaim_all() -> u32 {
-        0
-    }
-    pub(crate) fn notice_end_of(_: &Thread) {}
-    pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
-        tls.thread().ok_or(Error::NoMemory)
-    }
-}
-
-pub(crate) mod tls {
-    use crate::m::M;
-    use crate::thread::{THREADS, Thread};
-    use core::cell::Cell;
-
-    loom::thread_local! {
-        static NUMBER: Cell<usize> = Cell::new(0);
-        static M_OF: Cell<Option<&'static M>> = Cell::new(None);
-    }
-
-    pub(crate) struct Tls;
-
-    impl Tls {
-        pub(crate) fn current() -> &'static Self {
-            &Tls
-        }
-        pub(crate) fn thread(&self) -> Option<&'static Thread> {
-            NUMBER.with(|number| THREADS.get(number.get()))
-        }
-        pub(crate) fn m(&self) -> Option<&'static M> {
-            M_OF.with(Cell::get)
-        }
-        /// Which thread this one is, and what M it has.
-        pub(crate) fn become_one(number: usize, m: Option<&'static M>) -> &'static Thread {
-            NUMBER.with(|own| own.set(number));
-            M_OF.with(|own| own.set(m));
-            &THREADS[number]
-        }
     }
 }
 
@@ -212,6 +180,7 @@ pub(crate) mod m {
         pub(crate) fn hi(&self) -> usize {
             0
         }
+        pub(crate) fn prefault(&self, _: usize) {}
     }
 
     pub(crate) struct M {
@@ -220,6 +189,10 @@ pub(crate) mod m {
         index: AtomicU32,
         pub(crate) listed: AtomicBool,
         pub(crate) owes: AtomicU32,
+        pub(crate) attached: AtomicBool,
+        pub(crate) sig_lo: AtomicUsize,
+        pub(crate) sig_len: AtomicUsize,
+        pub(crate) over_pass: AtomicU32,
         pub(crate) epoch: AtomicU32,
         pub(crate) thread: AtomicPtr<Thread>,
         pub(crate) below: AtomicPtr<M>,
@@ -237,6 +210,10 @@ pub(crate) mod m {
                 index: AtomicU32::new(0),
                 listed: AtomicBool::new(false),
                 owes: AtomicU32::new(0),
+                attached: AtomicBool::new(false),
+                sig_lo: AtomicUsize::new(0),
+                sig_len: AtomicUsize::new(0),
+                over_pass: AtomicU32::new(0),
                 epoch: AtomicU32::new(1),
                 thread: AtomicPtr::new(ptr::null_mut()),
                 below: AtomicPtr::new(ptr::null_mut()),
@@ -254,9 +231,16 @@ pub(crate) mod m {
         }
         pub(crate) fn set_local(&self, _: *mut core::ffi::c_void) {}
         pub(crate) fn soil(&self) {}
-        pub(crate) fn reset(&self) {}
+        pub(crate) fn reset(&self) {
+            self.set_running(false);
+        }
         pub(crate) fn below(&self) -> Option<&'static M> {
-            None
+            // SAFETY: Ms are static.
+            unsafe { self.below.load(Relaxed).as_ref() }
+        }
+        pub(crate) fn over(&self) -> Option<&'static M> {
+            // SAFETY: as above.
+            unsafe { self.over.load(Relaxed).as_ref() }
         }
         pub(crate) fn segment(&self) -> Option<&'static Segment> {
             None
@@ -285,6 +269,12 @@ pub(crate) mod m {
             self.index.load(Relaxed);
             self.listed.load(Relaxed);
             self.owes.load(Relaxed);
+            self.attached.load(Relaxed);
+            self.sig_lo.load(Relaxed);
+            self.sig_len.load(Relaxed);
+            self.over_pass.load(Relaxed);
+            self.below.load(Relaxed);
+            self.over.load(Relaxed);
             self.epoch.load(Relaxed);
             self.thread.load(Relaxed);
             self.running.load(Relaxed);
@@ -334,17 +324,11 @@ pub(crate) mod tools {
         Started,
     }
 
+    pub(crate) const WATCH_SWITCHES: bool = false;
+
     pub(crate) fn acquire(_: Order) {}
     pub(crate) fn release(_: Order) {}
     pub(crate) fn stack_gone(_: &M) {}
-}
-
-pub(crate) mod needm {
-    use crate::m::M;
-
-    pub(crate) fn goes_back(_: &M) -> bool {
-        true
-    }
 }
 
 pub(crate) mod callback {
@@ -355,6 +339,9 @@ pub(crate) mod callback {
     pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
         let m = tls.m().filter(|m| m.is_running())?;
         Some((m, &m.segment))
+    }
+    pub(crate) fn is_inside(_: &Tls) -> bool {
+        false
     }
     pub(crate) fn current_segment(_: &Tls) -> Option<(&'static M, &'static Segment)> {
         None

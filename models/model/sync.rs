@@ -11,7 +11,7 @@
 //! nothing comes between the other's two halves, and lets a third read what was overwritten.
 //! So stores are swaps here: then the order of writes is that of the execution.
 
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use std::any::Any;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -23,13 +23,23 @@ pub(crate) use loom::sync::atomic::Ordering::{AcqRel, Release};
 thread_local! {
     /// loom's threads all run on the test's own.
     static THINGS: RefCell<HashMap<usize, Rc<dyn Any>>> = RefCell::default();
+    static ALONE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Says whether the others begin after this, or have ended: then no fence is missed.
+pub(crate) fn alone(now: bool) {
+    ALONE.set(now);
 }
 
 /// Begins an execution with all things as at first.
 pub(crate) fn fresh() {
-    let before = THINGS.take();
-    // They are of an execution that is over.
-    std::mem::forget(before);
+    alone(false);
+    THINGS.take();
+}
+
+/// Whether there is one in this execution.
+pub(crate) fn is_known(address: usize) -> bool {
+    THINGS.with_borrow(|things| things.contains_key(&address))
 }
 
 /// The thing that stands for what is at an address.
@@ -44,7 +54,9 @@ pub(crate) fn thing<T: 'static>(address: usize, make: impl FnOnce() -> T) -> Rc<
 }
 
 pub(crate) fn fence(ordering: Ordering) {
-    loom::sync::atomic::fence(ordering);
+    if !ALONE.get() {
+        loom::sync::atomic::fence(ordering);
+    }
 }
 
 pub(crate) fn compiler_fence(_: Ordering) {}
@@ -67,17 +79,22 @@ fn reading(ordering: Ordering) -> Ordering {
 macro_rules! atomics {
     ($($name:ident: $value:ty;)*) => {$(
         pub(crate) struct $name {
-            first: $value,
+            /// In a cell: a robust list leads through such words, and is memory.
+            first: core::cell::UnsafeCell<$value>,
         }
+
+        // SAFETY: read only where an execution first meets it.
+        unsafe impl Sync for $name {}
 
         #[allow(dead_code)]
         impl $name {
             pub(crate) const fn new(first: $value) -> Self {
-                Self { first }
+                Self { first: core::cell::UnsafeCell::new(first) }
             }
 
             fn real(&self) -> Rc<loom::sync::atomic::$name> {
-                let first = self.first;
+                // SAFETY: nobody writes it meanwhile: all of loom's threads run on one.
+                let first = unsafe { *self.first.get() };
                 thing(&raw const *self as usize, || loom::sync::atomic::$name::new(first))
             }
 
@@ -185,6 +202,10 @@ impl<T: 'static> AtomicPtr<T> {
 
     pub(crate) fn store(&self, value: *mut T, ordering: Ordering) {
         write(ordering, AcqRel, |ordering| self.real().swap(value, ordering));
+    }
+
+    pub(crate) fn swap(&self, value: *mut T, ordering: Ordering) -> *mut T {
+        write(ordering, AcqRel, |ordering| self.real().swap(value, ordering))
     }
 
     pub(crate) fn compare_exchange(

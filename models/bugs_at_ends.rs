@@ -1,0 +1,2 @@
+// What is planted for the checks of `model/ends.rs`.
+const BUGS_AT_ENDS: &[Bug] = &[];
