@@ -1,2 +1,135 @@
 // What is planted for the checks of `model/ends.rs`.
-const BUGS_AT_ENDS: &[Bug] = &[];
+const BUGS_AT_ENDS: &[Bug] = &[
+    Bug {
+        name: "a_record_without_a_generation",
+        source: "thread/record.rs",
+        from: "before.wrapping_add(TAKEN_ONCE) | LIVE",
+        to: "before | LIVE",
+    },
+    Bug {
+        name: "a_record_that_is_taken_unordered",
+        source: "thread/record.rs",
+        from: "before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst)",
+        to: "before.wrapping_add(TAKEN_ONCE) | LIVE, Relaxed)",
+    },
+    Bug {
+        name: "a_reclaimer_without_a_claim",
+        source: "thread/record.rs",
+        from: "&& self.state.compare_exchange(state, state & !PHASE | ENDING, SeqCst, SeqCst).is_ok()",
+        to: "&& self.state() == state\n            && {\n                self.set_phase(ENDING);\n                true\n            }",
+    },
+    Bug {
+        name: "a_reclaimer_that_looks_too_late",
+        source: "thread/record.rs",
+        from: "        let state = self.state();\n        (state & PHASE == LIVE && self.has_ended(ask)).then_some(state)",
+        to: "        let ended = self.has_ended(ask);\n        let state = self.state();\n        (state & PHASE == LIVE && ended).then_some(state)",
+    },
+    Bug {
+        name: "a_reclaimer_that_forgets_the_m",
+        source: "thread/record.rs",
+        from: "        let count = self.give_all_back();",
+        to: "        self.forget_ms();\n        let count = self.give_all_back();",
+    },
+    Bug {
+        name: "a_record_released_before_its_m",
+        source: "thread/record.rs",
+        from: "        let count = self.give_all_back();\n        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);\n        self.sig.forget();\n        self.release();",
+        to: "        self.sig.forget();\n        self.release();\n        let count = self.give_all_back();\n        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);",
+    },
+    Bug {
+        name: "a_record_that_nobody_gets_again",
+        source: "thread/record.rs",
+        from: "        FREE_THREADS.push(&THREADS, self.index());",
+        to: "",
+    },
+    Bug {
+        name: "a_last_m_that_stays_with_the_dead",
+        source: "thread/record.rs",
+        from: "if EXTRA.let_go(last, self) {",
+        to: "if !ptr::eq(last, last) {",
+    },
+    Bug {
+        name: "a_death_on_the_way_that_nobody_sweeps",
+        source: "thread/record.rs",
+        from: "if self.taking.swap(0, Relaxed) != 0 {",
+        to: "if self.taking.swap(0, Relaxed) > 1 {",
+    },
+    Bug {
+        name: "a_dead_owner_of_the_world",
+        source: "thread/record.rs",
+        from: "        world::disown(self);\n",
+        to: "",
+    },
+    Bug {
+        name: "a_watch_that_begins_too_early",
+        source: "thread/robust.rs",
+        from: "            futex.store(self.tid.load(Relaxed), SeqCst);\n",
+        to: "            #[allow(clippy::cast_possible_truncation)]\n            self.futex.store(place as u32 + 1, SeqCst);\n            futex.store(self.tid.load(Relaxed), SeqCst);\n",
+    },
+    Bug {
+        name: "an_end_that_stays_on_the_list",
+        source: "thread/robust.rs",
+        from: "                    at.write(after);\n",
+        to: "                    let _ = at;\n",
+    },
+    Bug {
+        name: "a_record_released_before_its_threads_end",
+        source: "thread/mod.rs",
+        from: "        thread.left.store(1, Relaxed);\n        thread.live_on();",
+        to: "        thread.release();",
+    },
+    Bug {
+        name: "a_claim_that_is_not_given_up",
+        source: "thread/mod.rs",
+        from: "        thread.left.store(1, Relaxed);\n        thread.live_on();",
+        to: "        thread.left.store(1, Relaxed);",
+    },
+    Bug {
+        name: "an_end_that_gives_nothing_back",
+        source: "thread/mod.rs",
+        from: "    world::disown(thread);\n    thread.give_all_back();",
+        to: "    world::disown(thread);",
+    },
+    Bug {
+        name: "a_stop_that_does_not_wait_for_takers",
+        source: "thread/mod.rs",
+        from: "let mut live = !until(|| TAKING.load(SeqCst) == 0);",
+        to: "let mut live = false;",
+    },
+    Bug {
+        name: "a_taker_that_says_so_too_late",
+        source: "thread/mod.rs",
+        from: "    TAKING.fetch_add(1, SeqCst);\n    let done = runtime::is_open().then(work);",
+        to: "    let open = runtime::is_open();\n    TAKING.fetch_add(1, SeqCst);\n    let done = open.then(work);",
+    },
+    Bug {
+        name: "a_taker_that_says_so_unordered",
+        source: "thread/mod.rs",
+        from: "    TAKING.fetch_add(1, SeqCst);\n",
+        to: "    TAKING.fetch_add(1, Relaxed);\n",
+    },
+    Bug {
+        name: "a_stop_that_takes_records_from_the_living",
+        source: "thread/mod.rs",
+        from: "        if thread.is_live() {\n            live = true;\n        } else {",
+        to: "        if thread.is_live() && live {\n            live = true;\n        } else {",
+    },
+    Bug {
+        name: "a_waiter_that_does_not_look_for_the_dead",
+        source: "extra/mod.rs",
+        from: "            if thorough {\n                thread::reclaim_all();\n            }\n",
+        to: "",
+    },
+    Bug {
+        name: "a_stopper_that_waits_for_a_dead_one",
+        source: "world.rs",
+        from: "                look_after_the_owner();\n                let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));",
+        to: "                let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));",
+    },
+    Bug {
+        name: "a_stopper_that_waits_for_the_dead",
+        source: "world.rs",
+        from: "                thread::notice_end_of(thread);\n            }\n            let _ = system::wait(&LEFT",
+        to: "                let _ = thread;\n            }\n            let _ = system::wait(&LEFT",
+    },
+];

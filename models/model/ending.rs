@@ -42,7 +42,7 @@ pub(crate) mod system {
         pub(crate) value: Cell<(u32, *mut c_void)>,
         /// The signal stack.
         pub(crate) signals: Cell<Option<&'static Signals>>,
-        /// Ends of threads that it has slept through.
+        /// How often it has slept until time passed.
         naps: Cell<u32>,
     }
 
@@ -60,7 +60,7 @@ pub(crate) mod system {
 
     /// By thread number less one.
     static ALIVE: [AtomicBool; BLOCKS] = [const { AtomicBool::new(true) }; BLOCKS];
-    static ENDS: AtomicU32 = AtomicU32::new(0);
+    static PASSED: AtomicU32 = AtomicU32::new(0);
 
     pub(crate) fn block() -> &'static Block {
         let number = NUMBER.with(Cell::get);
@@ -77,7 +77,7 @@ pub(crate) mod system {
     pub(crate) fn boot(host: Host) {
         HOST.set(host);
         futex::fresh();
-        ENDS.load(Relaxed);
+        PASSED.load(Relaxed);
         for number in 0..BLOCKS {
             become_one(number);
             block().tid.set(u32::try_from(number).expect("a small one") + 1);
@@ -106,10 +106,12 @@ pub(crate) mod system {
             self.head.get()
         }
 
-        /// Whether time has passed since it slept last.
+        /// Whether time passes now: twice after each [`time_passes`], once for who is about to
+        /// notice what has happened, and once for who just has.
         pub(crate) fn has_napped(&self) -> bool {
-            let ends = ENDS.load(SeqCst);
-            self.naps.replace(ends) != ends
+            let passes = self.naps.get() < 2 * PASSED.load(SeqCst);
+            self.naps.set(self.naps.get() + u32::from(passes));
+            passes
         }
 
         /// exit_robust_list in linux/kernel/futex/core.c.
@@ -168,8 +170,12 @@ pub(crate) mod system {
         }
         block().mark();
         ALIVE[block().tid() as usize - 1].store(false, Release);
-        // Nobody sleeps for ever: those who look again from time to time do so after this.
-        ENDS.fetch_add(1, SeqCst);
+        time_passes();
+    }
+
+    /// Nobody sleeps for ever: those who look again from time to time do so after this.
+    pub(crate) fn time_passes() {
+        PASSED.fetch_add(1, SeqCst);
         futex::wake_everybody();
     }
 }
@@ -290,6 +296,7 @@ pub(crate) mod runtime {
     use crate::extra::EXTRA;
     use crate::m::{M, MS};
     use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
+    use crate::system;
     use crate::thread;
     use crate::tls::Tls;
     use crate::world;
@@ -326,6 +333,7 @@ pub(crate) mod runtime {
             return Err(Error::Busy);
         }
         let ended = close_for_good(tls);
+        system::time_passes();
         if ended.is_err() {
             world::open(gate_of(epoch()));
             world::release_the_world();
@@ -363,7 +371,7 @@ pub(crate) mod table {
 
     pub(crate) unsafe trait Rows: Sync {}
 
-    const ROWS: usize = 4;
+    const ROWS: usize = 3;
 
     /// Rows that come back after [`Table::clear`] are as they were left.
     pub(crate) struct Table<E> {

@@ -33,8 +33,14 @@ struct Case {
 /// Threads keep their M between callbacks.
 const BOUND: Case = Case { host: MARKS, binds_calls: false, ms: 2, max: 2, preemptions: 2 };
 
+/// The same where a thread's end is only noticed by who asks.
+const SAYS_NOTHING_BOUND: Case = Case { host: SAYS_NOTHING, ..BOUND };
+
+/// Threads give their M back after each callback.
+const CALLS: Case = Case { binds_calls: true, ..BOUND };
+
 /// Rows of records, and of Ms.
-const ROWS: usize = 4;
+const ROWS: usize = 3;
 
 type Work = fn(&'static Tls);
 
@@ -71,8 +77,8 @@ fn start(case: Case) {
     crate::arch::needm_gate.value.load(Relaxed);
     crate::arch::needm_gate.waiters.load(Relaxed);
     BINDS_CALLS.set(case.binds_calls);
-    MAX_MS.store(4, Relaxed);
-    runtime::start(4);
+    MAX_MS.store(3, Relaxed);
+    runtime::start(3);
     EXTRA.wake_all();
     EXTRA.waits.load(Relaxed);
     EXTRA.timeouts.load(Relaxed);
@@ -142,6 +148,27 @@ fn calls_and_returns(tls: &'static Tls) {
     system::returns();
 }
 
+/// The steps of `needm_entry` from `.Ltake` to `.Lgiven` (`arch/<arch>/entry.S`).
+fn calls_steadily_and_exits(tls: &'static Tls) {
+    calls(tls);
+    let own = tls.thread().expect("it has a record");
+    let m = own.last().expect("it has had one");
+    let (idle, claim) = (crate::layout::m::IDLE, extra::listed_and_held_by(own));
+    if m.state.compare_exchange(idle, claim, SeqCst, Relaxed).is_ok() {
+        m.use_it();
+        if m.state.load(Relaxed) != claim {
+            needm::dropm(tls, m);
+        } else {
+            m.state.store(idle, sync::Release);
+            sync::fence(SeqCst);
+            if crate::arch::needm_gate.waiters.load(Relaxed) != 0 {
+                extra::wake();
+            }
+        }
+    }
+    system::exits();
+}
+
 /// The first steps of `needm`, in which the thread is ended.
 fn exits_while_taking(tls: &'static Tls) {
     let own = thread::known(tls).expect("there is a record");
@@ -181,6 +208,31 @@ fn stops_the_world_and_exits(_: &'static Tls) {
     system::exits();
 }
 
+/// A callback, if the kernel is not stopped first.
+fn comes(tls: &'static Tls) {
+    if let Ok(m) = needm::needm(tls, Want::Callback) {
+        if world::enter(m) {
+            m.use_it();
+            world::leave(m);
+        }
+    }
+}
+
+fn comes_and_returns(tls: &'static Tls) {
+    comes(tls);
+    system::returns();
+}
+
+fn comes_and_exits(tls: &'static Tls) {
+    comes(tls);
+    system::exits();
+}
+
+fn stops_the_kernel(_: &'static Tls) {
+    // Refused while somebody is in a callback.
+    let _ = runtime::stop();
+}
+
 // Before and after.
 
 /// The number of the threads that come before the others, and of the first that comes after.
@@ -204,6 +256,9 @@ fn all_is_back() {
     thread::reclaim_all();
     let (made, idle, held) = EXTRA.count();
     assert_eq!((idle, held), (made, 0), "an M is held");
+    for m in MS.iter().filter(|m| extra::is_ready(m)) {
+        assert!(m.listed.load(SeqCst), "M {} is nobody's, and not on the list", m.index());
+    }
     all_that_is_there_serves();
 }
 
@@ -243,25 +298,47 @@ fn all_come_back() {
     all_is_back();
 }
 
+/// The kernel can be started again, and has as many rows as ever.
+fn all_starts_again() {
+    if !runtime::is_open() {
+        runtime::start(2);
+    }
+    all_come_back();
+    for number in BEFORE..BEFORE + ROWS {
+        system::become_one(number);
+        system::exits();
+    }
+    system::become_one(0);
+    thread::reclaim_all();
+    MAX_MS.store(3, Relaxed);
+    EXTRA.seed(1).expect("a row for it");
+    assert_eq!(EXTRA.count(), (3, 3, 0), "a row is lost");
+}
+
 // What holds.
 
 const HOSTS: [Host; 3] = [MARKS, TELLS, SAYS_NOTHING];
 
+/// On each host, with one preemption more than three threads have.
+fn explore_hosts(case: Case, before: fn(), works: [Work; 2], after: fn()) {
+    for host in HOSTS {
+        explore(Case { host, preemptions: 3, ..case }, before, works, after);
+    }
+}
+
 /// Whoever notices, and however many do.
 pub(crate) fn an_ended_threads_m_is_taken_back_once() {
-    for host in HOSTS {
-        let case = Case { host, ..BOUND };
-        explore(case, nobody, [exits, reclaims], one_m_was_reclaimed);
-        explore(case, one_has_ended, [reclaims, reclaims], one_m_was_reclaimed);
-        explore(case, one_has_ended, [reclaims, reclaims, glances], one_m_was_reclaimed);
-    }
+    explore_hosts(BOUND, nobody, [exits, reclaims], one_m_was_reclaimed);
+    explore_hosts(BOUND, one_has_ended, [reclaims, reclaims], one_m_was_reclaimed);
+    let works: [Work; 3] = [reclaims, reclaims, glances];
+    explore(BOUND, one_has_ended, works, one_m_was_reclaimed);
+    explore(SAYS_NOTHING_BOUND, one_has_ended, works, one_m_was_reclaimed);
 }
 
 /// Whenever in its life others look.
 pub(crate) fn a_living_threads_m_is_never_taken_back() {
-    for host in HOSTS {
-        let case = Case { host, ..BOUND };
-        explore(case, nobody, [lives, reclaims], all_come_back);
+    explore_hosts(BOUND, nobody, [lives, reclaims], all_come_back);
+    for case in [BOUND, SAYS_NOTHING_BOUND] {
         explore(case, nobody, [lives, lives, reclaims], all_come_back);
         explore(case, nobody, [lives, stops_the_world, reclaims], all_come_back);
     }
@@ -269,52 +346,54 @@ pub(crate) fn a_living_threads_m_is_never_taken_back() {
 
 /// While others still look at what it was.
 pub(crate) fn a_record_serves_the_next_thread() {
-    for host in HOSTS {
-        let case = Case { host, ..BOUND };
-        explore(case, one_has_ended, [lives, reclaims], all_come_back);
-        explore(case, one_has_ended, [lives, lives], all_come_back);
+    explore_hosts(BOUND, one_has_ended, [lives, reclaims], all_come_back);
+    explore_hosts(BOUND, one_has_ended, [lives, lives], all_come_back);
+    for case in [BOUND, SAYS_NOTHING_BOUND] {
         explore(case, one_has_ended, [lives, reclaims, glances], all_come_back);
     }
 }
 
 /// A thread that says that it ends, and others that notice it.
 pub(crate) fn who_ends_and_who_reclaims_agree() {
-    for host in HOSTS {
-        let case = Case { host, ..BOUND };
-        explore(case, nobody, [returns, reclaims], all_come_back);
-        explore(case, nobody, [departs, reclaims], all_come_back);
-        explore(case, nobody, [returns, lives, reclaims], all_come_back);
-        let case = Case { binds_calls: true, ..case };
-        explore(case, nobody, [calls_and_returns, reclaims], all_come_back);
-        explore(case, nobody, [calls_and_returns, calls, reclaims], all_come_back);
-    }
+    explore_hosts(BOUND, nobody, [returns, reclaims], all_come_back);
+    explore_hosts(BOUND, nobody, [departs, reclaims], all_come_back);
+    explore_hosts(CALLS, nobody, [calls_and_returns, reclaims], all_come_back);
+    explore(BOUND, nobody, [returns, lives, reclaims], all_come_back);
+    let case = Case { host: TELLS, ..CALLS };
+    explore(case, nobody, [calls_and_returns, calls, reclaims], all_come_back);
 }
 
 /// On the list, or with a thread that has ended.
 pub(crate) fn a_taker_finds_what_an_ended_thread_left() {
-    for host in HOSTS {
-        let case = Case { host, ms: 1, max: 1, binds_calls: true, ..BOUND };
-        for dies in [exits, calls_and_exits, exits_while_taking, calls_and_returns] {
-            explore(case, nobody, [dies, calls], all_come_back);
-            explore(case, nobody, [dies, calls, calls], all_come_back);
-        }
-        explore(case, one_has_ended, [calls, reclaims], all_come_back);
-        explore(case, one_has_ended_that_had_its_m, [calls, calls], all_come_back);
+    let one = Case { ms: 1, max: 1, ..CALLS };
+    for dies in [exits, calls_and_exits, exits_while_taking, calls_and_returns] {
+        explore_hosts(one, nobody, [dies, calls], all_come_back);
     }
+    explore_hosts(CALLS, nobody, [calls_steadily_and_exits, calls], all_come_back);
+    explore_hosts(one, one_has_ended, [calls, reclaims], all_come_back);
+    explore_hosts(one, one_has_ended_that_had_its_m, [calls, calls], all_come_back);
+    explore(one, nobody, [exits, calls, calls], all_come_back);
+    let one = Case { host: SAYS_NOTHING, ..one };
+    explore(one, nobody, [exits_while_taking, calls, calls], all_come_back);
 }
 
 /// Who has stopped the world and ends lets it go on; who ends in a callback is not waited for.
 pub(crate) fn the_world_goes_on_without_the_dead() {
+    explore_hosts(BOUND, nobody, [stops_the_world_and_exits, stops_the_world], all_come_back);
+    explore_hosts(BOUND, nobody, [stops_the_world_and_exits, calls_inside], all_come_back);
+    explore_hosts(BOUND, nobody, [exits_inside, stops_the_world], all_come_back);
+    let case = Case { preemptions: 1, ..BOUND };
+    let works: [Work; 3] = [stops_the_world_and_exits, stops_the_world, calls_inside];
+    explore(case, nobody, works, all_come_back);
+}
+
+/// While threads begin, and end by themselves or are found to have ended.
+pub(crate) fn a_kernel_stops_while_threads_end() {
     for host in HOSTS {
         let case = Case { host, ..BOUND };
-        explore(case, nobody, [stops_the_world_and_exits, stops_the_world], all_come_back);
-        explore(case, nobody, [stops_the_world_and_exits, calls_inside], all_come_back);
-        explore(case, nobody, [exits_inside, stops_the_world], all_come_back);
-        explore(
-            case,
-            nobody,
-            [stops_the_world_and_exits, stops_the_world, calls_inside],
-            all_come_back,
-        );
+        explore(case, nobody, [comes_and_returns, stops_the_kernel], all_starts_again);
+        explore(case, one_has_ended, [comes_and_exits, stops_the_kernel], all_starts_again);
     }
+    let works: [Work; 3] = [comes_and_returns, comes_and_exits, stops_the_kernel];
+    explore(Case { preemptions: 1, ..BOUND }, nobody, works, all_starts_again);
 }

@@ -168,12 +168,24 @@ pub(crate) mod m {
         pub(crate) prev: AtomicPtr<Segment>,
     }
 
-    pub(crate) struct Stack;
+    /// At an address of its own.
+    pub(crate) struct Stack(#[allow(dead_code)] u64);
     impl Stack {
         pub(crate) fn map(&self, _: usize) -> Result<(), crate::error::Error> {
             Ok(())
         }
-        pub(crate) unsafe fn unmap(&self) {}
+        /// Nobody uses it.
+        pub(crate) unsafe fn unmap(&self) {
+            self.use_it();
+        }
+        /// Does something that only one thread may do at a time.
+        fn use_it(&self) {
+            let address = &raw const *self as usize;
+            let cell: Rc<loom::cell::UnsafeCell<u32>> =
+                thing(address + 3, || loom::cell::UnsafeCell::new(0));
+            // SAFETY: loom looks that nobody else is here.
+            cell.with_mut(|count| unsafe { *count += 1 });
+        }
         pub(crate) fn lo(&self) -> usize {
             0
         }
@@ -220,7 +232,7 @@ pub(crate) mod m {
                 over: AtomicPtr::new(ptr::null_mut()),
                 running: AtomicBool::new(false),
                 segment: Segment { gsp: AtomicUsize::new(0), prev: AtomicPtr::new(ptr::null_mut()) },
-                stack: Stack,
+                stack: Stack(0),
             }
         }
         pub(crate) fn fill(&self, index: u32) {
@@ -254,13 +266,9 @@ pub(crate) mod m {
         pub(crate) fn set_running(&self, running: bool) {
             self.running.store(running, Release);
         }
-        /// Does something that only one thread may do at a time.
+        /// Uses its stack.
         pub(crate) fn use_it(&self) {
-            let address = &raw const self.stack as usize;
-            let cell: Rc<loom::cell::UnsafeCell<u32>> =
-                thing(address + 3, || loom::cell::UnsafeCell::new(0));
-            // SAFETY: loom looks that nobody else is here.
-            cell.with_mut(|count| unsafe { *count += 1 });
+            self.stack.use_it();
         }
         /// Makes all that it consists of.
         pub(crate) fn touch(&self) {
@@ -283,11 +291,11 @@ pub(crate) mod m {
     }
 
     pub(crate) struct Table {
-        rows: [M; 4],
+        rows: [M; 3],
         len: AtomicU32,
     }
 
-    pub(crate) static MS: Table = Table { rows: [const { M::new() }; 4], len: AtomicU32::new(0) };
+    pub(crate) static MS: Table = Table { rows: [const { M::new() }; 3], len: AtomicU32::new(0) };
 
     impl Table {
         pub(crate) fn get(&self, index: u32) -> Option<&M> {

@@ -19,4 +19,5 @@ hold! {
     who_ends_and_who_reclaims_agree
     a_taker_finds_what_an_ended_thread_left
     the_world_goes_on_without_the_dead
+    a_kernel_stops_while_threads_end
 }
