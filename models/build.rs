@@ -54,8 +54,8 @@ const ENDING: Kernel = Kernel {
         ("world", "world.rs"),
     ],
     inner: &["extra/make.rs", "thread/record.rs", "thread/robust.rs"],
-    own: &["sync.rs", "rest.rs", "ending.rs", "ends.rs"],
-    uses: "use ending::{arch, os, runtime, settle, signal, system, table, trim};\nuse rest::*;\n",
+    own: &["sync.rs", "rest.rs", "system.rs", "ending.rs", "ends.rs"],
+    uses: "use ending::{arch, os, runtime, settle, signal, table, trim};\nuse rest::*;\n",
 };
 
 fn write(path: &Path, text: &str) {

@@ -4,7 +4,7 @@ use core::ptr;
 
 use super::{ESRCH, Errno, call, checked};
 use crate::arch::nr;
-use crate::sync::{AtomicU32, Relaxed};
+use crate::sync::{Acquire, AtomicU32, Relaxed, fence};
 
 // include/uapi/linux/futex.h
 #[cfg(feature = "freestanding")]
@@ -138,7 +138,12 @@ pub(crate) unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno>
 
 /// Whether the owner of a robust futex has died.
 pub(crate) fn owner_died(word: &AtomicU32) -> bool {
-    word.load(Relaxed) & FUTEX_OWNER_DIED != 0
+    let died = word.load(Relaxed) & FUTEX_OWNER_DIED != 0;
+    if died {
+        // Who learns it sees what the owner wrote before.
+        fence(Acquire);
+    }
+    died
 }
 
 /// The error number where a host can make no threads: ENOSYS
