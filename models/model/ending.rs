@@ -202,6 +202,8 @@ pub(crate) mod table {
     use std::alloc::{Layout, alloc_zeroed};
     use std::rc::Rc;
 
+    /// # Safety
+    /// Zero is valid.
     pub(crate) unsafe trait Rows: Sync {}
 
     const ROWS: usize = 3;

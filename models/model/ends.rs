@@ -214,11 +214,9 @@ fn stops_the_world_and_exits(_: &'static Tls) {
 
 /// A callback, if the kernel is not stopped first.
 fn comes(tls: &'static Tls) {
-    if let Ok(m) = needm::needm(tls, Want::Callback) {
-        if world::enter(m) {
-            m.use_it();
-            world::leave(m);
-        }
+    if let Some(m) = needm::needm(tls, Want::Callback).ok().filter(|m| world::enter(m)) {
+        m.use_it();
+        world::leave(m);
     }
 }
 
