@@ -9,7 +9,7 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_record_that_is_taken_unordered",
         source: "thread/record.rs",
-        from: "before.wrapping_add(TAKEN_ONCE) | LIVE, SeqCst)",
+        from: "before.wrapping_add(TAKEN_ONCE) | LIVE, Release)",
         to: "before.wrapping_add(TAKEN_ONCE) | LIVE, Relaxed)",
     },
     Bug {
@@ -33,14 +33,14 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_record_released_before_its_m",
         source: "thread/record.rs",
-        from: "        let count = self.give_all_back();\n        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);\n        self.sig.forget();\n        self.release();",
-        to: "        self.sig.forget();\n        self.release();\n        let count = self.give_all_back();\n        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);",
+        from: "        let count = self.take_all_off(state);\n        if count.is_some() {\n            self.release();\n        }\n        count.unwrap_or(0)",
+        to: "        if !self.begin_end(state) {\n            return 0;\n        }\n        world::disown(self);\n        self.sig.forget();\n        self.release();\n        let count = self.give_all_back();\n        EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);\n        count",
     },
     Bug {
         name: "a_record_that_nobody_gets_again",
         source: "thread/record.rs",
-        from: "        self.sig.forget();\n        self.release();\n        count",
-        to: "        self.sig.forget();\n        count",
+        from: "        if count.is_some() {\n            self.release();\n        }\n",
+        to: "",
     },
     Bug {
         name: "a_last_m_that_stays_with_the_dead",
@@ -51,8 +51,8 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_death_on_the_way_that_nobody_sweeps",
         source: "thread/record.rs",
-        from: "if self.taking.swap(0, Relaxed) != 0 {",
-        to: "if self.taking.swap(0, Relaxed) > 1 {",
+        from: "if self.taking.load(Relaxed) != 0 {",
+        to: "if self.taking.load(Relaxed) > 1 {",
     },
     Bug {
         name: "a_dead_owner_of_the_world",
@@ -63,7 +63,7 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_watch_that_begins_too_early",
         source: "thread/robust.rs",
-        from: "            futex.store(self.tid.load(Relaxed), SeqCst);\n",
+        from: "            futex.store(self.tid.load(Relaxed), Relaxed);\n",
         to: "            #[allow(clippy::cast_possible_truncation)]\n            self.futex.store(place as u32 + 1, SeqCst);\n            futex.store(self.tid.load(Relaxed), SeqCst);\n",
     },
     Bug {
@@ -75,14 +75,14 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_record_released_before_its_threads_end",
         source: "thread/mod.rs",
-        from: "        thread.left.store(1, Relaxed);\n        thread.live_on();",
-        to: "        thread.release();",
+        from: "        leave(tls, thread);\n    }\n    thread.live_on();",
+        to: "        leave(tls, thread);\n    }\n    thread.release();",
     },
     Bug {
         name: "a_claim_that_is_not_given_up",
         source: "thread/mod.rs",
-        from: "        thread.left.store(1, Relaxed);\n        thread.live_on();",
-        to: "        thread.left.store(1, Relaxed);",
+        from: "        leave(tls, thread);\n    }\n    thread.live_on();",
+        to: "        leave(tls, thread);\n    }",
     },
     Bug {
         name: "an_end_that_gives_nothing_back",
@@ -111,8 +111,8 @@ const BUGS_AT_ENDS: &[Bug] = &[
     Bug {
         name: "a_stop_that_takes_records_from_the_living",
         source: "thread/mod.rs",
-        from: "        if thread.is_live() {\n            live = true;\n        } else {",
-        to: "        if thread.is_live() && live {\n            live = true;\n        } else {",
+        from: "        if thread.is_taken() {\n            live = true;\n        } else {",
+        to: "        if thread.is_taken() && live {\n            live = true;\n        } else {",
     },
     Bug {
         name: "a_waiter_that_does_not_look_for_the_dead",
@@ -131,5 +131,17 @@ const BUGS_AT_ENDS: &[Bug] = &[
         source: "world.rs",
         from: "                thread::notice_end_of(thread);\n            }\n            let _ = system::wait(&LEFT",
         to: "                let _ = thread;\n            }\n            let _ = system::wait(&LEFT",
+    },
+    Bug {
+        name: "an_end_in_a_stopped_kernel",
+        source: "thread/mod.rs",
+        from: "    if runtime::is_open() {\n        // First",
+        to: "    {\n        // First",
+    },
+    Bug {
+        name: "a_stop_that_takes_records_from_the_ending",
+        source: "thread/record.rs",
+        from: "self.state.load(SeqCst) & PHASE != FREE",
+        to: "self.state.load(SeqCst) & PHASE == LIVE",
     },
 ];
