@@ -70,7 +70,7 @@ upcalls! {
     "needm_returned" => returned,
     "needm_unclaim" => needm::unclaim,
     "needm_wake" => extra::wake,
-    "needm_run_defers" => unwind::run_deferred,
+    "needm_ending" => ending,
     "needm_begun" => begun,
     "needm_left" => world::left,
 }
@@ -293,18 +293,7 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     // SAFETY: entry code built the call, and this thread holds the M.
     let (call, m) = unsafe { (&*call, &*m) };
     let tls = Tls::current();
-    // What a handler borrowed and jumped out of is over with this callback.
-    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.over().is_none() {
-            break;
-        }
-        needm::dropm(tls, current);
-    }
-    let own = ptr::from_ref(call).cast_mut();
-    // So are callbacks inside it that C jumped out of.
-    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
-        drop_segment(m, inner);
-    }
+    drop_inside(tls, m, call);
     let Some(segment) = m.segment() else { return code };
     let size = segment.size.load(Relaxed);
     if size != 0 {
@@ -328,6 +317,41 @@ extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     code
 }
 
+/// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
+fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+    // What a handler borrowed.
+    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
+        if current.over().is_none() {
+            break;
+        }
+        needm::dropm(tls, current);
+    }
+    let own = call.cast_mut();
+    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
+        drop_segment(m, inner);
+    }
+}
+
+/// On the G of the innermost segment, which returns: it may have jumped back out of C.
+fn run_deferred(m: &M) {
+    if let Some(segment) = m.segment() {
+        if !m.is_running() {
+            world::enter(m);
+        }
+        segment.gsp.store(0, Relaxed);
+    }
+    unwind::run_deferred(m);
+}
+
+/// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
+/// something to be done.
+extern "C" fn ending(call: *const Call, m: *const M) {
+    // SAFETY: this thread holds the M.
+    let m = unsafe { &*m };
+    drop_inside(Tls::current(), m, call);
+    run_deferred(m);
+}
+
 /// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
 /// and left something to be done.
 extern "C" fn returned(m: *const M) {
@@ -337,7 +361,7 @@ extern "C" fn returned(m: *const M) {
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
         drop_segment(m, inner);
     }
-    unwind::run_deferred(m);
+    run_deferred(m);
     world::returned(m.base());
     m.tidy();
 }

@@ -117,8 +117,10 @@ fn settle_on_g(m: &M, at: usize) {
     }
     if let Some(segment) = m.segment() {
         let gsp = segment.gsp.load(Relaxed);
-        if at > gsp && (gsp != 0 || !m.is_running()) {
-            world::enter(m);
+        if at > gsp {
+            if !m.is_running() {
+                world::enter(m);
+            }
             segment.gsp.store(0, Relaxed);
         }
     }

@@ -149,11 +149,8 @@ pub(crate) struct Raised {
 pub(crate) static RAISED: Raised =
     Raised { panics: AtomicU64::new(0), faults: AtomicU64::new(0), overflows: AtomicU64::new(0) };
 
-/// Runs what is deferred in the innermost segment. Also `needm_run_defers`, for
-/// assembly, on a plain return.
-pub(crate) extern "C" fn run_deferred(m: *const M) {
-    // SAFETY: this thread holds the M it asks for.
-    let m = unsafe { &*m };
+/// Runs what is deferred in the innermost segment.
+pub(crate) fn run_deferred(m: &M) {
     let Some(segment) = m.segment() else { return };
     while let Some(count) = segment.deferred.load(Relaxed).checked_sub(1) {
         segment.deferred.store(count, Relaxed);

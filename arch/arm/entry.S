@@ -367,11 +367,16 @@ ROUTINE(needm_entry)
         ldr     ip, [r5, #CALL_FN]
         blx     ip
         ldr     ip, [r4, #M_SEG]
+        ldr     r0, [ip, #SEG_CALL-RUNNING]
+        cmp     r0, r5                          /* C may have jumped out of others, back here */
+        bne     2f
         ldr     ip, [ip, #SEG_DEFERS-RUNNING]
         cmp     ip, #0
         beq     3f
-        mov     r0, r4
-        bl      needm_run_defers
+2:
+        mov     r0, r5
+        mov     r1, r4
+        bl      needm_ending
 3:
         OTHER_STACK_END
         ldr     ip, [r5, #CALL_OUT]

@@ -318,10 +318,14 @@ ROUTINE(needm_entry)
         movl    %eax, (%esp)
         calll   *CALL_FN(%edi)
         movl    M_SEG(%ebx), %eax
+        cmpl    %edi, SEG_CALL-RUNNING(%eax)    /* C may have jumped out of others, back here */
+        jne     2f
         cmpl    $0, SEG_DEFERS-RUNNING(%eax)
         je      3f
-        movl    %ebx, (%esp)
-        calll   needm_run_defers
+2:
+        movl    %edi, (%esp)
+        movl    %ebx, 4(%esp)
+        calll   needm_ending
 3:
         OTHER_STACK_END
         testb   $CALL_DIRECT, CALL_OUT(%edi)

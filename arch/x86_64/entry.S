@@ -294,10 +294,14 @@ ROUTINE(needm_entry)
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
         movq    M_SEG(%rbx), %rax
+        cmpq    %r12, SEG_CALL-RUNNING(%rax)    /* C may have jumped out of others, back here */
+        jne     2f
         cmpq    $0, SEG_DEFERS-RUNNING(%rax)
         je      3f
-        movq    %rbx, %rdi
-        callq   needm_run_defers
+2:
+        movq    %r12, %rdi
+        movq    %rbx, %rsi
+        callq   needm_ending
 3:
         OTHER_STACK_END
         testb   $CALL_DIRECT, CALL_OUT(%r12)

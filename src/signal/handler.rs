@@ -2,8 +2,9 @@
 //!
 //! It runs with the interrupted mask (no `sa_mask`, `SA_NODEFER`), so that it can
 //! be left by a jump: no `rt_sigreturn`, no mask to put back. It uses nothing of
-//! the thread but its thread-local block, allocates nothing, waits for nothing,
-//! and makes no system call unless a stack ran out.
+//! the thread but its thread-local block, allocates nothing, and makes no system call
+//! unless a stack ran out. It waits for nothing, but for a stopped world where C has
+//! jumped back to a G that then faults.
 #![allow(unsafe_code)] // signal frames
 
 use core::ffi::{c_int, c_void};

@@ -51,6 +51,55 @@ static void the_next_callback_works_and_no_m_is_lost(void) {
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(stats().ms_bound, 0);
 }
+/* To the callback around it, which goes on where the jumped-out callbacks were, and ends
+ * without a call of the kernel's in between. */
+static jmp_buf on_the_g;
+static void jump_back(void *arg) { (void)arg, longjmp(on_the_g, 1); }
+static void jump_back_from_c(void *arg) { needm_ccall(jump_back, arg); }
+static void call_back_and_jump(void *how) { needm_callback(how, NULL, 0, NULL); }
+static void jump_back_from_further(void *arg) { (void)arg, needm_ccall(call_back_and_jump, (void *)jump_back); }
+__attribute__((noinline)) static void overwrite(void) {
+    volatile unsigned char frame[8192];
+    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = 0xa5;
+}
+static void (*back)(void *), (*end)(void *);
+static void goes_on(void *arg) {
+    needm_defer defer;
+    CHECK_EQ(needm_defer_push(&defer, add, arg), 0);
+    if (setjmp(on_the_g) == 0) {
+        needm_callback(back, NULL, 0, NULL);
+        CHECK(0);
+    }
+    overwrite();
+    end(NULL);
+}
+static void goes_on_from_c(void *arg) {
+    needm_panic_info info = {sizeof info};
+    long sum = 0;
+    int want = end == fault ? NEEDM_EFAULT : end == panic ? NEEDM_EPANIC : 0;
+    CHECK_EQ(needm_callback(goes_on, &sum, 0, &info), want);
+    CHECK_EQ(sum, 1);
+    CHECK_EQ(info.kind, want);
+    if (arg) ++*(long *)arg;
+}
+static void calls_goes_on(void *sum) { CHECK_EQ(needm_ccall(goes_on_from_c, sum), 0); }
+static void a_jump_back_to_a_g_leaves_it_whole(void) {
+    void (*const ways[])(void *) = {jump_back, jump_back_from_c, jump_back_from_further};
+    void (*const ends[])(void *) = {nothing, fault, panic, call_back_and_jump};
+    for (int i = 0; i < rounds(300); i++)
+        for (int way = 0; way < 3; way++)
+            for (int ending = 0; ending < 3; ending++) {
+                long sum = 0;
+                back = ways[way];
+                end = ends[ending];
+                goes_on_from_c(NULL);
+                CHECK_EQ(needm_callback(calls_goes_on, &sum, 0, NULL), 0);
+                CHECK_EQ(sum, 1);
+                CHECK(usable());
+            }
+    CHECK(stats().ms_total <= 4);
+    CHECK_EQ(needm_detach(), 0);
+}
 static volatile int jumps;
 static void on_alarm(int signal) {
     (void)signal;
@@ -96,6 +145,7 @@ static void a_jump_out_of_a_handlers_callback_loses_no_m(void) {
 }
 static void *all(void *arg) {
     RUN(the_next_callback_works_and_no_m_is_lost);
+    RUN(a_jump_back_to_a_g_leaves_it_whole);
     return arg;
 }
 

@@ -14,7 +14,7 @@ const COLD: &[(&str, &str)] = &[
     ("needm_enter", "the slow way: a path of its own here"),
     ("needm_exit", "the end of the slow way, and of all endings but a return: a path of its own"),
     ("needm_begun", "the slow way, on the G"),
-    ("needm_run_defers", "the slow way, on the G: the host's deferred functions"),
+    ("needm_ending", "the slow way, on the G: the host's deferred functions"),
     ("needm_returned", "functions were deferred, or the stack had run out: on the G"),
     ("needm_left", "the world is being stopped, and its stopper has to be woken"),
 ];
@@ -32,10 +32,8 @@ const FATAL: &[(&str, &str)] = &[
 ];
 
 /// On the slow way, what runs on the G.
-const ON_THE_G: &[(&str, &str)] = &[
-    ("needm_run_defers", "on the G: the host's deferred functions"),
-    ("needm_returned", "on the G"),
-];
+const ON_THE_G: &[(&str, &str)] =
+    &[("needm_ending", "on the G: the host's deferred functions"), ("needm_returned", "on the G")];
 
 /// A path, and what holds on it.
 pub(crate) struct Promise {
