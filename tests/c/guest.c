@@ -165,6 +165,39 @@ static void a_stack_without_room_for_a_signal_has_run_out(void) {
     }
     CHECK_EQ(needm_stop(), 0);
 }
+/* Handlers on a stack of the thread's own, on ours, and on what is left of that. */
+static const int nested[] = {SIGUSR1, SIGUSR2, SIGURG, SIGWINCH};
+static volatile int handlers_ran;
+static void raise_the_next(void *level) {
+    if ((long)level < 3) raise(nested[(long)level + 1]);
+}
+static void calls_back_with_a_frame(int signal) {
+    volatile unsigned char frame[1024];
+    long level = signal == SIGUSR1 ? 0 : signal == SIGUSR2 ? 1 : signal == SIGURG ? 2 : 3;
+    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = (unsigned char)(level + 1);
+    CHECK_EQ(needm_callback(raise_the_next, (void *)level, 0, NULL), 0);
+    for (unsigned i = 0; i < sizeof frame; i++) CHECK_EQ(frame[i], level + 1);
+    handlers_ran++;
+}
+static void *nests_handlers(void *arg) {
+    static char large[262144];
+    stack_t own = {.ss_sp = large, .ss_size = sizeof large};
+    if (arg) CHECK_EQ(sigaltstack(&own, NULL), 0);
+    handlers_ran = 0;
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    raise(SIGUSR1);
+    CHECK_EQ(handlers_ran, 4);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    return NULL;
+}
+static void no_handlers_frame_is_run_over_by_the_next(void) {
+    struct sigaction action = {.sa_handler = calls_back_with_a_frame, .sa_flags = SA_ONSTACK};
+    for (int i = 0; i < 4; i++) sigaction(nested[i], &action, NULL);
+    start((needm_config){.signal_stack_size = 262144});
+    join(thread(nests_handlers, NULL));
+    join(thread(nests_handlers, (void *)1));
+    CHECK_EQ(needm_stop(), 0);
+}
 static void no_signals_touches_no_signal_state(void) {
     start((needm_config){.flags = NEEDM_NO_SIGNALS});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
@@ -321,6 +354,7 @@ int main(void) {
     if (!handlers_lose_their_thread()) {
         RUN(a_signal_stack_that_comes_or_goes_is_not_lost_to_a_handler);
         RUN(a_stack_without_room_for_a_signal_has_run_out);
+        RUN(no_handlers_frame_is_run_over_by_the_next);
     }
     RUN(no_signals_touches_no_signal_state);
     RUN(hooks_run_in_order_and_as_often_as_they_must);
