@@ -133,12 +133,6 @@ const BUGS_AT_ENDS: &[Bug] = &[
         to: "                let _ = thread;\n            }\n            let _ = system::wait(&LEFT",
     },
     Bug {
-        name: "an_end_in_a_stopped_kernel",
-        source: "thread/mod.rs",
-        from: "    if runtime::is_open() {\n        // First",
-        to: "    {\n        // First",
-    },
-    Bug {
         name: "a_stop_that_takes_records_from_the_ending",
         source: "thread/record.rs",
         from: "self.state.load(SeqCst) & PHASE != FREE",

@@ -57,7 +57,6 @@ found! {
     a_stop_that_does_not_wait_for_takers by a_kernel_stops_while_threads_end;
     a_taker_that_says_so_too_late by a_kernel_stops_while_threads_end;
     a_taker_that_says_so_unordered by a_kernel_stops_while_threads_end;
-    an_end_in_a_stopped_kernel by a_kernel_stops_while_threads_end;
     a_stop_that_takes_records_from_the_ending by a_kernel_stops_while_threads_end;
     a_stop_that_takes_records_from_the_living by a_kernel_stops_while_threads_end;
     a_waiter_that_does_not_look_for_the_dead by a_taker_finds_what_an_ended_thread_left;
