@@ -86,9 +86,9 @@ const BUGS_AT_ENDS: &[Bug] = &[
     },
     Bug {
         name: "an_end_that_gives_nothing_back",
-        source: "thread/mod.rs",
-        from: "    world::disown(thread);\n    thread.give_all_back();",
-        to: "    world::disown(thread);",
+        source: "thread/record.rs",
+        from: "                give(m);\n            } else {",
+        to: "                self.m.store(ptr::null_mut(), Relaxed);\n            } else {",
     },
     Bug {
         name: "a_stop_that_does_not_wait_for_takers",
