@@ -214,6 +214,8 @@ impl Thread {
     /// own for now, and are no Ms: what this has interrupted may be about to look at one.
     pub(super) fn renew(&self) {
         let known = self.epoch.load(Relaxed);
+        // Its row may be an M again by now, and on the list.
+        self.last.store(ptr::null_mut(), Relaxed);
         let renewed = self.epoch.compare_exchange(known, runtime::epoch(), Relaxed, Relaxed);
         if renewed.is_ok() && self.has_known_others.swap(1, Relaxed) != 0 {
             EXTRA.retire(self, Some(known));

@@ -65,6 +65,29 @@ static void the_seed_is_ready_and_the_taker_of_the_last_makes_a_spare(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+static void *calls_in_two_starts(void *arg) {
+    for (int i = 0; i < 2; i++) {
+        CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        CHECK_EQ(stats().ms_total, i + 1);
+        pthread_barrier_wait(&gate);
+        pthread_barrier_wait(&gate);
+    }
+    return arg;
+}
+static void the_taker_of_the_last_makes_a_spare_after_a_new_start_too(void) {
+    pthread_barrier_init(&gate, NULL, 2);
+    start((needm_config){.binding = binding, .max_ms = 1});
+    pthread_t made = thread(calls_in_two_starts, NULL);
+    pthread_barrier_wait(&gate);
+    CHECK_EQ(needm_stop(), 0);
+    start((needm_config){.binding = binding});
+    pthread_barrier_wait(&gate);
+    pthread_barrier_wait(&gate);
+    pthread_barrier_wait(&gate);
+    join(made);
+    CHECK_EQ(needm_stop(), 0);
+}
+
 static void leave(void *arg) { pthread_exit(arg); }
 static void leave_from_c(void *arg) { needm_ccall(leave, arg); }
 static void cancelled(void *arg) {
@@ -273,7 +296,8 @@ int main(int argc, char **argv) {
     RUN(two_threads_one_after_the_other_get_the_same_m);
     RUN(a_bound_thread_keeps_its_own_m);
     RUN(the_seed_is_ready_and_the_taker_of_the_last_makes_a_spare);
-    RUN(what_a_raw_exit_leaves_ends_nobody_else);
+    RUN(the_taker_of_the_last_makes_a_spare_after_a_new_start_too);
+    if (!emulated()) RUN(what_a_raw_exit_leaves_ends_nobody_else); /* it is noticed late there */
     unheard = emulated();
     RUN(however_a_thread_ends_its_m_is_used_again);
     RUN(waiting_ends_after_wait_ns_and_is_counted);
