@@ -1,0 +1,220 @@
+//! The threads of worker.c.
+
+use std::ffi::{CStr, c_char, c_int};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::operation::{Config, Kind};
+
+/// What a thread says has happened; as in worker.h.
+pub const ENTERED: c_int = 0;
+/// What was called has come back.
+pub const CAME_BACK: c_int = 1;
+/// The operation is done.
+pub const DONE: c_int = 2;
+/// The jump has arrived.
+pub const JUMPED: c_int = 3;
+
+/// How long an operation may take, under an emulator too.
+const PATIENCE_MS: c_int = 30_000;
+
+/// A deferred function's word.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub kind: c_int,
+    pub code: c_int,
+    pub value: usize,
+}
+
+/// `needm_panic_info`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Info {
+    pub size: usize,
+    pub kind: c_int,
+    pub signo: c_int,
+    pub code: c_int,
+    pub addr: usize,
+    pub pc: usize,
+    pub value: usize,
+}
+
+/// `needm_stats`, without its size.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Stats {
+    pub total: u64,
+    pub idle: u64,
+    pub bound: u64,
+    pub reclaimed: u64,
+    pub waits: u64,
+    pub timeouts: u64,
+    pub panics: u64,
+    pub faults: u64,
+    pub overflows: u64,
+}
+
+/// `needm_stats`.
+#[repr(C)]
+struct Sized {
+    size: usize,
+    stats: Stats,
+}
+
+const LOG: usize = 64;
+
+/// What a thread saw; as in worker.h.
+#[repr(C)]
+#[derive(Clone)]
+pub struct Report {
+    pub event: c_int,
+    pub code: c_int,
+    pub quiet: c_int,
+    pub on_signal_stack: c_int,
+    pub signal_stack: c_int,
+    pub child: c_int,
+    logged: c_int,
+    wrong: *const c_char,
+    frame: usize,
+    pub m: u64,
+    pub visited: u64,
+    pub info: Info,
+    log: [Entry; LOG],
+}
+
+impl Report {
+    /// The first thing that C found to be wrong.
+    pub fn wrong(&self) -> Option<String> {
+        // SAFETY: null, or a literal of worker.c's.
+        let text = (!self.wrong.is_null()).then(|| unsafe { CStr::from_ptr(self.wrong) });
+        text.map(|text| text.to_string_lossy().into_owned())
+    }
+
+    /// What deferred functions wrote down, in the order in which they ran.
+    pub fn log(&self) -> &[Entry] {
+        &self.log[..usize::try_from(self.logged).unwrap_or(0).min(LOG)]
+    }
+}
+
+unsafe extern "C" {
+    fn fuzz_born(which: c_int);
+    fn fuzz_command(which: c_int, operation: c_int, arg: c_int, arg2: c_int, mask: u64);
+    fn fuzz_wait(which: c_int, ms: c_int) -> *const Report;
+    fn fuzz_begun(which: c_int) -> c_int;
+    fn fuzz_join(which: c_int);
+    fn fuzz_handle(on_signal_stack: c_int);
+    fn fuzz_emulated(yes: c_int);
+    fn fuzz_guard(installed: c_int);
+    fn fuzz_configure(binding: c_int, seed_ms: c_int, max_ms: c_int, hooks: c_int);
+    fn fuzz_start() -> c_int;
+    fn fuzz_counts(made: *mut u64, taken: *mut u64);
+    fn needm_stop() -> c_int;
+    fn needm_get_stats(out: *mut Sized);
+}
+
+fn number(which: usize) -> c_int {
+    c_int::try_from(which).expect("a few")
+}
+
+/// An operation with its operands, as worker.c takes them.
+#[derive(Clone, Copy, Debug)]
+pub struct Command {
+    pub kind: Kind,
+    pub arg: c_int,
+    pub arg2: c_int,
+    pub mask: u64,
+}
+
+/// Makes a thread; returns once it waits for its first command.
+pub fn born(which: usize) {
+    // SAFETY: this thread was not made before, or has been joined.
+    unsafe { fuzz_born(number(which)) }
+}
+
+/// Tells a thread that waits what to do.
+pub fn command(which: usize, command: Command) {
+    let Command { kind, arg, arg2, mask } = command;
+    // SAFETY: the thread waits for it; the model has found that it may be done.
+    unsafe { fuzz_command(number(which), c_int::from(kind as u8), arg, arg2, mask) }
+}
+
+/// What the thread saw; `None` if it does not come to an end.
+pub fn wait(which: usize) -> Option<Report> {
+    // SAFETY: until the next command the report stays as it is.
+    unsafe { fuzz_wait(number(which), PATIENCE_MS).as_ref() }.cloned()
+}
+
+/// Waits until the thread sleeps in the kernel; false if it does not, or is done instead.
+pub fn is_blocked(which: usize) -> bool {
+    let start = Instant::now();
+    let mut seen = 0;
+    while start.elapsed() < Duration::from_millis(PATIENCE_MS.unsigned_abs().into()) {
+        // SAFETY: a thread that was given a command.
+        let (tid, done) = unsafe { (fuzz_begun(number(which)), fuzz_wait(number(which), 1)) };
+        if !done.is_null() {
+            return false;
+        }
+        let stat = std::fs::read_to_string(format!("/proc/self/task/{tid}/stat"));
+        let sleeps = stat.is_ok_and(|stat| stat.contains(") S "));
+        seen = if tid != 0 && sleeps { seen + 1 } else { 0 };
+        if seen == 3 {
+            return true;
+        }
+        sleep(Duration::from_micros(50));
+    }
+    false
+}
+
+/// Waits for a thread that ends.
+pub fn join(which: usize) {
+    // SAFETY: it was told to end.
+    unsafe { fuzz_join(number(which)) }
+}
+
+/// Installs who handled faults before the kernel, and the handler that calls back.
+pub fn begin(config: &Config, emulated: bool) {
+    // SAFETY: the kernel is stopped, and no thread is alive.
+    unsafe {
+        fuzz_emulated(emulated.into());
+        fuzz_guard(1);
+        fuzz_handle(config.on_signal_stack.into());
+        let ms = |count: u32| c_int::try_from(count).expect("a few");
+        let (seed_ms, max_ms) = (ms(config.seed_ms), ms(config.max_ms));
+        fuzz_configure(config.per_call.into(), seed_ms, max_ms, config.hooks.into());
+    }
+}
+
+/// Takes away what [`begin`] has installed.
+pub fn end() {
+    // SAFETY: as there.
+    unsafe { fuzz_guard(0) }
+}
+
+/// Starts the kernel.
+pub fn start() -> c_int {
+    // SAFETY: it was configured.
+    unsafe { fuzz_start() }
+}
+
+/// Stops it.
+pub fn stop() -> c_int {
+    // SAFETY: it may be called from anywhere.
+    unsafe { needm_stop() }
+}
+
+/// What the kernel counts.
+pub fn stats() -> Stats {
+    let mut out = Sized { size: size_of::<Sized>(), stats: Stats::default() };
+    // SAFETY: it has the size that it says.
+    unsafe { needm_get_stats(&raw mut out) };
+    out.stats
+}
+
+/// What the hooks have seen: Ms made and not freed; taken and not given back.
+pub fn hooks() -> (u64, u64) {
+    let (mut made, mut taken) = (0, 0);
+    // SAFETY: two words to be written to.
+    unsafe { fuzz_counts(&raw mut made, &raw mut taken) };
+    (made, taken)
+}
