@@ -200,11 +200,12 @@ impl Extra {
             // would cost the more the more there is.
             let may_make = self.made.load(Relaxed) < runtime::settings().max_ms();
             let thorough = waited || nested || !may_make;
-            if thorough {
+            let mut found = self.pop(thread);
+            if found.is_none() && thorough {
                 thread::reclaim_all();
+                found = self.pop(thread).or_else(|| Self::sweep(thread));
             }
-            let found = self.pop(thread);
-            if let Some(m) = found.or_else(|| thorough.then(|| Self::sweep(thread)).flatten()) {
+            if let Some(m) = found {
                 break Ok(m);
             }
             if !runtime::is_open() {
