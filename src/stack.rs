@@ -1,9 +1,9 @@
 //! The memory of a G: its stack, guarded, and the deferred functions.
 //!
 //! ```text
-//!  map                                                        map + len
-//!   | guard | reserve          | stack ...              | deferred | ... | records of nested  |
-//!   | none  | none, or opened  | read, write            | functions      | callbacks          |
+//!  map                                                               map + len
+//!   | guard | reserve          | stack ...              | deferred | ... | records of nested |
+//!   | none  | none, or opened  | read, write            | functions      | callbacks         |
 //!           ^ limit            ^ lo                  hi ^
 //! ```
 //!

@@ -13,11 +13,11 @@
  r11 -> r11              (r11)
         r4-r10           (r11-28..-4)
         d8-d15           (r11-92..-32)
-        fpscr            (r11-96, Call+24)    ...segments of outer callbacks
-        OUT ARG INFO SIZE FRAME FN            Segment, if nested; its SEG_CALL
-                         <- Call              points at Call
-                                              copied frame, if any      <- sp
-                                              fn's own frame
+        fpscr            (r11-96, Call+24)    ...frames of outer callbacks
+        OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
+                         <- Call              fn's own frame
+
+   The segment is elsewhere: its SEG_CALL points at Call.
 
    r11 points into the caller's stack for as long as the callback runs, which
    keeps the CFI and the EHABI table below one plain rule on either stack, and the
@@ -380,7 +380,7 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         ldr     ip, [r5, #CALL_OUT]
-        tst     ip, #CALL_DIRECT                /* the segment is below Call: stay below it */
+        tst     ip, #CALL_DIRECT                /* Call is on the G, and fn's part below it: stay there */
         moveq   sp, r5
         mov     r0, r5
         mov     r1, r4

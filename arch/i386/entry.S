@@ -17,13 +17,13 @@
  ebp -> saved ebp
         ebx esi edi (ebp-4 -8 -12)
         (padding to 16 bytes)
-        mxcsr            (Call+32)            ...segments of outer callbacks
-        x87 control word (Call+28)            Segment, if nested; its SEG_CALL
-        ebp, again       (Call+24)            points at Call
-        OUT ARG INFO SIZE FRAME FN            copied frame, if any
-                         <- Call = esp        (padding), arg       <- esp
-                                              return address into here
-                                              fn's own frame
+        mxcsr            (Call+32)            ...frames of outer callbacks
+        x87 control word (Call+28)            copied frame, if any
+        ebp, again       (Call+24)            (padding), arg       <- esp
+        OUT ARG INFO SIZE FRAME FN            return address into here
+                         <- Call = esp        fn's own frame
+
+   The segment is elsewhere: its SEG_CALL points at Call.
 
    The i386 ABI of before GCC aligned stacks to 4 bytes, and such callers are
    about, while Rust and GCC use 16-byte moves on the stack: so the entry aligns, and
@@ -329,7 +329,7 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         testb   $CALL_DIRECT, CALL_OUT(%edi)
-        jne     4f                              /* the segment is below Call: stay below it */
+        jne     4f                              /* Call is on the G, and fn's part below it: stay there */
         leal    -ARGS(%edi), %esp
 4:
         xorl    %edx, %edx

@@ -10,13 +10,13 @@
         return address    <- CFA - 8
  rbp -> saved rbp
         rbx r12 r13 r14 r15 (rbp-8 .. -40)
-        mxcsr, x87 control word  (rbp-48)     ...segments of outer callbacks
-        OUT   (rbp-56)                        Segment, if nested (the outermost
-        ARG   (rbp-64)                          one's is in the M); its SEG_CALL
-        INFO  (rbp-72)                          points at Call
-        SIZE  (rbp-80)                        copied frame, if any      <- rsp
-        FRAME (rbp-88)                        return address into here
-        FN    (rbp-96)   <- Call              fn's own frame
+        mxcsr, x87 control word  (rbp-48)     ...frames of outer callbacks
+        OUT   (rbp-56)                        copied frame, if any      <- rsp
+        ARG   (rbp-64)                        return address into here
+        INFO  (rbp-72)                        fn's own frame
+        SIZE  (rbp-80)
+        FRAME (rbp-88)                        The segment is elsewhere; its
+        FN    (rbp-96)   <- Call              SEG_CALL points at Call.
 
    rbp points into the caller's stack for as long as the callback runs, which
    keeps the CFI below one plain rule on either stack, and the chain of frame
@@ -305,7 +305,7 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         testb   $CALL_DIRECT, CALL_OUT(%r12)
-        jne     4f                              /* the segment is below Call: stay below it */
+        jne     4f                              /* Call is on the G, and fn's part below it: stay there */
         movq    %r12, %rsp
 4:
         movq    %r12, %rdi
