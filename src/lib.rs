@@ -10,7 +10,7 @@
 //! 1. **In** (`arch/<arch>/entry.S`). The caller's registers and control words go
 //!    onto its own stack. If this thread's pass is the gate's value, its M may be
 //!    used unasked, and assembly does all of 4 and 5 by itself.
-//! 2. **Where** (`callback.rs`). Otherwise: is the thread in a callback already, and
+//! 2. **Where** (`callback/`). Otherwise: is the thread in a callback already, and
 //!    where on which G does a new one go? What was jumped out of is dropped first
 //!    (`settle.rs`).
 //! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread/`), a
@@ -23,7 +23,7 @@
 //! 6. **How it ends** (`unwind.rs`, `signal/handler.rs`). A return, a panic, a fault
 //!    made a panic by the signal handler, a stack run out: all run the deferred
 //!    functions and come to the same place.
-//! 7. **Out** (`entry.S` again, `callback.rs`). Back on the caller's stack; the
+//! 7. **Out** (`entry.S` again, `callback/`). Back on the caller's stack; the
 //!    segment is popped, "running" withdrawn, and an M that is not bound goes back.
 //!
 //! The guide (`src/guide`) shows each kind of host, from an empty folder to a callback.

@@ -1,4 +1,4 @@
-/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`).
+/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`).
    ARM code; fn may be Thumb. */
 #include "asm.h"
         .syntax unified

@@ -1,8 +1,8 @@
 /* The way of a callback into the kernel and out again: arch/x86_64/entry.S, which
    has the full comments, for i386.
 
-   The Rust side is src/callback.rs (`enter`, `begun`, `exit`) and src/unwind.rs
-   (`run_deferred`), by the symbols that `upcalls!` there defines. Arguments of all
+   The Rust side is src/callback/ (`enter`, `begun`; `ending`, `returned`, `exit`),
+   by the symbols that `upcalls!` there defines. Arguments of all
    are on the stack (cdecl).
 
    The caller's stack while a callback runs, and the G's:

@@ -1,4 +1,4 @@
-/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`). */
+/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`). */
 #include "asm.h"
 
 #define ARGS    16              /* room for up to four arguments of a call */

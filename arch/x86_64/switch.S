@@ -1,4 +1,4 @@
-/* From a G to the system stack. The Rust side is src/callback.rs (`on_g0`). */
+/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`). */
 #include "asm.h"
 
 /* fn needm_on_g0(fn (rdi), arg (rsi), seg (rdx), g0sp (rcx))

@@ -4,7 +4,7 @@
 //! M that may be used or taken again unasked, is in a callback already, has a frame to
 //! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
 //! the callback goes, and returns that stack pointer; assembly switches, calls the
-//! function, and brings every kind of ending to [`exit`].
+//! function, and brings every kind of ending to [`ending::exit`].
 //!
 //! # Where a nested callback goes
 //! | the thread is | the new segment goes |
@@ -19,7 +19,9 @@
 //! Pointers to calls and segments are live as long as `m.seg` leads to them.
 #![allow(unsafe_code)] // records on stacks
 
-use core::ffi::{c_int, c_void};
+mod ending;
+
+use core::ffi::c_void;
 use core::ptr;
 
 use memoffset::offset_of;
@@ -28,15 +30,15 @@ use crate::arch::{needm_sp, upcalls};
 use crate::error::Error;
 use crate::extra::{self, EXTRA};
 use crate::layout;
-use crate::m::{M, Segment, TAKEN, UNWOUND, WAS_RUNNING};
+use crate::m::{M, Segment, TAKEN, WAS_RUNNING};
 use crate::needm::{self, Want};
 use crate::runtime;
-use crate::settle::{self, drop_segment, pop, settle};
+use crate::settle::{self, settle};
 use crate::signal::minit;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use crate::tools;
-use crate::unwind::{self, PanicInfo};
+use crate::unwind::PanicInfo;
 use crate::world;
 
 /// What a callback runs.
@@ -66,11 +68,11 @@ const _: () = {
 
 upcalls! {
     "needm_enter" => enter,
-    "needm_exit" => exit,
-    "needm_returned" => returned,
+    "needm_exit" => ending::exit,
+    "needm_returned" => ending::returned,
     "needm_unclaim" => needm::unclaim,
     "needm_wake" => extra::wake,
-    "needm_ending" => ending,
+    "needm_ending" => ending::ending,
     "needm_begun" => begun,
     "needm_left" => world::left,
 }
@@ -285,85 +287,6 @@ pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     }
     // SAFETY: the segment's call stands on the same G, and waits.
     unsafe { (*call).arg as usize }
-}
-
-/// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
-/// over, with `code`. Pops its segment and gives back what goes back.
-extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
-    // SAFETY: entry code built the call, and this thread holds the M.
-    let (call, m) = unsafe { (&*call, &*m) };
-    let tls = Tls::current();
-    drop_inside(tls, m, call);
-    let Some(segment) = m.segment() else { return code };
-    let size = segment.size.load(Relaxed);
-    if size != 0 {
-        // SAFETY: as in `begin`; the copy still stands, below the segment.
-        unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
-    }
-    let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
-    world::returned(segment);
-    pop(m, segment, segment.is(UNWOUND));
-    if m.segment().is_none() {
-        m.tidy();
-    } else {
-        m.stack.close_reserve(m.position(segment));
-    }
-    if !was_running {
-        world::leave(m);
-    }
-    if taken && needm::goes_back(m) {
-        needm::dropm(tls, m);
-    }
-    code
-}
-
-/// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
-fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
-    // What a handler borrowed.
-    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.over().is_none() {
-            break;
-        }
-        needm::dropm(tls, current);
-    }
-    let own = call.cast_mut();
-    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
-        drop_segment(m, inner);
-    }
-}
-
-/// On the G of the innermost segment, which returns: it may have jumped back out of C.
-fn run_deferred(m: &M) {
-    if let Some(segment) = m.segment() {
-        if !m.is_running() {
-            world::enter(m);
-        }
-        segment.gsp.store(0, Relaxed);
-    }
-    unwind::run_deferred(m);
-}
-
-/// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
-/// something to be done.
-extern "C" fn ending(call: *const Call, m: *const M) {
-    // SAFETY: this thread holds the M.
-    let m = unsafe { &*m };
-    drop_inside(Tls::current(), m, call);
-    run_deferred(m);
-}
-
-/// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
-/// and left something to be done.
-extern "C" fn returned(m: *const M) {
-    // SAFETY: this thread holds the M.
-    let m = unsafe { &*m };
-    // Callbacks inside it that it jumped out of.
-    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
-        drop_segment(m, inner);
-    }
-    run_deferred(m);
-    world::returned(m.base());
-    m.tidy();
 }
 
 /// From `needm_entry`, on the G, after the gate: what could not be done before.

@@ -1,0 +1,96 @@
+//! The ends of callbacks: what assembly calls on the way out.
+//!
+//! # Safety
+//! As for all callbacks: `mod.rs`.
+#![allow(unsafe_code)] // records on stacks
+
+use core::ffi::c_int;
+use core::ptr;
+
+use super::Call;
+use crate::m::{M, TAKEN, UNWOUND, WAS_RUNNING};
+use crate::needm;
+use crate::settle::{drop_segment, pop};
+use crate::sync::Relaxed;
+use crate::tls::Tls;
+use crate::unwind;
+use crate::world;
+
+/// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
+/// over, with `code`. Pops its segment and gives back what goes back.
+pub(super) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
+    // SAFETY: entry code built the call, and this thread holds the M.
+    let (call, m) = unsafe { (&*call, &*m) };
+    let tls = Tls::current();
+    drop_inside(tls, m, call);
+    let Some(segment) = m.segment() else { return code };
+    let size = segment.size.load(Relaxed);
+    if size != 0 {
+        // SAFETY: as in `begin`; the copy still stands, below the segment.
+        unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
+    }
+    let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
+    world::returned(segment);
+    pop(m, segment, segment.is(UNWOUND));
+    if m.segment().is_none() {
+        m.tidy();
+    } else {
+        m.stack.close_reserve(m.position(segment));
+    }
+    if !was_running {
+        world::leave(m);
+    }
+    if taken && needm::goes_back(m) {
+        needm::dropm(tls, m);
+    }
+    code
+}
+
+/// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
+fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+    // What a handler borrowed.
+    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
+        if current.over().is_none() {
+            break;
+        }
+        needm::dropm(tls, current);
+    }
+    let own = call.cast_mut();
+    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
+        drop_segment(m, inner);
+    }
+}
+
+/// On the G of the innermost segment, which returns: it may have jumped back out of C.
+fn run_deferred(m: &M) {
+    if let Some(segment) = m.segment() {
+        if !m.is_running() {
+            world::enter(m);
+        }
+        segment.gsp.store(0, Relaxed);
+    }
+    unwind::run_deferred(m);
+}
+
+/// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
+/// something to be done.
+pub(super) extern "C" fn ending(call: *const Call, m: *const M) {
+    // SAFETY: this thread holds the M.
+    let m = unsafe { &*m };
+    drop_inside(Tls::current(), m, call);
+    run_deferred(m);
+}
+
+/// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
+/// and left something to be done.
+pub(super) extern "C" fn returned(m: *const M) {
+    // SAFETY: this thread holds the M.
+    let m = unsafe { &*m };
+    // Callbacks inside it that it jumped out of.
+    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
+        drop_segment(m, inner);
+    }
+    run_deferred(m);
+    world::returned(m.base());
+    m.tidy();
+}
