@@ -18,16 +18,14 @@ compile_error!("needm has no room for this architecture: see arch/README.md");
 
 pub(crate) use room::*;
 
+pub(crate) mod slots;
+
 use core::ffi::{c_int, c_void};
 
 use memoffset::offset_of;
 
-use crate::callback::Call;
 use crate::layout;
-use crate::m::{M, Segment};
-use crate::signal::FaultFrame;
 use crate::sync::AtomicU32;
-use crate::tls::Tls;
 
 /// The gate, and beside it how many threads wait for an M: read together by all, and
 /// written seldom.
@@ -54,15 +52,6 @@ unsafe extern "C" {
         size: usize,
         info: *mut c_void,
     ) -> c_int;
-    /// `entry.S`: ends a callback from wherever it is.
-    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
-    /// `switch.S`: a call on the system stack, all registers spilled on the G's.
-    pub(crate) fn needm_on_g0(
-        function: unsafe extern "C" fn(*mut c_void),
-        arg: *mut c_void,
-        segment: *mut Segment,
-        g0sp: usize,
-    );
     /// `switch.S`: a call of three arguments on another stack.
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
@@ -71,8 +60,6 @@ unsafe extern "C" {
     pub(crate) fn needm_handler();
     /// `sigtramp.S`: what a handler returns into.
     pub(crate) fn needm_sigreturn();
-    /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.
-    pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
     /// `thread.S`: a new thread, and its number, or an error as a negative number.
     pub(crate) fn needm_clone(
         stack: usize,
@@ -83,8 +70,6 @@ unsafe extern "C" {
     ) -> isize;
     /// `thread.S`: this thread's last instructions.
     pub(crate) fn needm_unmap_and_exit(start: usize, len: usize) -> !;
-    /// `tls.S`: this thread's block.
-    pub(crate) safe fn needm_tls_block() -> *mut Tls;
     /// `tls.S`: the words that every callback reads.
     pub(crate) static needm_gate: Gate;
 }

@@ -10,15 +10,16 @@ use core::ffi::{c_char, c_int, c_void};
 use core::ptr;
 
 use crate::arch;
-use crate::callback::{self, Function};
-use crate::ccall;
+use crate::attach;
+use crate::call::{Function, PanicInfo};
+use crate::callback::{ccall, defer, panic};
 use crate::error::Error;
+use crate::lifecycle;
 use crate::m::M;
-use crate::needm;
-use crate::runtime;
+use crate::reconcile;
 use crate::settings::{Hooks, Settings, ThreadStart};
 use crate::spawn;
-use crate::unwind::{self, PanicInfo};
+use crate::stats;
 use crate::world;
 
 const BIND_THREAD: u32 = 0;
@@ -142,12 +143,12 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_start(config: *const CConfig) -> c_int {
     // SAFETY: the caller's.
-    code(unsafe { settings(config) }.and_then(runtime::start))
+    code(unsafe { settings(config) }.and_then(lifecycle::start))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_stop() -> c_int {
-    code(runtime::stop())
+    code(lifecycle::stop())
 }
 
 arch::c_entry! {
@@ -166,17 +167,17 @@ unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_attach() -> c_int {
-    code(needm::attach_ready())
+    code(attach::attach_ready())
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_prefault(bytes: usize) -> c_int {
-    code(needm::prefault(bytes))
+    code(attach::prefault(bytes))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_detach() -> c_int {
-    code(needm::detach())
+    code(attach::detach())
 }
 
 #[unsafe(no_mangle)]
@@ -193,12 +194,12 @@ unsafe extern "C" fn needm_defer_push(
     if defer.is_null() {
         return Error::Invalid.code();
     }
-    code(function.ok_or(Error::Invalid).and_then(|function| unwind::defer(function, arg)))
+    code(function.ok_or(Error::Invalid).and_then(|function| defer::defer(function, arg)))
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_panic(value: *mut c_void) -> ! {
-    unwind::panic(value)
+    panic::panic(value)
 }
 
 #[unsafe(no_mangle)]
@@ -206,14 +207,14 @@ unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
     if !PanicInfo::is_valid(info) {
         return 0;
     }
-    let Some(panic) = unwind::recover() else { return 0 };
+    let Some(panic) = panic::recover() else { return 0 };
     panic.fill(info);
     1
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_self() -> *const M {
-    callback::current_m().map_or(ptr::null(), ptr::from_ref)
+    reconcile::current_m().map_or(ptr::null(), ptr::from_ref)
 }
 
 #[unsafe(no_mangle)]
@@ -281,7 +282,7 @@ unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_i
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_atfork_child() {
-    runtime::fork_child();
+    lifecycle::fork_child();
 }
 
 #[unsafe(no_mangle)]
@@ -289,7 +290,7 @@ unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
     if out.is_null() {
         return;
     }
-    let stats = runtime::stats();
+    let stats = stats::stats();
     let full = CStats {
         size: 0,
         counts: [

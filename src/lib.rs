@@ -44,46 +44,52 @@ extern crate std;
 mod arch;
 
 mod api;
+mod attach;
+mod barrier;
+mod call;
 mod callback;
 #[cfg(feature = "capi")]
 mod capi;
-mod ccall;
 mod error;
-mod extra;
+mod fatal;
+mod gate;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(feature = "freestanding")]
 pub mod host;
+mod index_list;
 mod layout;
-mod list;
+mod lifecycle;
 mod m;
 mod needm;
 mod os;
-mod runtime;
+mod pool;
+mod reconcile;
+mod running;
+mod segment;
 mod settings;
-mod settle;
 mod signal;
 mod spawn;
 mod stack;
+mod state;
+mod stats;
 mod sync;
 mod table;
 mod thread;
-mod throw;
+mod thread_record;
 mod tls;
 mod tools;
-mod trim;
-mod unwind;
 mod world;
 
 pub use api::*;
+pub use call::PanicInfo;
 pub use error::Error;
+#[cfg(feature = "capi")]
+pub use fatal::abort;
 pub use m::M;
-pub use runtime::{Stats, stats};
 pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
-#[cfg(feature = "capi")]
-pub use throw::abort;
-pub use unwind::PanicInfo;
+pub use stats::{Stats, stats};
 
 /// The README's Rust example.
 #[cfg(doctest)]

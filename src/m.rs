@@ -19,22 +19,48 @@
 //!   the M is published and after it is withdrawn.
 #![allow(unsafe_code)] // segments are raw memory on a G's stack
 
+use crate::call::ALIGN;
+use crate::index_list::Links;
+use crate::layout;
+use crate::segment::Segment;
+use crate::stack::Stack;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
+use crate::table::{Rows, Table};
+use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
-
 use memoffset::offset_of;
 
-use crate::callback::Call;
-use crate::layout;
-use crate::list::Links;
-use crate::stack::Stack;
-use crate::sync::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence,
-};
-use crate::table::{Rows, Table};
-use crate::thread::Thread;
-use crate::tools;
-use crate::unwind::Panic;
+/// Where `exit` may run for an ending that is not a return: below all that it reads.
+pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
+    let call = segment.call.load(Relaxed);
+    if !m.stack.holds(call as usize) {
+        return call as usize;
+    }
+    let size = segment.size.load(Relaxed);
+    if size == 0 {
+        return m.position(segment);
+    }
+    // SAFETY: the segment's call stands on the same G, and waits.
+    unsafe { (*call).arg as usize }
+}
+
+/// The end of what is in use on the system stack while `segment` runs: the call
+/// that it, or the nearest segment around it, was entered by from there.
+pub(crate) fn g0sp(m: &M, segment: &Segment) -> usize {
+    let call = from_g0(m, segment).call.load(Relaxed);
+    call as usize & !(ALIGN - 1)
+}
+
+/// The nearest segment, from `segment` on outwards, that was entered from another stack.
+pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
+    while m.stack.holds(segment.call.load(Relaxed) as usize)
+        && let Some(outer) = segment.outer()
+    {
+        segment = outer;
+    }
+    segment
+}
 
 /// The context that the kernel lends to a thread.
 ///
@@ -47,21 +73,21 @@ use crate::unwind::Panic;
 /// ```
 #[repr(C, align(128))]
 pub struct M {
-    seg: AtomicUsize,
-    top: AtomicUsize,
+    pub(crate) seg: AtomicUsize,
+    pub(crate) top: AtomicUsize,
     /// Not 0 if a plain return of the outermost callback leaves something to be done:
     /// functions were deferred, or the stack's reserve was opened.
-    soiled: AtomicUsize,
+    pub(crate) soiled: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
     /// Whose it is: `extra/`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
-    next: AtomicU32,
-    index: AtomicU32,
-    base: Segment,
+    pub(crate) next: AtomicU32,
+    pub(crate) index: AtomicU32,
+    pub(crate) base: Segment,
     /// The thread that holds it, or that had it last and may take it again.
-    pub(crate) thread: AtomicPtr<Thread>,
+    pub(crate) thread: AtomicPtr<()>,
     /// 1 if its taker owes the extra list a spare.
     pub(crate) owes: AtomicU32,
     /// The start of the kernel that it was made in.
@@ -78,7 +104,7 @@ pub struct M {
     /// What was published before, with its pass: put back when this is given back.
     pub(crate) over: AtomicPtr<M>,
     pub(crate) over_pass: AtomicU32,
-    local: AtomicPtr<c_void>,
+    pub(crate) local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
     pub(crate) fiber: tools::Fiber,
 }
@@ -95,43 +121,8 @@ impl Links for Table<M> {
     }
 }
 
-/// The record of one callback.
-#[repr(C, align(16))]
-pub(crate) struct Segment {
-    /// The caller's record, on whichever stack it called from.
-    pub(crate) call: AtomicPtr<Call>,
-    pub(crate) gsp: AtomicUsize,
-    /// Deferred functions that are pending here.
-    pub(crate) deferred: AtomicUsize,
-    /// The segment around this one.
-    pub(crate) prev: AtomicPtr<Segment>,
-    /// The panic that is unwinding this segment.
-    pub(crate) panic: AtomicPtr<Panic>,
-    /// [`WAS_RUNNING`], [`TAKEN`], [`SIGNALS_HELD`] and [`UNWOUND`].
-    pub(crate) flags: AtomicUsize,
-    /// Bytes to copy back to the caller's frame.
-    pub(crate) size: AtomicUsize,
-    /// The signal stack to put back at the end, if its size is not 0.
-    pub(crate) sig_base: AtomicUsize,
-    pub(crate) sig_size: AtomicUsize,
-    /// The mask to put back at the end, if signals are held: its halves.
-    pub(crate) mask: [AtomicUsize; 2],
-    /// Of a nested one: where its part of the G begins.
-    pub(crate) at: AtomicUsize,
-    /// What a checking tool knew before.
-    pub(crate) around: tools::Around,
-}
+pub(crate) const WORD: usize = size_of::<usize>();
 
-/// Callback code ran before, on this G.
-pub(crate) const WAS_RUNNING: usize = 1;
-/// The M was taken for this callback, which gives it back.
-pub(crate) const TAKEN: usize = layout::segment::TAKEN;
-/// Signals are blocked for as long as this callback runs.
-pub(crate) const SIGNALS_HELD: usize = 4;
-/// The callback did not return.
-pub(crate) const UNWOUND: usize = 8;
-
-const WORD: usize = size_of::<usize>();
 const _: () = {
     assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
@@ -150,38 +141,6 @@ const _: () = {
     assert!(align_of::<Segment>() > layout::m::RUNNING);
     assert!(size_of::<M>() <= 384);
 };
-
-impl Segment {
-    /// As new, for `call`, inside `prev`. The call comes first: `callback::build` tells by
-    /// it whether a handler has changed the rest since.
-    pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
-        self.call.store(call, Relaxed);
-        compiler_fence(SeqCst);
-        self.gsp.store(0, Relaxed);
-        self.deferred.store(0, Relaxed);
-        self.prev.store(prev, Relaxed);
-        self.panic.store(ptr::null_mut(), Relaxed);
-        self.flags.store(0, Relaxed);
-        self.size.store(0, Relaxed);
-        self.sig_size.store(0, Relaxed);
-        self.around.clear();
-    }
-
-    /// Whether one of the flags is set.
-    pub(crate) fn is(&self, flag: usize) -> bool {
-        self.flags.load(Relaxed) & flag != 0
-    }
-
-    pub(crate) fn address(&self) -> usize {
-        ptr::from_ref(self) as usize
-    }
-
-    /// The segment around this one.
-    pub(crate) fn outer(&self) -> Option<&'static Self> {
-        // SAFETY: the chain leads through live segments of the same G.
-        unsafe { self.prev.load(Relaxed).as_ref() }
-    }
-}
 
 impl M {
     /// Makes row `index` an M with this stack of its own mapped.
@@ -230,7 +189,7 @@ impl M {
         self.soiled.store(1, Relaxed);
     }
 
-    fn is_soiled(&self) -> bool {
+    pub(crate) fn is_soiled(&self) -> bool {
         self.soiled.load(Relaxed) != 0
     }
 

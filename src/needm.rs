@@ -10,19 +10,127 @@
 //! but to be taken: `tls.rs` says when it may.
 #![allow(unsafe_code)] // an M from assembly
 
-use core::ptr;
-
-use crate::callback::is_inside;
+use crate::barrier;
 use crate::error::Error;
-use crate::extra::{self, EXTRA};
 use crate::m::M;
-use crate::runtime;
-use crate::settle;
+use crate::os::thread as system;
+use crate::pool;
+use crate::pool::{EXTRA, Extra, claim, goes_back, is_borrowed, waiters};
+use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
-use crate::thread::{self, Thread};
+use crate::thread;
+use crate::thread::reap;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
-use crate::trim;
+use core::ptr;
+
+crate::arch::upcalls! {
+    "needm_unclaim" => unclaim,
+}
+
+/// How long one sleep of a waiter is at most before it looks for dead threads
+/// again, whose ends may wake nobody. Nanoseconds.
+pub(crate) const LOOK_AGAIN: u64 = 10_000_000;
+
+/// How long a waiter leaves it to others to make the spare. Nanoseconds.
+pub(crate) const LEAVE_IT_TO_OTHERS: u64 = 1_000_000;
+
+impl Extra {
+    /// Takes the M that this thread had last, if it is still free.
+    pub(crate) fn take_again(&self, thread: &Thread) -> Option<&'static M> {
+        let m = thread.last()?;
+        claim(m, thread, false).then_some(m)
+    }
+
+    /// Takes an M, waiting for one if need be: the first step of needm.
+    ///
+    /// `nested`: this thread holds an M already and must not leave it to others
+    /// to make one, since it may have interrupted the one who does.
+    pub(crate) fn take(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+        reap::notice_ends();
+        match self.pop(thread) {
+            Some(m) => Ok(m),
+            None => self.take_slowly(thread, nested),
+        }
+    }
+
+    #[cold]
+    pub(crate) fn take_slowly(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+        let start = system::now();
+        let limit = state::settings().wait_ns();
+        waiters().fetch_add(1, SeqCst);
+        // From here on who gives back sees a waiter, or what it gave is seen here.
+        barrier::heavy_barrier();
+        let mut waited = false;
+        let result = loop {
+            let seen = self.returned.load(SeqCst);
+            // Most often a spare is just being made, and going through all that there is
+            // would cost the more the more there is.
+            let may_make = self.made.load(Relaxed) < state::settings().max_ms();
+            let thorough = waited || nested || !may_make;
+            let mut found = self.pop(thread);
+            if found.is_none() && thorough {
+                reap::reclaim_all();
+                found = self.pop(thread).or_else(|| Self::sweep(thread));
+            }
+            if let Some(m) = found {
+                break Ok(m);
+            }
+            if !state::is_open() {
+                break Err(Error::NotStarted);
+            }
+            let elapsed = system::now().saturating_sub(start);
+            let mut nap = LOOK_AGAIN;
+            if may_make {
+                if nested || elapsed >= LEAVE_IT_TO_OTHERS {
+                    match self.make(Some(thread)) {
+                        Ok(Some(m)) => {
+                            m.owes.store(1, Relaxed);
+                            break Ok(m);
+                        }
+                        Ok(None) => {}
+                        Err(error) => break Err(error),
+                    }
+                } else {
+                    nap = LEAVE_IT_TO_OTHERS;
+                }
+            }
+            if let Some(limit) = limit {
+                if elapsed >= limit {
+                    self.timeouts.fetch_add(1, Relaxed);
+                    break Err(Error::TimedOut);
+                }
+                nap = nap.min(limit - elapsed);
+            }
+            if !waited {
+                waited = true;
+                self.waits.fetch_add(1, Relaxed);
+            }
+            let _ = system::wait(&self.returned, seen, Some(nap));
+        };
+        waiters().fetch_sub(1, SeqCst);
+        result
+    }
+}
+
+impl Extra {
+    /// newextram: makes the spare that the taker of the last M owes, and one more
+    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
+    /// now is made by who needs it.
+    pub(crate) fn newextram(&self) {
+        if reap::ask_for_ends() != 0 {
+            return;
+        }
+        for _ in 0..self.waiting().max(1) {
+            // What others make at the same time counts.
+            let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
+            if !wanted || !matches!(self.make(None), Ok(Some(_))) {
+                return;
+            }
+        }
+    }
+}
 
 /// Why an M is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -45,7 +153,7 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
             None => Err(Error::NotStarted),
         };
         if let Ok(Some(Taken::Fresh(m))) = taken {
-            runtime::settings().hooks().minit(m);
+            state::settings().hooks().minit(m);
         }
         thread.end_taking(was_taking);
         match taken? {
@@ -62,16 +170,16 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
 }
 
 #[derive(Clone, Copy)]
-enum Taken {
+pub(crate) enum Taken {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is this thread's now.
     Bound(&'static M),
 }
 
-fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
+pub(crate) fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
     loop {
         let mut over = tls.m();
-        if let Some(stale) = over.filter(|m| !extra::is_held_by(m, thread)) {
+        if let Some(stale) = over.filter(|m| !pool::is_held_by(m, thread)) {
             tls.publish(Some(stale), None, 0);
             over = None;
         }
@@ -81,8 +189,8 @@ fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> 
         // After what is published, which is held before: else a handler that comes in between
         // and binds an M leaves one that is published and not seen to be held.
         compiler_fence(SeqCst);
-        let below = thread.held().filter(|m| extra::is_held_by(m, thread));
-        let per_call = want == Want::Callback && runtime::settings().binds_calls();
+        let below = thread.held().filter(|m| pool::is_held_by(m, thread));
+        let per_call = want == Want::Callback && state::settings().binds_calls();
         let again = if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
         let m = match again {
             Some(m) => m,
@@ -112,31 +220,21 @@ pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
     gate_of(m)
 }
 
-fn gate_of(m: &M) -> u32 {
-    runtime::gate_of(m.epoch.load(Relaxed))
+pub(crate) fn gate_of(m: &M) -> u32 {
+    state::gate_of(m.epoch.load(Relaxed))
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-fn again(thread: &Thread, m: &M) -> u32 {
-    let settings = runtime::settings();
+pub(crate) fn again(thread: &Thread, m: &M) -> u32 {
+    let settings = state::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
     if plain && needs_no_look(thread) { gate_of(m) } else { 0 }
 }
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.
-fn needs_no_look(thread: &Thread) -> bool {
-    !runtime::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
-}
-
-/// Whether the callback that took `m` gives it back in any case.
-fn is_borrowed(m: &M) -> bool {
-    !m.below.load(Relaxed).is_null()
-}
-
-/// Whether `m` goes back when its outermost callback ends.
-pub(crate) fn goes_back(m: &M) -> bool {
-    is_borrowed(m) || runtime::settings().binds_calls() && !m.attached.load(Relaxed)
+pub(crate) fn needs_no_look(thread: &Thread) -> bool {
+    !state::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
 }
 
 /// Gives this thread's current M back.
@@ -144,7 +242,7 @@ pub(crate) fn goes_back(m: &M) -> bool {
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let pass = if m.over().is_some() { m.over_pass.load(Relaxed) } else { 0 };
     tls.publish(Some(m), m.over(), pass);
-    runtime::settings().hooks().unminit(m);
+    state::settings().hooks().unminit(m);
     match tls.thread() {
         Some(thread) => thread.give_back(m),
         None => EXTRA.give(m),
@@ -157,88 +255,42 @@ pub(crate) extern "C" fn unclaim(m: *const M) {
     dropm(Tls::current(), unsafe { &*m });
 }
 
-/// Takes an M for this thread now, with the one page of its stack touched that any
-/// callback uses.
-pub(crate) fn attach_ready() -> Result<(), Error> {
-    loop {
-        attach()?;
-        match prefault(1) {
-            Err(Error::Busy) => return Ok(()),
-            // The kernel was stopped and started in between.
-            Err(Error::Invalid) => {}
-            other => return other,
+impl Thread {
+    /// Notes that this thread holds `m` now, unless a handler has bound an M since
+    /// `below` and `over` were read.
+    pub(crate) fn hold(
+        &self,
+        tls: &Tls,
+        m: &'static M,
+        below: Option<&'static M>,
+        over: Option<&'static M>,
+    ) -> Result<(), ()> {
+        let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
+        let fresh = ptr::from_ref(m).cast_mut();
+        m.below.store(below, Relaxed);
+        m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
+        self.tell_of_signal_stack(m);
+        compiler_fence(SeqCst);
+        self.m.store(fresh, Relaxed);
+        compiler_fence(SeqCst);
+        // A handler before that store may have bound one, which is published now;
+        // a handler after it has seen `m` and borrowed.
+        let now = tls.m();
+        if now.map(ptr::from_ref) != over.map(ptr::from_ref) {
+            self.m.store(now.map_or(below, |now| ptr::from_ref(now).cast_mut()), Relaxed);
+            m.below.store(ptr::null_mut(), Relaxed);
+            m.over.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
+            return Err(());
         }
+        // What is borrowed goes back before what is below it, which stays the last one.
+        if below.is_null() {
+            let before = self.last.swap(fresh, Relaxed);
+            // SAFETY: as for `last`.
+            if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
+                EXTRA.let_go(before, self);
+            }
+        }
+        Ok(())
     }
-}
-
-/// Touches the uppermost `bytes` of this thread's G ahead.
-pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
-    if !runtime::is_open() {
-        return Err(Error::NotStarted);
-    }
-    let tls = Tls::current();
-    if is_inside(tls) {
-        return Err(Error::Busy);
-    }
-    let m = settle::current(tls).ok_or(Error::Invalid)?;
-    m.stack.prefault(bytes);
-    Ok(())
-}
-
-/// Takes an M for this thread now.
-pub(crate) fn attach() -> Result<(), Error> {
-    if !runtime::is_open() {
-        return Err(Error::NotStarted);
-    }
-    let tls = Tls::current();
-    if is_inside(tls) {
-        return Ok(());
-    }
-    let m = match settle::current(tls) {
-        Some(m) => m,
-        None => needm(tls, Want::Attach)?,
-    };
-    m.attached.store(true, Relaxed);
-    if m.owes.load(Relaxed) != 0 {
-        m.owes.store(0, Relaxed);
-        EXTRA.newextram();
-    }
-    if let Some(thread) = tls.thread() {
-        tls.let_pass(pass(thread, m));
-    }
-    Ok(())
-}
-
-/// Gives this thread's M back now.
-pub(crate) fn detach() -> Result<(), Error> {
-    if !runtime::is_open() {
-        return Err(Error::NotStarted);
-    }
-    let tls = Tls::current();
-    if is_inside(tls) {
-        return Err(Error::Busy);
-    }
-    let Some(thread) = tls.thread() else { return Ok(()) };
-    let was_taking = thread.begin_taking();
-    let m = if runtime::is_open() { settle::current(tls) } else { None };
-    if let Some(m) = m {
-        tls.take_again_at(0);
-        trim::given(m, thread);
-        dropm(tls, m);
-    }
-    thread.end_taking(was_taking);
-    if m.is_some() {
-        // A handler that calls back in the midst of this counts on the signal stack.
-        distrust(tls, thread);
-        thread.sig.unminit();
-        distrust(tls, thread);
-    }
-    Ok(())
-}
-
-/// Has this thread's next callback look at its signal stack.
-fn distrust(tls: &Tls, thread: &Thread) {
-    thread.sig.distrust();
-    tls.let_pass(0);
-    tls.take_again_at(0);
 }

@@ -16,11 +16,15 @@ use core::ptr;
 
 use memoffset::offset_of;
 
-use crate::arch::needm_tls_block;
 use crate::layout;
 use crate::m::M;
 use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
-use crate::thread::Thread;
+use crate::thread_record::Thread;
+
+unsafe extern "C" {
+    /// `tls.S`: this thread's block.
+    pub(crate) safe fn needm_tls_block() -> *mut Tls;
+}
 
 /// The block.
 #[repr(C)]

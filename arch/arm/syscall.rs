@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-use crate::os::args::Slots;
+use crate::arch::slots::Slots;
 
 /// A system call, the errors as small negative numbers.
 ///

@@ -6,7 +6,7 @@
 
 use core::arch::naked_asm;
 
-use crate::os::args::Slots;
+use crate::arch::slots::Slots;
 
 /// A system call, the errors as small negative numbers.
 ///

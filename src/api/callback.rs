@@ -6,108 +6,21 @@
 #![allow(unsafe_code)] // frames as untyped pointers
 
 use core::ffi::c_void;
-use core::fmt;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::api::caught;
 use crate::api::config::{self, Hooks};
+use crate::api::error::CallbackError;
+use crate::api::panics as caught;
 use crate::arch;
-use crate::callback::{self, Function};
-use crate::ccall;
+use crate::attach as attaching;
+use crate::call::{Function, PanicInfo};
+use crate::callback::{ccall, defer, panic as panics};
 use crate::error::Error;
 use crate::m::M;
-use crate::needm;
 use crate::os::thread as system;
+use crate::reconcile;
 use crate::sync::{AtomicU32, SeqCst};
-use crate::unwind::{self, PanicInfo};
-
-/// What a fault was.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let ended: Result<(), _> = needm::callback(|_| {
-///     let null = std::hint::black_box(std::ptr::null_mut::<u8>());
-///     // SAFETY: what happens is the hardware's doing: a fault, which ends the callback.
-///     unsafe { null.write_volatile(1) }
-/// });
-/// let Err(needm::CallbackError::Fault(fault)) = ended else { panic!("{ended:?}") };
-/// assert_eq!((fault.signo, fault.addr), (11, 0)); // SIGSEGV
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Fault {
-    /// The signal's number.
-    pub signo: i32,
-    /// Its `si_code`.
-    pub code: i32,
-    /// The address that was touched (`si_addr`).
-    pub addr: usize,
-    /// The instruction.
-    pub pc: usize,
-}
-
-/// Why there is no result of a callback.
-///
-/// ```
-/// let ended = needm::callback(|_| ());
-/// assert!(matches!(ended, Err(needm::CallbackError::Refused(needm::Error::NotStarted))));
-/// ```
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum CallbackError {
-    /// The callback did not run.
-    Refused(Error),
-    /// [`panic()`] ended it, with this value.
-    Panic(*mut c_void),
-    /// A hardware fault ended it.
-    Fault(Fault),
-    /// Its stack ran out.
-    Overflow(Fault),
-    /// A panic, fault or overflow ended it, and a deferred function recovered.
-    Recovered,
-    /// A Rust panic ended it; its payload.
-    #[cfg(feature = "std")]
-    Panicked(std::boxed::Box<dyn core::any::Any + Send>),
-}
-
-impl fmt::Display for CallbackError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Refused(error) => error.fmt(f),
-            Self::Panic(value) => write!(f, "panic({value:p}) ended the callback"),
-            Self::Fault(fault) => write!(
-                f,
-                "signal {} (code {}) at {:#x} touching {:#x} ended the callback",
-                fault.signo, fault.code, fault.pc, fault.addr
-            ),
-            Self::Overflow(fault) => {
-                write!(f, "the callback's stack ran out at {:#x}", fault.pc)
-            }
-            Self::Recovered => f.write_str("the callback was ended, and recovered"),
-            #[cfg(feature = "std")]
-            Self::Panicked(_) => f.write_str("a Rust panic ended the callback"),
-        }
-    }
-}
-
-impl core::error::Error for CallbackError {}
-
-impl CallbackError {
-    fn new(code: i32, info: &PanicInfo) -> Self {
-        let PanicInfo { signo, code: si_code, addr, pc, value, .. } = *info;
-        let fault = Fault { signo, code: si_code, addr, pc };
-        match Error::from_code(code) {
-            Some(Error::Panic) => Self::Panic(value),
-            Some(Error::Fault) => Self::Fault(fault),
-            Some(Error::Overflow) if info.kind == code => Self::Overflow(fault),
-            Some(error) => Self::Refused(error),
-            None => Self::Recovered,
-        }
-    }
-}
 
 /// The inside of a callback. `'scope` is the callback's own time, deferred functions
 /// included; what they use must outlive it, and so cannot be the callback's locals.
@@ -245,7 +158,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
                 caught::replace(caught);
             }
         }
-        unwind::defer(run::<F>, ptr::from_ref(f).cast_mut().cast())
+        defer::defer(run::<F>, ptr::from_ref(f).cast_mut().cast())
     }
 
     /// The M that runs this callback.
@@ -262,7 +175,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
     /// ```
     #[must_use]
     pub fn m(&self) -> Option<&'scope M> {
-        callback::current_m()
+        reconcile::current_m()
     }
 
     /// The value that its M carries, if the kernel was started with hooks of this type.
@@ -284,7 +197,7 @@ impl<'scope, 'env> Context<'scope, 'env> {
     /// ```
     #[must_use]
     pub fn local<H: Hooks>(&self) -> Option<&'static H::Local> {
-        callback::current_m().and_then(config::local::<H>)
+        reconcile::current_m().and_then(config::local::<H>)
     }
 }
 
@@ -326,7 +239,7 @@ impl Deferred {
     /// ```
     #[must_use]
     pub fn recover(&self) -> Option<PanicInfo> {
-        unwind::recover()
+        panics::recover()
     }
 }
 
@@ -342,7 +255,7 @@ impl Deferred {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn panic(value: *mut c_void) -> ! {
-    unwind::panic(value)
+    panics::panic(value)
 }
 
 /// Takes an M for this thread now, so that its first callback costs nothing; it stays
@@ -369,7 +282,7 @@ pub fn panic(value: *mut c_void) -> ! {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn attach() -> Result<(), Error> {
-    needm::attach_ready()
+    attaching::attach_ready()
 }
 
 /// Touches the uppermost `bytes` of this thread's stack for callbacks ahead (all of it,
@@ -397,7 +310,7 @@ pub fn attach() -> Result<(), Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn prefault(bytes: usize) -> Result<(), Error> {
-    needm::prefault(bytes)
+    attaching::prefault(bytes)
 }
 
 /// Gives this thread's M back now, and its signal stack.
@@ -422,7 +335,7 @@ pub fn prefault(bytes: usize) -> Result<(), Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn detach() -> Result<(), Error> {
-    needm::detach()
+    attaching::detach()
 }
 
 /// Does something with this thread's M, if it has one.
@@ -436,7 +349,7 @@ pub fn detach() -> Result<(), Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn with_m<R>(f: impl FnOnce(&M) -> R) -> Option<R> {
-    callback::current_m().map(f)
+    reconcile::current_m().map(f)
 }
 
 /// Makes a thread that runs `f` as one callback from birth. A panic that ends it ends

@@ -12,10 +12,11 @@ use core::ptr;
 use core::time::Duration;
 
 use crate::error::Error;
+use crate::lifecycle;
 use crate::m::M;
-use crate::os::host;
-use crate::runtime;
+use crate::os::libc;
 use crate::settings::{self, Settings, ThreadMain};
+use crate::state;
 
 /// How long an M stays with the thread that took it.
 ///
@@ -103,7 +104,7 @@ impl Config {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn start(config: Config) -> Result<(), Error> {
-    runtime::start(config.settings()?)
+    lifecycle::start(config.settings()?)
 }
 
 /// A hook's answer that it will not have this M, or this thread.
@@ -251,7 +252,7 @@ impl Start {
     }
 
     fn by_the_c_library(self) -> Result<(), i32> {
-        host::spawn(self.main, self.arg).unwrap_or(Err(crate::os::thread::NO_THREADS))
+        libc::spawn(self.main, self.arg).unwrap_or(Err(crate::os::thread::NO_THREADS))
     }
 }
 
@@ -289,13 +290,13 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
         unminit: Some(Thunks::<H>::unminit),
         thread_start: Some(Thunks::<H>::thread_start),
     };
-    runtime::start(settings)
+    lifecycle::start(settings)
 }
 
 /// The value that `m` carries for hooks of this type, if the kernel was started with
 /// such.
 pub(super) fn local<H: Hooks>(m: &M) -> Option<&'static H::Local> {
-    let same = runtime::settings().hooks().kind == Some(TypeId::of::<H>());
+    let same = state::settings().hooks().kind == Some(TypeId::of::<H>());
     // SAFETY: with hooks of this type, only `Thunks::m_new` has set it.
     if same { unsafe { m.local().cast::<H::Local>().as_ref() } } else { None }
 }
@@ -365,5 +366,5 @@ impl<H: Hooks> Thunks<H> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn stop() -> Result<(), Error> {
-    runtime::stop()
+    lifecycle::stop()
 }

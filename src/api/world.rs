@@ -3,7 +3,7 @@
 use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
-use crate::api::caught;
+use crate::api::panics as caught;
 use crate::error::Error;
 use crate::m::M;
 use crate::world;

@@ -9,7 +9,7 @@ use core::ptr;
 use core::time::Duration;
 
 use super::Errno;
-use crate::callback::Function;
+use crate::call::Function;
 use crate::spawn::clone::Row;
 
 fn code(refused: Errno) -> c_int {

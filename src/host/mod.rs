@@ -87,7 +87,7 @@ pub fn write(file: i32, bytes: &[u8]) -> Result<usize, Errno> {
 /// needm::host::print(format_args!("{} callbacks", 7));
 /// ```
 pub fn print(message: fmt::Arguments<'_>) {
-    crate::throw::print(message);
+    crate::fatal::print(message);
 }
 
 /// Sleeps for about this long.

@@ -6,10 +6,10 @@ use core::ffi::{CStr, c_char, c_int};
 use core::panic::PanicInfo;
 
 use crate::arch::{self, upcalls};
-use crate::os::host::{self, word};
 use crate::os::image::Image;
+use crate::os::libc::{self, word};
 use crate::os::memory::{self, Access};
-use crate::{os, throw};
+use crate::{fatal, os};
 
 upcalls! {
     "needm_host_start" => start,
@@ -88,7 +88,7 @@ const CANNOT_START: i32 = 127;
 /// Why the program cannot go on, in one line, and its end: a signal would need a
 /// thread that is in order.
 fn refuse(why: &str) -> ! {
-    throw::print(format_args!("needm: cannot start: {why}; see linker/README.md"));
+    fatal::print(format_args!("needm: cannot start: {why}; see linker/README.md"));
     os::exit(CANNOT_START)
 }
 
@@ -110,7 +110,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
     // SAFETY: the vector is pairs of words, the last of which starts with AT_NULL, 0.
     unsafe {
         while vector.read() != 0 {
-            host::note_auxiliary(vector.read(), vector.add(1).read());
+            libc::note_auxiliary(vector.read(), vector.add(1).read());
             vector = vector.add(2);
         }
     }
@@ -147,7 +147,7 @@ fn ready_thread_pointer() {
         refuse("the system sets no thread pointer")
     }
     // The kernel's own block is the proof: it must lie in the copy.
-    if !image.holds(pointer, arch::needm_tls_block() as usize) {
+    if !image.holds(pointer, crate::tls::needm_tls_block() as usize) {
         refuse("thread-local storage is not where its users look for it");
     }
 }
@@ -156,13 +156,13 @@ fn ready_thread_pointer() {
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
-        Some(at) => throw::throw(format_args!(
+        Some(at) => fatal::throw(format_args!(
             "panicked at {}:{}: {}",
             at.file(),
             at.line(),
             info.message()
         )),
-        None => throw::throw(format_args!("panicked: {}", info.message())),
+        None => fatal::throw(format_args!("panicked: {}", info.message())),
     }
 }
 

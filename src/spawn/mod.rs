@@ -9,10 +9,10 @@ pub(crate) mod clone;
 use core::ffi::c_void;
 
 use crate::arch;
-use crate::callback::Function;
+use crate::call::Function;
 use crate::error::Error;
-use crate::os::{host, thread as system};
-use crate::runtime::{is_open, settings};
+use crate::os::{libc, thread as system};
+use crate::state::{is_open, settings};
 use crate::sync::{AtomicU32, AtomicUsize, SeqCst};
 
 /// Threads that have been made and are not in their callback yet.
@@ -74,11 +74,11 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
     let refused = match hooks.thread_start {
         // SAFETY: the host's own function, with what it asked for.
         Some(hook) => unsafe { hook(hooks.user, spawned_main, arg) },
-        None => match host::spawn(spawned_main, arg) {
+        None => match libc::spawn(spawned_main, arg) {
             Some(Ok(())) => 0,
             Some(Err(refused)) => refused,
             // A thread of ours would lack what the C library keeps for its own.
-            None if host::is_there() => system::NO_THREADS,
+            None if libc::is_there() => system::NO_THREADS,
             // SAFETY: `spawned_main` is made for this argument.
             None => clone::spawn(STACK_SIZE, clone::Owner::Nobody, move || unsafe {
                 spawned_main(arg);
@@ -89,13 +89,13 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
     if refused == 0 {
         return Ok(());
     }
-    host::set_errno(refused);
+    libc::set_errno(refused);
     Err(Error::System)
 }
 
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let mut run = {
-        let attached = crate::needm::attach();
+        let attached = crate::attach::attach();
         // SAFETY: `spawn` waits until it is answered.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
         let copied = spawned.run;
@@ -109,18 +109,18 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
         }
         copied
     };
-    let mut info = crate::unwind::PanicInfo::new();
+    let mut info = crate::call::PanicInfo::new();
     // SAFETY: `run` waits here for the callback.
     let code = unsafe {
         arch::needm_entry(Some(spawned_callback), (&raw mut run).cast(), 0, (&raw mut info).cast())
     };
     if let Some(error) = Error::from_code(code) {
-        crate::throw::throw(format_args!(
+        crate::fatal::throw(format_args!(
             "needm: a spawned thread ended: {error} (signal {}, addr {:#x}, pc {:#x}, value {:p})",
             info.signo, info.addr, info.pc, info.value
         ));
     }
-    let _ = crate::needm::detach();
+    let _ = crate::attach::detach();
     core::ptr::null_mut()
 }
 

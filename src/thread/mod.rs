@@ -22,54 +22,28 @@
 //! thread's end makes needless.
 #![allow(unsafe_code)] // the table of records
 
-mod record;
-mod robust;
-
-pub(crate) use record::Thread;
-
-use core::ffi::c_void;
-use core::ptr;
+pub(crate) mod death;
+pub(crate) mod reap;
 
 use crate::error::Error;
-use crate::list::{Links, List};
-use crate::os::host::{self, Key};
-use crate::os::thread as system;
-use crate::runtime;
+use crate::gate;
+use crate::os::{libc as host, thread as system};
+use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
-use crate::table::{Rows, Table};
+use crate::table::Rows;
+use crate::thread::death::{KEY, key, tell_end_to_key};
+use crate::thread::reap::{TAKING, take_while_open, while_open};
+use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
-use crate::world;
-
-/// Records that are looked at for ended threads, each time, by who lacks a record or an M;
-/// and by who takes one, if there are no more.
-const GLANCE: u32 = 8;
+use core::ffi::c_void;
+use core::ptr;
 
 // SAFETY: all fields are atomics, for which zero is valid.
 unsafe impl Rows for Thread {}
 
-static THREADS: Table<Thread> = Table::new();
-static FREE_THREADS: List = List::new();
-
-/// Threads that take a record, or one apart: [`while_open`].
-static TAKING: AtomicU32 = AtomicU32::new(0);
 /// How often `stop` looks whether they are done, a millisecond each: one that was
 /// killed in the middle is not waited for for ever.
-const PATIENCE: u32 = 1000;
-
-/// Where the next glance begins.
-static HAND: AtomicU32 = AtomicU32::new(0);
-/// The key's number plus one, 0 without one.
-static KEY: AtomicU32 = AtomicU32::new(0);
-
-impl Links for Table<Thread> {
-    fn link(&self, index: u32) -> Option<&AtomicU32> {
-        self.get(index).map(|thread| &thread.next)
-    }
-}
-
-fn key() -> Option<Key> {
-    KEY.load(Relaxed).checked_sub(1).map(Key::from_number)
-}
+pub(crate) const PATIENCE: u32 = 1000;
 
 /// Makes the key. Only for `runtime::start`.
 pub(crate) fn start() {
@@ -89,7 +63,7 @@ pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error
 #[inline(never)] // one place from which the C library is called: tests/nosplit/lists.rs
 pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
-        if thread.epoch.load(Relaxed) != runtime::epoch() {
+        if thread.epoch.load(Relaxed) != state::epoch() {
             // What it held of an earlier start is found not to be an M any more.
             thread.renew();
             tell_end_to_key(thread);
@@ -112,34 +86,12 @@ pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
     Ok(thread)
 }
 
-/// Has the key's destructor run at this thread's end.
-fn tell_end_to_key(thread: &Thread) {
-    if let Some(key) = key() {
-        key.set(ptr::from_ref(thread).cast());
-    }
-}
-
-/// A record for this thread, unless the kernel is being stopped.
-fn take_while_open(tls: &Tls) -> Result<Option<&'static Thread>, Error> {
-    while_open(|| Thread::take(tls).ok_or(Error::NoMemory)).transpose()
-}
-
-/// Does `work`, which [`stop`] waits for before it unmaps anything; `None` if the kernel is
-/// being stopped.
-fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
-    TAKING.fetch_add(1, SeqCst);
-    let done = runtime::is_open().then(work);
-    // A forked child starts from 0, maybe in the middle of this.
-    let _ = TAKING.fetch_update(SeqCst, SeqCst, |taking| taking.checked_sub(1));
-    done
-}
-
 /// The key's destructor: this thread is ending. It waits for nothing. If the kernel is
 /// being stopped, the record waits for the thread's end.
 ///
 /// A C library gives a thread the memory of one that was joined, and with it what a raw exit
 /// has left there: then the value is another's record, or nobody's.
-extern "C" fn ended(value: *mut c_void) {
+pub(crate) extern "C" fn ended(value: *mut c_void) {
     let tls = Tls::current();
     let own = tls.thread().filter(|own| ptr::eq(*own, value.cast::<Thread>()));
     let Some(thread) = own else { return };
@@ -152,11 +104,11 @@ extern "C" fn ended(value: *mut c_void) {
 
 /// Gives back the Ms of this thread; the record waits for its end. [`stop`] unmaps no
 /// record that is a thread's, and waits while one is being taken apart.
-fn rest(tls: &Tls, thread: &Thread) {
+pub(crate) fn rest(tls: &Tls, thread: &Thread) {
     if !thread.begin_end(thread.state()) {
         return;
     }
-    if runtime::is_open() {
+    if state::is_open() {
         // First: whoever calls back from here on has this run once more.
         thread.left.store(1, Relaxed);
         leave(tls, thread);
@@ -165,9 +117,9 @@ fn rest(tls: &Tls, thread: &Thread) {
 }
 
 /// Gives back the Ms of this thread.
-fn leave(tls: &Tls, thread: &Thread) {
+pub(crate) fn leave(tls: &Tls, thread: &Thread) {
     tls.withdraw();
-    world::disown(thread);
+    gate::disown(thread);
     thread.give_all_back();
 }
 
@@ -182,7 +134,7 @@ pub(crate) fn depart(tls: &Tls) {
 }
 
 /// Undoes all that was done for this thread, whose record it is.
-fn end(tls: &Tls, thread: &Thread) {
+pub(crate) fn end(tls: &Tls, thread: &Thread) {
     if !thread.begin_end(thread.state()) {
         return;
     }
@@ -197,54 +149,6 @@ fn end(tls: &Tls, thread: &Thread) {
         // This thread still runs on the signal stack: the record waits for its end.
         thread.live_on();
     }
-}
-
-/// Looks at a record, or at all if they are few, for threads that have ended; how many Ms
-/// came back.
-pub(crate) fn notice_ends() -> u32 {
-    let count = if THREADS.len() > GLANCE { 1 } else { GLANCE };
-    glance(count).map(|thread| thread.reclaim(false)).sum()
-}
-
-/// Looks at some more, and asks the system about those of which nothing else tells. Before
-/// an M is made, so that threads whose ends nobody hears of do not take one each.
-pub(crate) fn ask_for_ends() -> u32 {
-    glance(GLANCE).map(|thread| thread.reclaim(true)).sum()
-}
-
-/// The record of a thread that has ended, now the caller's. Only while the kernel does not
-/// stop.
-fn left_behind() -> Option<&'static Thread> {
-    glance(GLANCE).find(|t| t.seen_ended(false).is_some_and(|state| t.take_over(state)))
-}
-
-/// The records whose turn it is: one after the other, from the first to the last. Were the
-/// hand to go in strides, or its place to depend on how many there are, some might never
-/// have their turn, and the table would grow instead.
-fn glance(count: u32) -> impl Iterator<Item = &'static Thread> {
-    let len = THREADS.len();
-    (0..count.min(len)).filter_map(move |_| {
-        let hand = HAND.load(Relaxed);
-        let at = if hand < len { hand } else { 0 };
-        // Not in one step: where two look at the same one, nothing is lost.
-        HAND.store(at + 1, Relaxed);
-        THREADS.get(at)
-    })
-}
-
-/// Looks whether one thread has ended.
-pub(crate) fn notice_end_of(thread: &Thread) {
-    thread.reclaim(true);
-}
-
-/// Looks at all records for threads that have ended; how many Ms came back.
-pub(crate) fn reclaim_all() -> u32 {
-    THREADS.iter().map(|thread| thread.reclaim(true)).sum()
-}
-
-/// Whether an M is on its way to or from a thread.
-pub(crate) fn is_any_on_its_way() -> bool {
-    THREADS.iter().any(Thread::is_on_its_way)
 }
 
 /// Ends the kernel's hold on this thread, and on all that have ended. Returns

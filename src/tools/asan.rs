@@ -6,10 +6,9 @@
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::c_void;
+use core::ops::Range;
 use core::ptr;
 
-use crate::ccall;
-use crate::m::{M, Segment};
 use crate::os::signal;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed};
 use crate::tools::Order;
@@ -62,29 +61,26 @@ fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize,
 }
 
 /// See `none.rs`, as for all that follows.
-pub(crate) fn entered(m: &M, segment: &Segment) {
-    let (fake, bottom, size) = switch(m.stack.lo(), m.stack.hi() - m.stack.lo(), ptr::null_mut());
-    let around = &segment.around;
+pub(crate) fn entered(stack: Range<usize>, _: &Fiber, around: &Around, _nested: bool) {
+    let (fake, bottom, size) = switch(stack.start, stack.len(), ptr::null_mut());
     around.fake.store(fake, Relaxed);
     around.bottom.store(bottom, Relaxed);
     around.size.store(size, Relaxed);
 }
 
-pub(crate) fn left(m: &M, segment: &Segment, unwound: bool) {
-    let around = &segment.around;
+pub(crate) fn left(stack: Range<usize>, _: &Fiber, around: &Around, _nested: bool, unwound: bool) {
     let size = around.size.swap(0, Relaxed);
     if size != 0 {
         let _ = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));
     }
     if unwound {
-        let (lo, end) = (m.stack.lo(), m.position(segment));
+        let (lo, end) = (stack.start, stack.end);
         // SAFETY: that part of the G is mapped, and in use by nobody.
         unsafe { __asan_unpoison_memory_region(lo as *const c_void, end - lo) };
     }
 }
 
-pub(crate) fn out(m: &M, segment: &Segment) {
-    let around = &ccall::from_g0(m, segment).around;
+pub(crate) fn out(around: &Around) {
     let size = around.size.swap(0, Relaxed);
     if size != 0 {
         let (own, ..) = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));
@@ -92,17 +88,16 @@ pub(crate) fn out(m: &M, segment: &Segment) {
     }
 }
 
-pub(crate) fn back(m: &M, segment: &Segment) {
-    let around = &ccall::from_g0(m, segment).around;
+pub(crate) fn back(stack: Range<usize>, around: &Around, _own: &Around) {
     let own = around.own_fake.load(Relaxed);
-    let (fake, bottom, size) = switch(m.stack.lo(), m.stack.hi() - m.stack.lo(), own);
+    let (fake, bottom, size) = switch(stack.start, stack.len(), own);
     around.fake.store(fake, Relaxed);
     around.bottom.store(bottom, Relaxed);
     around.size.store(size, Relaxed);
 }
 
-pub(crate) fn stack_gone(m: &M) {
-    let (lo, hi) = (m.stack.lo(), m.stack.hi());
+pub(crate) fn stack_gone(stack: Range<usize>, _: &Fiber) {
+    let (lo, hi) = (stack.start, stack.end);
     // SAFETY: still mapped, and in use by nobody.
     unsafe { __asan_unpoison_memory_region(lo as *const c_void, hi - lo) };
 }

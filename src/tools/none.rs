@@ -1,6 +1,7 @@
 //! No sanitizer: nothing is told.
 
-use crate::m::{M, Segment};
+use core::ops::Range;
+
 use crate::sync::AtomicUsize;
 use crate::tools::Order;
 
@@ -18,19 +19,19 @@ impl Around {
 pub(crate) struct Fiber([AtomicUsize; 0]);
 
 /// The callback of `segment` begins, on the G.
-pub(crate) fn entered(_: &M, _: &Segment) {}
+pub(crate) fn entered(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool) {}
 
 /// `segment` is over, `unwound` or by its return; its caller's stack is the current one.
-pub(crate) fn left(_: &M, _: &Segment, _unwound: bool) {}
+pub(crate) fn left(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool, _unwound: bool) {}
 
 /// The callback of `segment` has gone to the system stack.
-pub(crate) fn out(_: &M, _: &Segment) {}
+pub(crate) fn out(_: &Around) {}
 
 /// It is about to come back to the G.
-pub(crate) fn back(_: &M, _: &Segment) {}
+pub(crate) fn back(_: Range<usize>, _: &Around, _own: &Around) {}
 
 /// The G is about to be unmapped.
-pub(crate) fn stack_gone(_: &M) {}
+pub(crate) fn stack_gone(_: Range<usize>, _: &Fiber) {}
 
 /// What other threads did before they [`release`]d is done.
 pub(crate) fn acquire(_: Order) {}

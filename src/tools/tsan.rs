@@ -9,10 +9,9 @@
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::{c_uint, c_void};
+use core::ops::Range;
 use core::ptr;
 
-use crate::ccall;
-use crate::m::{M, Segment};
 use crate::os::signal;
 use crate::sync::{AtomicPtr, Relaxed};
 use crate::tools::Order;
@@ -77,51 +76,51 @@ fn destroy(fiber: *mut c_void) {
 }
 
 /// See `none.rs`, as for all that follows.
-pub(crate) fn entered(m: &M, segment: &Segment) {
-    let own = if segment.outer().is_some() {
+pub(crate) fn entered(_: Range<usize>, fiber: &Fiber, around: &Around, nested: bool) {
+    let own = if nested {
         create()
     } else {
-        if m.fiber.0.load(Relaxed).is_null() {
-            m.fiber.0.store(create(), Relaxed);
+        if fiber.0.load(Relaxed).is_null() {
+            fiber.0.store(create(), Relaxed);
         }
-        m.fiber.0.load(Relaxed)
+        fiber.0.load(Relaxed)
     };
-    segment.around.own.store(own, Relaxed);
-    segment.around.before.store(switch(own), Relaxed);
+    around.own.store(own, Relaxed);
+    around.before.store(switch(own), Relaxed);
     // SAFETY: the tool only takes the address for a name.
-    unsafe { __tsan_acquire(ptr::from_ref(m).cast_mut().cast()) };
+    unsafe { __tsan_acquire(ptr::from_ref(fiber).cast_mut().cast()) };
 }
 
-pub(crate) fn left(m: &M, segment: &Segment, unwound: bool) {
+pub(crate) fn left(_: Range<usize>, fiber: &Fiber, around: &Around, nested: bool, unwound: bool) {
     // SAFETY: the tool only takes the address for a name.
-    unsafe { __tsan_release(ptr::from_ref(m).cast_mut().cast()) };
-    let before = segment.around.before.swap(ptr::null_mut(), Relaxed);
+    unsafe { __tsan_release(ptr::from_ref(fiber).cast_mut().cast()) };
+    let before = around.before.swap(ptr::null_mut(), Relaxed);
     if !before.is_null() {
         switch(before);
     }
-    let own = segment.around.own.swap(ptr::null_mut(), Relaxed);
-    if segment.outer().is_some() {
+    let own = around.own.swap(ptr::null_mut(), Relaxed);
+    if nested {
         destroy(own);
     } else if unwound {
         // Functions that were unwound are still called in the fiber.
-        destroy(m.fiber.0.swap(ptr::null_mut(), Relaxed));
+        destroy(fiber.0.swap(ptr::null_mut(), Relaxed));
     }
 }
 
-pub(crate) fn out(m: &M, segment: &Segment) {
-    let before = ccall::from_g0(m, segment).around.before.swap(ptr::null_mut(), Relaxed);
+pub(crate) fn out(around: &Around) {
+    let before = around.before.swap(ptr::null_mut(), Relaxed);
     if !before.is_null() {
         switch(before);
     }
 }
 
-pub(crate) fn back(m: &M, segment: &Segment) {
-    let before = switch(segment.around.own.load(Relaxed));
-    ccall::from_g0(m, segment).around.before.store(before, Relaxed);
+pub(crate) fn back(_: Range<usize>, around: &Around, own: &Around) {
+    let before = switch(own.own.load(Relaxed));
+    around.before.store(before, Relaxed);
 }
 
-pub(crate) fn stack_gone(m: &M) {
-    destroy(m.fiber.0.swap(ptr::null_mut(), Relaxed));
+pub(crate) fn stack_gone(_: Range<usize>, fiber: &Fiber) {
+    destroy(fiber.0.swap(ptr::null_mut(), Relaxed));
 }
 
 /// A name for an order.

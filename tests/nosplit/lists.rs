@@ -27,8 +27,11 @@ const COLD_AGAIN: &[(&str, &str)] = &[
 
 /// Ways to the end of the process, with a message.
 const FATAL: &[(&str, &str)] = &[
-    ("needm::throw::throw", "prints one line and ends the process"),
-    ("needm::unwind::sigpanic", "the handler has left for the G: no stack of the caller's"),
+    ("needm::fatal::throw", "prints one line and ends the process"),
+    (
+        "needm::callback::fault::sigpanic",
+        "the handler has left for the G: no stack of the caller's",
+    ),
 ];
 
 /// On the slow way, what runs on the G.
@@ -101,11 +104,11 @@ pub(crate) const OUTSIDE: &[(&str, &str)] = &[
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 3, "the callback itself"),
     ("needm_call_on", 1, "the handler of before, on the signal stack's outer part; sigpanic"),
-    ("signal::handler::handle", 2, "the handler of before: what is not ours is passed on"),
+    ("callback::fault::handle", 2, "the handler of before: what is not ours is passed on"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::known", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
-    ("extra::Extra::make", 1, "the host's m_new"),
+    ("Extra::make", 1, "the host's m_new"),
     ("Thread::give_all_back", 2, "the host's unminit, of a thread that has ended"),
 ];
 

@@ -7,7 +7,7 @@
 use core::arch::global_asm;
 use core::ptr;
 
-use super::host::word;
+use super::libc::word;
 use crate::arch::PAGE;
 use crate::arch::thread::{TCB, TCB_SELF, TLS_ABOVE};
 

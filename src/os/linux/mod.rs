@@ -5,9 +5,8 @@
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
-pub(crate) mod args;
-pub(crate) mod host;
 pub(crate) mod image;
+pub(crate) mod libc;
 pub(crate) mod maps;
 pub(crate) mod memory;
 pub(crate) mod signal;
@@ -33,7 +32,7 @@ const MAX_ERRNO: isize = 4095;
 ///
 /// # Safety
 /// As for [`syscall`].
-unsafe fn call(nr: usize, args: impl Into<args::Slots>) -> Result<usize, Errno> {
+unsafe fn call(nr: usize, args: impl Into<crate::arch::slots::Slots>) -> Result<usize, Errno> {
     // SAFETY: passed on to the caller.
     checked(unsafe { syscall(nr, &args.into()) })
 }

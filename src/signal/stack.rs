@@ -23,22 +23,24 @@
 //! has been found in order often enough.
 #![allow(unsafe_code)] // a stack that the system writes to
 
-use crate::arch::{PAGE, needm_sp};
-use crate::m::{SIGNALS_HELD, Segment};
-use crate::os::memory::{self, Access};
-use crate::os::signal::{self, Stack};
-use crate::runtime;
+use crate::arch::PAGE;
+use crate::arch::needm_sp;
+use crate::os::memory::Access;
+use crate::os::signal::Stack;
+use crate::os::{memory, signal};
+use crate::segment::{SIGNALS_HELD, Segment};
 use crate::signal::FAULTS;
+use crate::state;
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 use crate::tools;
 
 /// Looks that find all in order before a thread is trusted.
-const LOOKS: u32 = 32;
+pub(crate) const LOOKS: u32 = 32;
 
 /// Bytes below a handler that calls back which the callback's end needs there.
-const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
+pub(crate) const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 
-fn mask_of(segment: &Segment) -> u64 {
+pub(crate) fn mask_of(segment: &Segment) -> u64 {
     let [low, high] = [0, 1].map(|half: usize| segment.mask[half].load(Relaxed) as u64);
     low | high << 32
 }
@@ -53,7 +55,7 @@ pub(crate) fn hold_signals(segment: &Segment) {
     segment.flags.fetch_or(SIGNALS_HELD, Relaxed);
 }
 
-fn let_signals_in(segment: &Segment) {
+pub(crate) fn let_signals_in(segment: &Segment) {
     if segment.is(SIGNALS_HELD) {
         segment.flags.fetch_and(!SIGNALS_HELD, Relaxed);
         signal::set_blocked(mask_of(segment));
@@ -79,28 +81,28 @@ pub(crate) struct Signals {
     pub(crate) base: AtomicUsize,
     pub(crate) size: AtomicUsize,
     /// Our stack: mapped once, kept with the record; guarded below.
-    map: AtomicUsize,
-    len: AtomicUsize,
+    pub(crate) map: AtomicUsize,
+    pub(crate) len: AtomicUsize,
     /// What the thread had when ours was installed.
-    old_base: AtomicUsize,
-    old_size: AtomicUsize,
+    pub(crate) old_base: AtomicUsize,
+    pub(crate) old_size: AtomicUsize,
     /// Looks still to come.
-    doubts: AtomicU32,
+    pub(crate) doubts: AtomicU32,
     /// 1 from minit to unminit.
-    ready: AtomicU32,
+    pub(crate) ready: AtomicU32,
     /// What a checking tool calls our stack.
-    tool: AtomicUsize,
+    pub(crate) tool: AtomicUsize,
 }
 
 impl Signals {
-    fn ours(&self) -> Option<Stack> {
+    pub(crate) fn ours(&self) -> Option<Stack> {
         let (map, len) = (self.map.load(Relaxed), self.len.load(Relaxed));
         (map != 0).then(|| Stack::new(map + PAGE, len - PAGE))
     }
 
-    fn mapped(&self) -> Option<Stack> {
+    pub(crate) fn mapped(&self) -> Option<Stack> {
         if self.map.load(Relaxed) == 0 {
-            let size = runtime::settings().signal_stack_size();
+            let size = state::settings().signal_stack_size();
             let len = PAGE + size;
             let map = memory::map(len, Access::None).ok()?;
             // SAFETY: inside the mapping just made.
@@ -112,14 +114,14 @@ impl Signals {
         self.ours()
     }
 
-    fn old(&self) -> Stack {
+    pub(crate) fn old(&self) -> Stack {
         match self.old_size.load(Relaxed) {
             0 => Stack::NONE,
             size => Stack::new(self.old_base.load(Relaxed), size),
         }
     }
 
-    fn found(&self, old: &Stack) {
+    pub(crate) fn found(&self, old: &Stack) {
         let size = if old.enabled() { old.size() } else { 0 };
         self.old_base.store(old.base(), Relaxed);
         self.old_size.store(size, Relaxed);
@@ -128,7 +130,7 @@ impl Signals {
     /// Makes sure that this thread has a signal stack that holds our handler, unless it is
     /// trusted. `careful`: the thread may be in a handler.
     pub(crate) fn minit(&self, careful: bool) {
-        if !runtime::settings().handles_signals() {
+        if !state::settings().handles_signals() {
             return self.doubts.store(0, Relaxed);
         }
         let fresh = self.ready.load(Relaxed) == 0;
@@ -150,10 +152,10 @@ impl Signals {
     }
 
     /// Whether a signal stack is installed that holds our handler.
-    fn is_in_order(&self) -> bool {
+    pub(crate) fn is_in_order(&self) -> bool {
         // SAFETY: only a question.
         let now = unsafe { signal::stack(None) }.unwrap_or(Stack::NONE);
-        let fine = now.enabled() && now.size() >= runtime::settings().least_signal_stack();
+        let fine = now.enabled() && now.size() >= state::settings().least_signal_stack();
         if fine && self.size.load(Relaxed) == 0 {
             // In a handler that has interrupted the first look.
             self.in_effect(&now);
@@ -162,7 +164,7 @@ impl Signals {
     }
 
     /// Whether the thread still has the one of its own that it had when last looked at.
-    fn brings_the_same(&self) -> bool {
+    pub(crate) fn brings_the_same(&self) -> bool {
         let (base, size) = self.bounds();
         if size == 0 || self.ours().is_some_and(|ours| ours.base() == base) {
             return false;
@@ -172,7 +174,7 @@ impl Signals {
         now.is_ok_and(|now| now.enabled() && (now.base(), now.size()) == (base, size))
     }
 
-    fn install(&self) {
+    pub(crate) fn install(&self) {
         if self.brings_the_same() {
             return;
         }
@@ -188,7 +190,7 @@ impl Signals {
             return;
         }
         self.found(&old);
-        if old.enabled() && old.size() >= runtime::settings().least_signal_stack() {
+        if old.enabled() && old.size() >= state::settings().least_signal_stack() {
             // First: a handler that comes in between is on one of the two.
             self.in_effect(&old);
             // SAFETY: it was installed before, and is the thread's own.
@@ -197,7 +199,7 @@ impl Signals {
         }
     }
 
-    fn in_effect(&self, stack: &Stack) {
+    pub(crate) fn in_effect(&self, stack: &Stack) {
         self.base.store(stack.base(), Relaxed);
         self.size.store(if stack.enabled() { stack.size() } else { 0 }, Relaxed);
     }
@@ -215,7 +217,7 @@ impl Signals {
     }
 
     /// What is left of it below a caller.
-    fn below(&self, caller: usize) -> Stack {
+    pub(crate) fn below(&self, caller: usize) -> Stack {
         let base = match self.ours() {
             Some(ours) if !ours.holds(caller) => return ours,
             Some(ours) => ours.base(),
@@ -226,7 +228,7 @@ impl Signals {
 
     /// Whether what is left holds our own handler.
     pub(crate) fn has_room_below(&self, caller: usize) -> bool {
-        self.below(caller).size() >= runtime::settings().least_signal_stack()
+        self.below(caller).size() >= state::settings().least_signal_stack()
     }
 
     /// On the G: what is left below the handler becomes the signal stack. If that is
@@ -239,7 +241,7 @@ impl Signals {
             segment.sig_base.store(old.base(), Relaxed);
             segment.sig_size.store(old.size(), Relaxed);
         }
-        let least = runtime::settings().least_signal_stack();
+        let least = state::settings().least_signal_stack();
         if left.size() < 2 * least {
             let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
             signal::set_blocked(mask_of(segment) | !faults);
@@ -255,7 +257,7 @@ impl Signals {
 
     /// Has the next callback look again.
     pub(crate) fn distrust(&self) {
-        if runtime::settings().handles_signals() {
+        if state::settings().handles_signals() {
             self.doubts.store(LOOKS, Relaxed);
         }
     }

@@ -7,29 +7,60 @@
 //! jumped back to a G that then faults.
 #![allow(unsafe_code)] // signal frames
 
-use core::ffi::{c_int, c_void};
-use core::ptr;
-
 use crate::arch::context::{Context, RED_ZONE};
-use crate::arch::{needm_sigjump, upcalls};
+use crate::call::{FaultFrame, PanicInfo};
+use crate::callback::panic::{RAISED, raise};
 use crate::error::Error;
+use crate::fatal;
 use crate::m::M;
 use crate::os::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
-use crate::runtime;
-use crate::signal::{FaultFrame, chain};
+use crate::signal::forward;
+use crate::state;
+use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::tools;
+use core::ffi::c_int;
+use core::ffi::c_void;
+use core::ptr;
+
+unsafe extern "C" {
+    /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.
+    pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
+}
+
+crate::arch::upcalls! {
+"needm_sigpanic" => sigpanic,
+"needm_handle" => handle }
+
+/// From `needm_sigjump`, on the G: the callback's own code faulted.
+pub(crate) extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
+    // SAFETY: the handler wrote it, just above this frame.
+    let fault = unsafe { &*fault };
+    let tls = Tls::current();
+    let Some((m, segment)) = tls.m().and_then(|m| Some((m, m.segment()?))) else {
+        fatal::throw(format_args!("needm: fault at {:#x} outside a callback", fault.pc));
+    };
+    let overflow = fault.kind == Error::Overflow.code();
+    let counter = if overflow { &RAISED.overflows } else { &RAISED.faults };
+    counter.fetch_add(1, Relaxed);
+    let info = PanicInfo {
+        size: size_of::<PanicInfo>(),
+        kind: fault.kind,
+        signo: fault.signo,
+        code: fault.code,
+        addr: fault.addr,
+        pc: fault.pc,
+        value: ptr::null_mut(),
+    };
+    raise(m, segment, info)
+}
 
 /// What `sigpanic` and the deferred functions are started with at least; with
 /// less left the stack counts as run out.
-const LEAST_ROOM: usize = 2048;
-
-upcalls! {
-    "needm_handle" => handle,
-}
+pub(crate) const LEAST_ROOM: usize = 2048;
 
 /// The handler, from `needm_handler`.
-unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
+pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
     // SAFETY: the kernel gives an SA_SIGINFO handler both, on this stack.
     let (what, context) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is the kernel's own word for what an instruction did; what
@@ -38,19 +69,19 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
     match m {
         Some(m) => unwind(m, signal, what, context),
         // SAFETY: passed on as they came.
-        None => unsafe { chain::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
+        None => unsafe { forward::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
     }
 }
 
 /// The M whose callback's own code did this.
-fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
+pub(crate) fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
     let tls = Tls::current();
     let mut m = tls.m();
     while let Some(current) = m {
         let inside = current.segment().is_some();
         if inside && current.stack.holds(context.sp()) {
             // Whatever was borrowed over it, or is further down on it, has been jumped out of.
-            crate::settle::settle(tls, context.sp());
+            crate::reconcile::settle(tls, context.sp());
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.
@@ -65,20 +96,20 @@ fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
 
 /// Whether the system had no room on the G for the frame of another signal, whose handler
 /// has no stack of its own (`force_sigsegv` in linux/kernel/signal.c).
-fn has_no_room_for_a_handler(m: &M, what: &Info, sp: usize) -> bool {
-    let least = runtime::settings().least_signal_stack();
+pub(crate) fn has_no_room_for_a_handler(m: &M, what: &Info, sp: usize) -> bool {
+    let least = state::settings().least_signal_stack();
     what.signo == SIGSEGV && what.code == SI_KERNEL && sp < m.stack.lo() + least
 }
 
-fn is_memory(signal: c_int) -> bool {
+pub(crate) fn is_memory(signal: c_int) -> bool {
     signal == SIGSEGV || signal == SIGBUS
 }
 
 /// More than `needm_sigjump` pushes below the fault frame.
-const PUSHED: usize = 64;
+pub(crate) const PUSHED: usize = 64;
 
 /// Leaves the handler for `sigpanic`, on the G's stack.
-fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
+pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
     let sp = context.sp();
     let stack = &m.stack;
     let below = sp.saturating_sub(RED_ZONE);
@@ -92,7 +123,7 @@ fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
         // used that up, what is left starts over at its top.
         m.soil();
         if stack.open_reserve().is_err() {
-            crate::throw::throw(format_args!(
+            crate::fatal::throw(format_args!(
                 "needm: M {} has run out of stack, and the system has none for its deferred functions",
                 m.id()
             ));

@@ -16,8 +16,8 @@ mod carried {
     use std::boxed::Box;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    use crate::api::CallbackError;
-    use crate::unwind;
+    use crate::api::error::CallbackError;
+    use crate::callback::panic;
 
     pub(in crate::api) type Payload = Box<dyn Any + Send>;
     pub(in crate::api) type Caught<R> = Result<R, Payload>;
@@ -69,7 +69,7 @@ mod carried {
     pub(in crate::api) fn replace(payload: Payload) -> ! {
         let carried = Box::into_raw(Box::new(Carried { payload, below: TOP.get() }));
         TOP.set(carried);
-        unwind::panic(carried.cast())
+        panic::panic(carried.cast())
     }
 
     pub(in crate::api) fn mark() -> Mark {
@@ -97,7 +97,7 @@ mod carried {
                 .copied()
                 .or_else(|| payload.downcast_ref::<std::string::String>().map(|text| &**text))
                 .unwrap_or("no message");
-            crate::throw::throw(format_args!("needm: a spawned thread panicked: {message}"));
+            crate::fatal::throw(format_args!("needm: a spawned thread panicked: {message}"));
         }
     }
 }
@@ -107,7 +107,7 @@ mod none {
     use core::convert::Infallible;
     use core::ffi::c_void;
 
-    use crate::api::CallbackError;
+    use crate::api::error::CallbackError;
 
     pub(in crate::api) type Caught<R> = Result<R, Infallible>;
 

@@ -1,52 +1,45 @@
 //! Calls from a callback back out to C: on the system stack, out of the world.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
+use crate::call::Function;
+use crate::error::Error;
+use crate::m;
+use crate::m::{M, g0sp};
+use crate::needm;
+use crate::reconcile::{drop_segment, running_segment};
+use crate::running;
+use crate::segment::Segment;
+use crate::tls::Tls;
+use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
 
-use crate::arch::needm_on_g0;
-use crate::callback::{ALIGN, Function, running_segment};
-use crate::error::Error;
-use crate::m::{M, Segment};
-use crate::needm;
-use crate::settle::drop_segment;
-use crate::sync::Relaxed;
-use crate::tls::Tls;
-use crate::tools;
-use crate::world;
-
-/// The end of what is in use on the system stack while `segment` runs: the call
-/// that it, or the nearest segment around it, was entered by from there.
-pub(crate) fn g0sp(m: &M, segment: &Segment) -> usize {
-    let call = from_g0(m, segment).call.load(Relaxed);
-    call as usize & !(ALIGN - 1)
-}
-
-/// The nearest segment, from `segment` on outwards, that was entered from another stack.
-pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
-    while m.stack.holds(segment.call.load(Relaxed) as usize)
-        && let Some(outer) = segment.outer()
-    {
-        segment = outer;
-    }
-    segment
+unsafe extern "C" {
+    /// `switch.S`: a call on the system stack, all registers spilled on the G's.
+    pub(crate) fn needm_on_g0(
+        function: unsafe extern "C" fn(*mut c_void),
+        arg: *mut c_void,
+        segment: *mut Segment,
+        g0sp: usize,
+    );
 }
 
 /// Runs `work` on the system stack, out of the world, from a G.
 pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
-    struct Out<'a, W> {
+    pub(crate) struct Out<'a, W> {
         m: &'a M,
         segment: &'a Segment,
         work: &'a mut W,
     }
-    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
+    pub(crate) unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
         // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
-        tools::out(out.m, out.segment);
-        world::leave(out.m);
+        tools::out(&m::from_g0(out.m, out.segment).around);
+        running::leave(out.m);
         (out.work)();
         come_back(out.m, out.segment);
-        tools::back(out.m, out.segment);
+        let stack = out.m.stack.lo()..out.m.stack.hi();
+        tools::back(stack, &m::from_g0(out.m, out.segment).around, &out.segment.around);
     }
     let mut out_of = Out { m, segment, work };
     let g0sp = g0sp(m, segment);
@@ -59,7 +52,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
 }
 
 /// Back from C, still on the system stack: what C left behind goes, then the gate.
-fn come_back(m: &M, segment: &Segment) {
+pub(crate) fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.over().is_none() {
@@ -70,7 +63,7 @@ fn come_back(m: &M, segment: &Segment) {
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
         drop_segment(m, inner);
     }
-    world::enter(m);
+    running::enter(m);
 }
 
 /// Runs `function(arg)` on the system stack: `needm_ccall`.

@@ -5,26 +5,57 @@
 //! A thread's list is its own: nobody else touches it while the thread lives.
 #![allow(unsafe_code)] // the list is the C library's memory
 
+use crate::os::libc::Key;
+use crate::os::thread as system;
+use crate::os::thread::RobustHead;
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
+use crate::thread_record::{BEFORE_ENTRY, Thread};
+use crate::tls::Tls;
 use core::ptr;
 
-use super::record::BEFORE_ENTRY;
-use super::{Thread, key};
-use crate::os::thread::{self as system, RobustHead};
-use crate::sync::{AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
-use crate::tls::Tls;
+/// The key's number plus one, 0 without one.
+pub(crate) static KEY: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) fn key() -> Option<Key> {
+    KEY.load(Relaxed).checked_sub(1).map(Key::from_number)
+}
+
+/// Has the key's destructor run at this thread's end.
+pub(crate) fn tell_end_to_key(thread: &Thread) {
+    if let Some(key) = key() {
+        key.set(ptr::from_ref(thread).cast());
+    }
+}
+
+impl Thread {
+    /// Whether the kernel marks this record at the thread's end.
+    pub(crate) fn is_watched(&self) -> bool {
+        self.futex.load(SeqCst) != 0
+    }
+
+    /// Whether the thread has ended, as far as can be told; `ask` the system if
+    /// nothing else tells.
+    pub(crate) fn has_ended(&self, ask: bool) -> bool {
+        match self.futex.load(SeqCst).checked_sub(1) {
+            Some(place) => self.before.get(place as usize).is_some_and(system::owner_died),
+            None => ask && !system::alive(self.tid.load(Relaxed)),
+        }
+    }
+}
 
 /// How far the kernel follows a robust list (include/linux/futex.h,
 /// `ROBUST_LIST_LIMIT`).
-const ROBUST_LIST_LIMIT: usize = 2048;
+pub(crate) const ROBUST_LIST_LIMIT: usize = 2048;
 
 /// From a thread's block to the robust head its C library registered, plus one;
 /// the same in every thread that library made. 0: not known.
-static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
-static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
+pub(crate) static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
+
+pub(crate) static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Thread {
     /// Has the kernel mark this record when the thread ends, if it can.
-    pub(super) fn watch(&self, tls: &Tls) {
+    pub(crate) fn watch(&self, tls: &Tls) {
         let Some(head) = robust_head_of(tls) else { return };
         let head = if head.is_null() {
             if key().is_some() {
@@ -60,17 +91,17 @@ impl Thread {
         }
     }
 
-    fn entry_address(&self) -> usize {
+    pub(crate) fn entry_address(&self) -> usize {
         ptr::from_ref(&self.entry) as usize
     }
 
-    fn set_back(&self, to: *mut usize) {
+    pub(crate) fn set_back(&self, to: *mut usize) {
         let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
         // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
         unsafe { back.write(to as usize) };
     }
 
-    fn register_own_head(&self) -> Option<*mut RobustHead> {
+    pub(crate) fn register_own_head(&self) -> Option<*mut RobustHead> {
         let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
         // SAFETY: the three words are this thread's alone, and the record lives
         // until the thread has ended.
@@ -89,7 +120,7 @@ impl Thread {
     }
 
     /// Takes the entry off this thread's list.
-    pub(super) fn unwatch(&self, tls: &Tls) {
+    pub(crate) fn unwatch(&self, tls: &Tls) {
         if self.futex.swap(0, SeqCst) == 0 {
             return;
         }
@@ -125,13 +156,13 @@ impl Thread {
 
 /// The address in a link of a robust list; its lowest bit may be a flag
 /// (include/uapi/linux/futex.h: a priority-inheriting lock).
-fn entry_without_flag(entry: *mut usize) -> *mut usize {
+pub(crate) fn entry_without_flag(entry: *mut usize) -> *mut usize {
     entry.map_addr(|address| address & !1)
 }
 
 /// The robust head of this thread. Where the C library keeps it at one distance
 /// from the thread-local blocks of all its threads, only the first has to ask.
-fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
+pub(crate) fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
     if let Some(head) = learned_head(tls) {
         return Some(head);
     }
@@ -145,7 +176,7 @@ fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
     Some(head)
 }
 
-fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
+pub(crate) fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
     if distance == 0 || key().is_none() {
         return None;
@@ -161,16 +192,18 @@ fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
 /// Bytes from a thread's number in the C library's record to the robust head there:
 /// glibc's, which has a word between the two (`struct pthread` in nptl/descr.h). Relied
 /// on only once it was seen to be so in two threads of different numbers.
-const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
+pub(crate) const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
 
 /// The first thread's number while one has been seen; then [`SEEN_TWICE`], or
 /// [`SEEN_OTHERWISE`].
-static TID_SEEN: AtomicU32 = AtomicU32::new(0);
-const SEEN_TWICE: u32 = u32::MAX;
-const SEEN_OTHERWISE: u32 = u32::MAX - 1;
+pub(crate) static TID_SEEN: AtomicU32 = AtomicU32::new(0);
+
+pub(crate) const SEEN_TWICE: u32 = u32::MAX;
+
+pub(crate) const SEEN_OTHERWISE: u32 = u32::MAX - 1;
 
 /// This thread's number.
-pub(super) fn tid(tls: &Tls) -> u32 {
+pub(crate) fn tid(tls: &Tls) -> u32 {
     let Some(head) = learned_head(tls) else { return system::current() };
     // SAFETY: that many bytes before the head are the C library's record still, of
     // which the head is not the beginning.

@@ -4,21 +4,29 @@
 //! As for all callbacks: `mod.rs`.
 #![allow(unsafe_code)] // records on stacks
 
+use crate::call::Call;
+use crate::callback::defer;
+use crate::gate;
+use crate::m::M;
+use crate::needm;
+use crate::pool;
+use crate::reconcile::{drop_segment, pop};
+use crate::running;
+use crate::segment::{TAKEN, UNWOUND, WAS_RUNNING};
+use crate::sync::Relaxed;
+use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ptr;
 
-use super::Call;
-use crate::m::{M, TAKEN, UNWOUND, WAS_RUNNING};
-use crate::needm;
-use crate::settle::{drop_segment, pop};
-use crate::sync::Relaxed;
-use crate::tls::Tls;
-use crate::unwind;
-use crate::world;
+crate::arch::upcalls! {
+    "needm_exit" => exit,
+    "needm_returned" => returned,
+    "needm_ending" => ending,
+}
 
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
 /// over, with `code`. Pops its segment and gives back what goes back.
-pub(super) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
+pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
     // SAFETY: entry code built the call, and this thread holds the M.
     let (call, m) = unsafe { (&*call, &*m) };
     let tls = Tls::current();
@@ -30,7 +38,7 @@ pub(super) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
-    world::returned(segment);
+    gate::returned(segment);
     pop(m, segment, segment.is(UNWOUND));
     if m.segment().is_none() {
         m.tidy();
@@ -38,16 +46,16 @@ pub(super) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
         m.stack.close_reserve(m.position(segment));
     }
     if !was_running {
-        world::leave(m);
+        running::leave(m);
     }
-    if taken && needm::goes_back(m) {
+    if taken && pool::goes_back(m) {
         needm::dropm(tls, m);
     }
     code
 }
 
 /// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
-fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
     // What a handler borrowed.
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.over().is_none() {
@@ -62,19 +70,19 @@ fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
 }
 
 /// On the G of the innermost segment, which returns: it may have jumped back out of C.
-fn run_deferred(m: &M) {
+pub(crate) fn run_deferred(m: &M) {
     if let Some(segment) = m.segment() {
         if !m.is_running() {
-            world::enter(m);
+            running::enter(m);
         }
         segment.gsp.store(0, Relaxed);
     }
-    unwind::run_deferred(m);
+    defer::run_deferred(m);
 }
 
 /// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
 /// something to be done.
-pub(super) extern "C" fn ending(call: *const Call, m: *const M) {
+pub(crate) extern "C" fn ending(call: *const Call, m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
@@ -83,7 +91,7 @@ pub(super) extern "C" fn ending(call: *const Call, m: *const M) {
 
 /// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
 /// and left something to be done.
-pub(super) extern "C" fn returned(m: *const M) {
+pub(crate) extern "C" fn returned(m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.
@@ -91,6 +99,6 @@ pub(super) extern "C" fn returned(m: *const M) {
         drop_segment(m, inner);
     }
     run_deferred(m);
-    world::returned(m.base());
+    gate::returned(m.base());
     m.tidy();
 }

@@ -2,40 +2,41 @@
 //! their own mask, flags, arguments and stack.
 #![allow(unsafe_code)] // other people's handlers
 
-use core::cell::UnsafeCell;
-use core::ffi::{c_int, c_void};
-use core::mem::transmute;
-
 use crate::arch::context::{Context, RED_ZONE};
 use crate::arch::{needm_call_on, needm_handler};
+use crate::os::signal;
 use crate::os::signal::{
-    self, Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,
+    Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,
 };
 use crate::signal::FAULTS;
 use crate::sync::{AtomicU32, SeqCst};
+use core::cell::UnsafeCell;
+use core::ffi::c_int;
+use core::ffi::c_void;
+use core::mem::transmute;
 
 /// The previous action of each fault signal.
 ///
 /// Written before ours is installed and while nobody else starts or stops the
 /// kernel; read by handlers that ours being installed brought about.
-struct Previous {
-    actions: UnsafeCell<[Action; FAULTS.len()]>,
+pub(crate) struct Previous {
+    pub(crate) actions: UnsafeCell<[Action; FAULTS.len()]>,
     /// A bit for each that is installed.
-    installed: AtomicU32,
+    pub(crate) installed: AtomicU32,
     /// A bit for each whose handler was for one time (SA_RESETHAND), and had it.
-    spent: AtomicU32,
+    pub(crate) spent: AtomicU32,
 }
 
 // SAFETY: see the type.
 unsafe impl Sync for Previous {}
 
-static PREVIOUS: Previous = Previous {
+pub(crate) static PREVIOUS: Previous = Previous {
     actions: UnsafeCell::new([Action::DEFAULT; FAULTS.len()]),
     installed: AtomicU32::new(0),
     spent: AtomicU32::new(0),
 };
 
-fn previous(index: usize) -> Action {
+pub(crate) fn previous(index: usize) -> Action {
     if PREVIOUS.spent.load(SeqCst) & 1 << index != 0 {
         return Action::DEFAULT;
     }
@@ -43,7 +44,7 @@ fn previous(index: usize) -> Action {
     unsafe { (*PREVIOUS.actions.get())[index] }
 }
 
-fn ours() -> Action {
+pub(crate) fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     Action::ours(needm_handler as *const () as usize, flags)
 }
@@ -131,7 +132,13 @@ pub(crate) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
 ///
 /// # Safety
 /// As for [`forward`]; `action` is a handler of the host's.
-unsafe fn call(action: &Action, signal: c_int, info: *mut Info, context: *mut c_void, sp: usize) {
+pub(crate) unsafe fn call(
+    action: &Action,
+    signal: c_int,
+    info: *mut Info,
+    context: *mut c_void,
+    sp: usize,
+) {
     let here = crate::arch::needm_sp();
     // SAFETY: only a question.
     let stack = unsafe { signal::stack(None) }.unwrap_or(Stack::NONE);

@@ -6,18 +6,20 @@
 //! stack's pages are given up. So a burst pays for itself while it ends, and who comes
 //! and goes steadily finds a warm M and pays nothing.
 
-use crate::extra::{self, EXTRA};
 use crate::m::{M, MS};
+use crate::pool;
+use crate::pool::EXTRA;
 use crate::sync::{AtomicU32, Relaxed};
-use crate::thread::Thread;
+use crate::thread_record::Thread;
 
 /// Ms given back last that keep their memory.
-const WARM: usize = 64;
+pub(crate) const WARM: usize = 64;
 
 /// The Ms that threads gave back last: their rows' numbers plus one, 0 where none was.
-static LAST: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
+pub(crate) static LAST: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
+
 /// Ms given back by threads so far; also the next place in [`LAST`].
-static GIVEN: AtomicU32 = AtomicU32::new(0);
+pub(crate) static GIVEN: AtomicU32 = AtomicU32::new(0);
 
 /// Notes that a thread has no more use for `m`, and gives up the memory of the one that
 /// was given back [`WARM`] times ago, if it is still idle. `thread` is who gives.
@@ -32,7 +34,7 @@ pub(crate) fn given(m: &M, thread: &Thread) {
         return;
     }
     let was_taking = thread.begin_taking();
-    if extra::claim(cold, thread, false) {
+    if pool::claim(cold, thread, false) {
         cold.touched.store(false, Relaxed);
         cold.stack.discard();
         EXTRA.give(cold);
@@ -40,7 +42,7 @@ pub(crate) fn given(m: &M, thread: &Thread) {
     thread.end_taking(was_taking);
 }
 
-fn is_cold(m: &M, now: u32) -> bool {
+pub(crate) fn is_cold(m: &M, now: u32) -> bool {
     m.touched.load(Relaxed)
         && m.thread.load(Relaxed).is_null()
         && now.wrapping_sub(m.given.load(Relaxed)) as usize >= WARM

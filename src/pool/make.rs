@@ -1,21 +1,20 @@
 //! Where Ms come from and where they go: newextram, the end of a start, a forked child.
 #![allow(unsafe_code)] // unmapping stacks
 
-use core::iter::successors;
-use core::ptr;
-
-use super::{Extra, HELD, LISTED, READY, held_by, is_held, is_held_by, is_ready, waiters};
 use crate::error::Error;
 use crate::m::{M, MS};
-use crate::runtime;
+use crate::pool::{Extra, HELD, LISTED, READY, held_by, is_held, is_held_by, is_ready, waiters};
+use crate::state;
 use crate::sync::{Relaxed, SeqCst};
-use crate::thread::{self, Thread};
+use crate::thread_record::Thread;
 use crate::tools;
+use core::iter::successors;
+use core::ptr;
 
 impl Extra {
     /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
     pub(crate) fn make(&self, thread: Option<&Thread>) -> Result<Option<&'static M>, Error> {
-        let settings = runtime::settings();
+        let settings = state::settings();
         let max = settings.max_ms();
         if self.made.fetch_update(SeqCst, Relaxed, |made| (made < max).then_some(made + 1)).is_err()
         {
@@ -28,8 +27,8 @@ impl Extra {
         made.map(Some)
     }
 
-    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
-        let settings = runtime::settings();
+    pub(crate) fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
+        let settings = state::settings();
         let index = match self.blank.pop(&MS) {
             Some((index, _)) => index,
             None => MS.add().map_err(|_| Error::NoMemory)?,
@@ -41,7 +40,7 @@ impl Extra {
         }
         m.set_local(ptr::null_mut());
         m.listed.store(false, Relaxed);
-        m.epoch.store(runtime::epoch(), Relaxed);
+        m.epoch.store(state::epoch(), Relaxed);
         m.thread.store(ptr::null_mut(), Relaxed);
         m.below.store(ptr::null_mut(), Relaxed);
         m.over.store(ptr::null_mut(), Relaxed);
@@ -62,10 +61,10 @@ impl Extra {
 
     /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
     /// stays with it.
-    fn unmake(&self, m: &M) {
+    pub(crate) fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
-        tools::stack_gone(m);
+        tools::stack_gone(m.stack.lo()..m.stack.hi(), &m.fiber);
         // SAFETY: nothing runs on it, and an M that is not READY is not entered.
         unsafe { m.stack.unmap() };
         if before.is_ok_and(|before| stays(before) == 0) {
@@ -90,35 +89,19 @@ impl Extra {
         (0..count).try_for_each(|_| self.make(None).map(drop))
     }
 
-    /// newextram: makes the spare that the taker of the last M owes, and one more
-    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
-    /// now is made by who needs it.
-    pub(crate) fn newextram(&self) {
-        if thread::ask_for_ends() != 0 {
-            return;
-        }
-        for _ in 0..self.waiting().max(1) {
-            // What others make at the same time counts.
-            let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
-            if !wanted || !matches!(self.make(None), Ok(Some(_))) {
-                return;
-            }
-        }
-    }
-
     /// Unmaps the stack of every M, and leaves its row blank.
     ///
     /// Only for `runtime::stop`, when no thread is in a callback or on its way.
     pub(crate) fn end(&self) {
         for m in MS.iter().filter(|m| is_ready(m)) {
-            runtime::settings().hooks().m_free(m);
+            state::settings().hooks().m_free(m);
             self.unmake(m);
         }
         self.made.store(0, SeqCst);
         self.forget_list();
     }
 
-    fn forget_list(&self) {
+    pub(crate) fn forget_list(&self) {
         self.idle.clear();
         self.listed.store(0, SeqCst);
     }

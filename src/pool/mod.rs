@@ -29,45 +29,43 @@
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 mod make;
-
-use core::ptr;
+pub(crate) mod trim;
 
 use crate::arch::needm_gate;
-use crate::error::Error;
+use crate::index_list::List;
 use crate::layout;
-use crate::list::List;
 use crate::m::{M, MS};
-use crate::needm;
 use crate::os::thread as system;
-use crate::runtime;
+use crate::state;
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
-use crate::thread::{self, Thread};
-use crate::world;
+use crate::thread_record::Thread;
+use core::ptr;
 
-const READY: u32 = 1;
-const LISTED: u32 = 2;
+crate::arch::upcalls! {
+    "needm_wake" => wake,
+}
+
+pub(crate) const READY: u32 = 1;
+
+pub(crate) const LISTED: u32 = 2;
+
 const _: () = assert!(READY | LISTED == layout::m::IDLE);
-const HELD: u32 = 4;
-const OWNER_SHIFT: u32 = 3;
 
-/// How long one sleep of a waiter is at most before it looks for dead threads
-/// again, whose ends may wake nobody. Nanoseconds.
-const LOOK_AGAIN: u64 = 10_000_000;
+pub(crate) const HELD: u32 = 4;
 
-/// How long a waiter leaves it to others to make the spare. Nanoseconds.
-const LEAVE_IT_TO_OTHERS: u64 = 1_000_000;
+pub(crate) const OWNER_SHIFT: u32 = 3;
 
 /// The list, and who waits for it.
 pub(crate) struct Extra {
-    idle: List,
+    pub(crate) idle: List,
     /// Rows on it; never fewer than there are.
-    listed: AtomicU32,
+    pub(crate) listed: AtomicU32,
     /// Rows of the table that hold no M.
-    blank: List,
+    pub(crate) blank: List,
     /// Ms made and not refused, or being made.
-    made: AtomicU32,
+    pub(crate) made: AtomicU32,
     /// Changes when an M comes back while somebody waits: what waiters sleep on.
-    returned: AtomicU32,
+    pub(crate) returned: AtomicU32,
     pub(crate) waits: AtomicU64,
     pub(crate) timeouts: AtomicU64,
     pub(crate) reclaimed: AtomicU64,
@@ -86,7 +84,7 @@ pub(crate) static EXTRA: Extra = Extra {
 };
 
 /// Threads that wait for an M.
-fn waiters() -> &'static AtomicU32 {
+pub(crate) fn waiters() -> &'static AtomicU32 {
     // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
     unsafe { &needm_gate.waiters }
 }
@@ -96,7 +94,7 @@ pub(crate) extern "C" fn wake() {
     EXTRA.wake();
 }
 
-fn held_by(thread: &Thread) -> u32 {
+pub(crate) fn held_by(thread: &Thread) -> u32 {
     HELD | thread.index() << OWNER_SHIFT
 }
 
@@ -115,7 +113,7 @@ pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
 }
 
-fn is_held_ready(state: u32) -> bool {
+pub(crate) fn is_held_ready(state: u32) -> bool {
     state & (READY | HELD) == READY | HELD
 }
 
@@ -139,14 +137,8 @@ pub(crate) fn claim(m: &M, thread: &Thread, popped: bool) -> bool {
 }
 
 impl Extra {
-    /// Takes the M that this thread had last, if it is still free.
-    pub(crate) fn take_again(&self, thread: &Thread) -> Option<&'static M> {
-        let m = thread.last()?;
-        claim(m, thread, false).then_some(m)
-    }
-
     /// Takes the first M of the list.
-    fn pop(&self, thread: &Thread) -> Option<&'static M> {
+    pub(crate) fn pop(&self, thread: &Thread) -> Option<&'static M> {
         loop {
             let (index, last) = self.idle.pop(&MS)?;
             self.listed.fetch_sub(1, SeqCst);
@@ -168,80 +160,10 @@ impl Extra {
     }
 
     /// Takes an M that is free but not on the list.
-    fn sweep(thread: &Thread) -> Option<&'static M> {
+    pub(crate) fn sweep(thread: &Thread) -> Option<&'static M> {
         let m = MS.iter().find(|m| claim(m, thread, false))?;
         m.owes.store(1, Relaxed);
         Some(m)
-    }
-
-    /// Takes an M, waiting for one if need be: the first step of needm.
-    ///
-    /// `nested`: this thread holds an M already and must not leave it to others
-    /// to make one, since it may have interrupted the one who does.
-    pub(crate) fn take(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        thread::notice_ends();
-        match self.pop(thread) {
-            Some(m) => Ok(m),
-            None => self.take_slowly(thread, nested),
-        }
-    }
-
-    #[cold]
-    fn take_slowly(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = system::now();
-        let limit = runtime::settings().wait_ns();
-        waiters().fetch_add(1, SeqCst);
-        // From here on who gives back sees a waiter, or what it gave is seen here.
-        world::heavy_barrier();
-        let mut waited = false;
-        let result = loop {
-            let seen = self.returned.load(SeqCst);
-            // Most often a spare is just being made, and going through all that there is
-            // would cost the more the more there is.
-            let may_make = self.made.load(Relaxed) < runtime::settings().max_ms();
-            let thorough = waited || nested || !may_make;
-            let mut found = self.pop(thread);
-            if found.is_none() && thorough {
-                thread::reclaim_all();
-                found = self.pop(thread).or_else(|| Self::sweep(thread));
-            }
-            if let Some(m) = found {
-                break Ok(m);
-            }
-            if !runtime::is_open() {
-                break Err(Error::NotStarted);
-            }
-            let elapsed = system::now().saturating_sub(start);
-            let mut nap = LOOK_AGAIN;
-            if may_make {
-                if nested || elapsed >= LEAVE_IT_TO_OTHERS {
-                    match self.make(Some(thread)) {
-                        Ok(Some(m)) => {
-                            m.owes.store(1, Relaxed);
-                            break Ok(m);
-                        }
-                        Ok(None) => {}
-                        Err(error) => break Err(error),
-                    }
-                } else {
-                    nap = LEAVE_IT_TO_OTHERS;
-                }
-            }
-            if let Some(limit) = limit {
-                if elapsed >= limit {
-                    self.timeouts.fetch_add(1, Relaxed);
-                    break Err(Error::TimedOut);
-                }
-                nap = nap.min(limit - elapsed);
-            }
-            if !waited {
-                waited = true;
-                self.waits.fetch_add(1, Relaxed);
-            }
-            let _ = system::wait(&self.returned, seen, Some(nap));
-        };
-        waiters().fetch_sub(1, SeqCst);
-        result
     }
 
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
@@ -259,7 +181,7 @@ impl Extra {
     /// `thread` has another last M than this now. False if it was another thread's, or has
     /// gone with an earlier start of the kernel.
     pub(crate) fn let_go(&self, m: &M, thread: &Thread) -> bool {
-        let own = ptr::from_ref(thread).cast_mut();
+        let own = ptr::from_ref(thread).cast_mut().cast();
         let was = m.thread.load(Relaxed) == own
             && m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
         let goes = was && is_ready(m);
@@ -270,7 +192,7 @@ impl Extra {
     }
 
     /// Puts an M that is free on the list, unless it is there.
-    fn put(&self, m: &M) {
+    pub(crate) fn put(&self, m: &M) {
         if !m.listed.load(SeqCst) && !m.listed.swap(true, SeqCst) {
             self.listed.fetch_add(1, SeqCst);
             self.idle.push(&MS, m.index());
@@ -278,7 +200,7 @@ impl Extra {
         self.wake();
     }
 
-    fn wake(&self) {
+    pub(crate) fn wake(&self) {
         if waiters().load(SeqCst) != 0 {
             self.returned.fetch_add(1, SeqCst);
             system::wake(&self.returned, 1);
@@ -298,7 +220,7 @@ impl Extra {
 
     /// Whether an M is on its way to or from a thread that does not keep it.
     pub(crate) fn is_any_on_its_way(&self) -> bool {
-        MS.iter().any(|m| is_ready(m) && is_held(m) && needm::goes_back(m))
+        MS.iter().any(|m| is_ready(m) && is_held(m) && goes_back(m))
     }
 
     /// Counts of Ms: made, idle, held.
@@ -307,4 +229,14 @@ impl Extra {
         let ready = MS.iter().filter(|m| is_ready(m)).count() as u64;
         (ready, ready - held.min(ready), held)
     }
+}
+
+/// Whether the callback that took `m` gives it back in any case.
+pub(crate) fn is_borrowed(m: &M) -> bool {
+    !m.below.load(Relaxed).is_null()
+}
+
+/// Whether `m` goes back when its outermost callback ends.
+pub(crate) fn goes_back(m: &M) -> bool {
+    is_borrowed(m) || state::settings().binds_calls() && !m.attached.load(Relaxed)
 }

@@ -5,50 +5,91 @@
 //! Only the system is asked about stacks that are not ours; nothing on them is read.
 #![allow(unsafe_code)] // questions to the system
 
-use core::ptr;
-
-use crate::callback::Call;
-use crate::ccall;
-use crate::extra;
-use crate::m::{M, Segment, TAKEN};
+use crate::arch::needm_sp;
+use crate::call::Call;
+use crate::gate;
+use crate::m;
+use crate::m::M;
 use crate::needm;
-use crate::os::signal;
-use crate::signal::minit;
+use crate::os::{maps, signal};
+use crate::pool;
+use crate::running;
+use crate::segment::{Segment, TAKEN};
+use crate::signal::stack;
+use crate::state;
 use crate::sync::Relaxed;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
-use crate::world;
+use core::ptr;
+
+/// This thread's M and innermost segment, if callback code runs on its G here.
+pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let at = needm_sp();
+    settle(tls, at);
+    let m = current(tls)?;
+    let segment = m.segment()?;
+    (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
+}
+
+/// This thread's M and innermost segment, in a callback or in C that one called.
+pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let at = needm_sp();
+    settle(tls, at);
+    let m = current(tls)?;
+    let segment = m.segment()?;
+    (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
+}
+
+/// This thread's M.
+pub(crate) fn current_m() -> Option<&'static M> {
+    let tls = Tls::current();
+    settle(tls, needm_sp());
+    current(tls).filter(|_| state::is_open())
+}
+
+/// Whether this thread is inside a callback.
+pub(crate) fn is_inside(tls: &Tls) -> bool {
+    settle(tls, needm_sp());
+    current(tls).is_some_and(|m| m.segment().is_some())
+}
 
 /// A stack pointer less than this above a record is on the same stack: no stack that a
 /// callback is made from is smaller. Only where nothing exact decides.
-const SAME_STACK: usize = 16 * 1024;
+pub(crate) const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
-const NEAR: usize = 64 * 1024;
+pub(crate) const NEAR: usize = 64 * 1024;
 
 /// This thread's M, unless it has gone with an earlier start of the kernel: then the row
 /// still says whose it was, but not that it is an M.
 pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
     let thread = tls.thread()?;
-    tls.m().filter(|m| extra::is_held_by(m, thread))
+    tls.m().filter(|m| pool::is_held_by(m, thread))
 }
 
 /// Drops the innermost segment, which was jumped out of, and what is deferred in it.
 pub(crate) fn drop_segment(m: &M, segment: &Segment) {
-    world::unwound(segment);
+    gate::unwound(segment);
     pop(m, segment, true);
 }
 
 /// Drops the innermost segment, and what is deferred in it. `unwound`: frames may be left
 /// of it.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
-    tools::left(m, segment, unwound);
+    tools::left(
+        m.stack.lo()..m.position(segment),
+        &m.fiber,
+        &segment.around,
+        segment.outer().is_some(),
+        unwound,
+    );
     m.stack.drop_deferred(segment.deferred.load(Relaxed));
     segment.deferred.store(0, Relaxed);
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
     segment.size.store(0, Relaxed);
-    minit::put_back(segment);
+    stack::put_back(segment);
     segment.flags.store(0, Relaxed);
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
@@ -78,7 +119,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         let under = is_over_a_g_that_holds(m, at);
         let gsp = segment.gsp.load(Relaxed);
         if !under && gsp != 0 {
-            let g0sp = ccall::g0sp(m, segment);
+            let g0sp = m::g0sp(m, segment);
             if at < g0sp && g0sp - at < NEAR {
                 return;
             }
@@ -100,9 +141,9 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         }
         let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
         if outside {
-            world::leave(m);
+            running::leave(m);
         }
-        if m.segment().is_some() || !taken || !needm::goes_back(m) {
+        if m.segment().is_some() || !taken || !pool::goes_back(m) {
             return;
         }
         needm::dropm(tls, m);
@@ -111,7 +152,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
 
 /// On its own G: segments below `at` are gone, and if C that the innermost, or one of
 /// those, called was jumped out of, callback code runs again.
-fn settle_on_g(m: &M, at: usize) {
+pub(crate) fn settle_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
     }
@@ -119,7 +160,7 @@ fn settle_on_g(m: &M, at: usize) {
         let gsp = segment.gsp.load(Relaxed);
         if at > gsp {
             if !m.is_running() {
-                world::enter(m);
+                running::enter(m);
             }
             segment.gsp.store(0, Relaxed);
         }
@@ -128,7 +169,7 @@ fn settle_on_g(m: &M, at: usize) {
 
 /// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
 /// borrowed it has been jumped out of.
-fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
+pub(crate) fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
     let mut over = m.over();
     while let Some(outer) = over {
         if outer.stack.holds(at) {
@@ -139,7 +180,7 @@ fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
     false
 }
 
-fn last_segment(m: &M) -> Option<&'static Segment> {
+pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
     let mut segment = m.segment()?;
     while let Some(outer) = segment.outer() {
         segment = outer;
@@ -148,7 +189,7 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+pub(crate) fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     // SAFETY: only a question.
     let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
     let handling = stack.in_use();
@@ -174,4 +215,16 @@ fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
         segment = inner.outer();
     }
     gone
+}
+
+impl Thread {
+    /// Whether an address is on the stack that this thread was made with.
+    pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
+        if self.stack[1].load(Relaxed) == 0 {
+            let stack = maps::own_stack(ptr::from_ref(tls) as usize).unwrap_or(1..1);
+            self.stack[0].store(stack.start, Relaxed);
+            self.stack[1].store(stack.end, Relaxed);
+        }
+        (self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed)).contains(&address)
+    }
 }

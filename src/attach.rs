@@ -1,0 +1,98 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::error::Error;
+use crate::needm::{Want, dropm, needm, pass};
+use crate::pool::{EXTRA, trim};
+use crate::reconcile;
+use crate::reconcile::is_inside;
+use crate::state;
+use crate::sync::Relaxed;
+use crate::thread_record::Thread;
+use crate::tls::Tls;
+
+/// Takes an M for this thread now, with the one page of its stack touched that any
+/// callback uses.
+pub(crate) fn attach_ready() -> Result<(), Error> {
+    loop {
+        attach()?;
+        match prefault(1) {
+            Err(Error::Busy) => return Ok(()),
+            // The kernel was stopped and started in between.
+            Err(Error::Invalid) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Touches the uppermost `bytes` of this thread's G ahead.
+pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
+    if !state::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Err(Error::Busy);
+    }
+    let m = reconcile::current(tls).ok_or(Error::Invalid)?;
+    m.stack.prefault(bytes);
+    Ok(())
+}
+
+/// Takes an M for this thread now.
+pub(crate) fn attach() -> Result<(), Error> {
+    if !state::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Ok(());
+    }
+    let m = match reconcile::current(tls) {
+        Some(m) => m,
+        None => needm(tls, Want::Attach)?,
+    };
+    m.attached.store(true, Relaxed);
+    if m.owes.load(Relaxed) != 0 {
+        m.owes.store(0, Relaxed);
+        EXTRA.newextram();
+    }
+    if let Some(thread) = tls.thread() {
+        tls.let_pass(pass(thread, m));
+    }
+    Ok(())
+}
+
+/// Gives this thread's M back now.
+pub(crate) fn detach() -> Result<(), Error> {
+    if !state::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let tls = Tls::current();
+    if is_inside(tls) {
+        return Err(Error::Busy);
+    }
+    let Some(thread) = tls.thread() else { return Ok(()) };
+    let was_taking = thread.begin_taking();
+    let m = if state::is_open() { reconcile::current(tls) } else { None };
+    if let Some(m) = m {
+        tls.take_again_at(0);
+        trim::given(m, thread);
+        dropm(tls, m);
+    }
+    thread.end_taking(was_taking);
+    if m.is_some() {
+        // A handler that calls back in the midst of this counts on the signal stack.
+        distrust(tls, thread);
+        thread.sig.unminit();
+        distrust(tls, thread);
+    }
+    Ok(())
+}
+
+/// Has this thread's next callback look at its signal stack.
+pub(crate) fn distrust(tls: &Tls, thread: &Thread) {
+    thread.sig.distrust();
+    tls.let_pass(0);
+    tls.take_again_at(0);
+}

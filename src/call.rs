@@ -1,0 +1,160 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::error::Error;
+use crate::layout;
+use core::ffi::c_int;
+use core::ffi::c_void;
+use memoffset::offset_of;
+
+const WORD: usize = size_of::<usize>();
+
+/// What a callback runs.
+pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
+
+/// The record that entry code leaves on the caller's stack.
+#[repr(C)]
+pub(crate) struct Call {
+    pub(crate) function: Option<Function>,
+    pub(crate) frame: *mut u8,
+    pub(crate) size: usize,
+    pub(crate) info: *mut PanicInfo,
+    pub(crate) arg: *mut u8,
+    pub(crate) out: usize,
+}
+
+const _: () = {
+    assert!(offset_of!(Call, function) == layout::call::FN * WORD);
+    assert!(offset_of!(Call, frame) == layout::call::FRAME * WORD);
+    assert!(offset_of!(Call, size) == layout::call::SIZE * WORD);
+    assert!(offset_of!(Call, info) == layout::call::INFO * WORD);
+    assert!(offset_of!(Call, arg) == layout::call::ARG * WORD);
+    assert!(offset_of!(Call, out) == layout::call::OUT * WORD);
+    assert!(size_of::<Call>() == layout::call::WORDS * WORD);
+};
+
+/// What a stack's alignment is for the code that runs on it, on every
+/// architecture here.
+pub(crate) const ALIGN: usize = 16;
+
+/// The segment is still to be built: the caller is on the G itself, where `enter` ran
+/// below it and below the segment's place; assembly has moved the stack pointer since.
+pub(crate) const PENDING_SEGMENT: usize = layout::call::DIRECT;
+
+/// The taker of the last M makes a spare.
+pub(crate) const PENDING_SPARES: usize = 2;
+
+/// The caller is a handler on the thread's signal stack, which must be kept from the
+/// signals to come: `signal/minit.rs`.
+pub(crate) const PENDING_SIGNAL_STACK: usize = 4;
+
+/// A checking tool is told of the new stack.
+pub(crate) const PENDING_TOOLS: usize = 8;
+
+const _: () = {
+    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
+    assert!(pending == layout::call::PENDING);
+};
+
+/// How a callback ended that did not return: C's `needm_panic_info`.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// let found = std::cell::Cell::new(None);
+/// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
+/// let ended: Result<(), _> = needm::callback(|cx| {
+///     cx.defer(&recover).expect("there is room");
+///     needm::panic(std::ptr::without_provenance_mut(7))
+/// });
+/// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
+/// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct PanicInfo {
+    /// Bytes of this struct, set by who gives it.
+    pub size: usize,
+    /// The code of [`Error::Panic`], [`Error::Fault`] or [`Error::Overflow`].
+    pub kind: i32,
+    /// Of a fault: the signal's number, else 0.
+    pub signo: i32,
+    /// Of a fault: the signal's `si_code`, else 0.
+    pub code: i32,
+    /// Of a fault: the address that was touched (`si_addr`), else 0.
+    pub addr: usize,
+    /// Of a fault: the instruction, else 0.
+    pub pc: usize,
+    /// Of a panic: what it was given, else null.
+    pub value: *mut c_void,
+}
+
+const _: () = {
+    let ints = layout::panic_info::INT_BYTES.next_multiple_of(WORD);
+    assert!(size_of::<PanicInfo>() == layout::panic_info::WORDS * WORD + ints);
+    assert!(offset_of!(PanicInfo, size) == 0);
+    assert!(offset_of!(FaultFrame, sp) == layout::fault::SP * WORD);
+    assert!(offset_of!(FaultFrame, pc) == layout::fault::PC * WORD);
+    assert!(size_of::<FaultFrame>() == layout::fault::WORDS * WORD);
+};
+
+impl PanicInfo {
+    /// Whether there is none, or one that is large enough to be filled.
+    pub(crate) fn is_valid(info: *const Self) -> bool {
+        // SAFETY: a caller that gives one gives at least its size.
+        info.is_null() || unsafe { (*info).size } >= size_of::<Self>()
+    }
+
+    /// Fills `info` in, if there is one, and leaves its size alone.
+    pub(crate) fn fill(&self, info: *mut Self) {
+        if !info.is_null() {
+            // SAFETY: it was found valid when it was given, and its owner waits.
+            unsafe {
+                let size = (*info).size;
+                info.write(Self { size, ..*self });
+            }
+        }
+    }
+
+    /// Which kind of ending it was.
+    ///
+    /// ```
+    /// let info = needm::PanicInfo { kind: -8, ..needm::PanicInfo::new() };
+    /// assert_eq!(info.error(), Some(needm::Error::Fault));
+    /// ```
+    #[must_use]
+    pub fn error(&self) -> Option<Error> {
+        Error::from_code(self.kind)
+    }
+}
+
+impl Default for PanicInfo {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A panic on its way: lives in the frame that raises it.
+#[repr(C)]
+pub(crate) struct Panic {
+    pub(crate) info: PanicInfo,
+    pub(crate) recovered: bool,
+}
+
+/// What a fault leaves on the G's stack, below the frame that faulted.
+#[repr(C)]
+pub(crate) struct FaultFrame {
+    /// The stack pointer at the fault: where an unwinder goes on.
+    pub(crate) sp: usize,
+    /// The instruction.
+    pub(crate) pc: usize,
+    /// The error code of its kind.
+    pub(crate) kind: c_int,
+    pub(crate) signo: c_int,
+    pub(crate) code: c_int,
+    /// The address that was touched.
+    pub(crate) addr: usize,
+    #[cfg(target_pointer_width = "64")]
+    pub(crate) pad: usize,
+}

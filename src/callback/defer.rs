@@ -1,0 +1,32 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::call::Function;
+use crate::error::Error;
+use crate::m::M;
+use crate::reconcile;
+use crate::stack::Deferred;
+use crate::sync::Relaxed;
+use crate::tls::Tls;
+use core::ffi::c_void;
+
+/// Runs what is deferred in the innermost segment.
+pub(crate) fn run_deferred(m: &M) {
+    let Some(segment) = m.segment() else { return };
+    while let Some(count) = segment.deferred.load(Relaxed).checked_sub(1) {
+        segment.deferred.store(count, Relaxed);
+        let Some(deferred) = m.stack.pop_deferred() else { return };
+        // SAFETY: who deferred it vouches for it until the callback's end.
+        unsafe { (deferred.function)(deferred.arg) };
+    }
+}
+
+/// Defers `function(arg)` to the end of the innermost callback.
+pub(crate) fn defer(function: Function, arg: *mut c_void) -> Result<(), Error> {
+    let tls = Tls::current();
+    let (m, segment) = reconcile::current_segment(tls).ok_or(Error::Invalid)?;
+    m.soil();
+    m.stack.push_deferred(Deferred { function, arg })?;
+    segment.deferred.store(segment.deferred.load(Relaxed) + 1, Relaxed);
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Callbacks: the Rust side of `arch/<arch>/entry.S`.
+//!
+//! The steady paths never come here. [`enter`] is reached when this thread has no
+//! M that may be used or taken again unasked, is in a callback already, has a frame to
+//! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
+//! the callback goes, and returns that stack pointer; assembly switches, calls the
+//! function, and brings every kind of ending to [`ending::exit`].
+//!
+//! # Where a nested callback goes
+//! | the thread is | the new segment goes |
+//! | --- | --- |
+//! | in C that a callback called | below the G's saved stack pointer |
+//! | on the G itself | below the caller's frame there |
+//! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
+//!
+//! The last is a signal handler on a signal stack, or a fiber.
+//!
+//! # Safety
+//! Pointers to calls and segments are live as long as `m.seg` leads to them.
+#![allow(unsafe_code)] // records on stacks
+
+use crate::call::Call;
+use crate::call::{
+    ALIGN, PENDING_SEGMENT, PENDING_SIGNAL_STACK, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
+};
+use crate::error::Error;
+use crate::layout;
+use crate::m::M;
+use crate::needm;
+use crate::needm::Want;
+use crate::pool;
+use crate::pool::EXTRA;
+use crate::reconcile;
+use crate::reconcile::settle;
+use crate::running;
+use crate::segment::{Segment, TAKEN, WAS_RUNNING};
+use crate::signal::stack;
+use crate::state;
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::tls::Tls;
+use crate::tools;
+use core::ptr;
+
+crate::arch::upcalls! {
+    "needm_enter" => enter,
+    "needm_begun" => begun,
+}
+
+/// The least stack that a callback is started with.
+pub(crate) const LEAST_STACK: usize = 512;
+
+/// What a nested callback leaves free above its part of the G.
+pub(crate) const APART: usize = 96;
+
+/// Where a callback goes: its M, what of the G is free, the segment around it.
+pub(crate) struct Place {
+    pub(crate) m: &'static M,
+    pub(crate) below: usize,
+    pub(crate) outer: Option<&'static Segment>,
+    /// The M was taken for this callback.
+    pub(crate) taken: bool,
+}
+
+/// From `needm_entry`: readies everything for `call`; the G's stack pointer to
+/// run it at, or 0 and an error code in `out`. Neither allocates nor locks; may
+/// sleep for an M or at the gate.
+pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
+    // SAFETY: entry code has just built it on this stack.
+    let call = unsafe { &mut *call };
+    match try_enter(call) {
+        Ok(sp) => sp,
+        Err(error) => {
+            #[allow(clippy::cast_sign_loss)] // assembly takes the low 32 bits as they are
+            let code = error.code() as usize;
+            call.out = code;
+            0
+        }
+    }
+}
+
+pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
+    if call.function.is_none() || call.frame.is_null() && call.size != 0 {
+        return Err(Error::Invalid);
+    }
+    if !PanicInfo::is_valid(call.info) {
+        return Err(Error::Invalid);
+    }
+    if !state::is_open() {
+        return Err(Error::NotStarted);
+    }
+    let stack_size = state::settings().stack_size();
+    if call.size > stack_size {
+        return Err(Error::Overflow);
+    }
+    let tls = Tls::current();
+    loop {
+        let place = find_place(tls, ptr::from_ref(call) as usize)?;
+        let m = place.m;
+        let was_running = m.is_running();
+        let passed = was_running || running::enter(m);
+        // If not, the kernel was stopped and started on the way: the M and its stack are
+        // of the start before, and all begins again.
+        let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
+        let entered = match passed {
+            true if current => begin(call, &place, was_running),
+            _ => Err(Error::NotStarted),
+        };
+        if entered.is_ok() {
+            return entered;
+        }
+        if passed && !was_running {
+            running::leave(m);
+        }
+        if current && place.taken && pool::goes_back(m) {
+            needm::dropm(tls, m);
+        }
+        if current || !passed {
+            return entered;
+        }
+    }
+}
+
+pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
+    settle(tls, at);
+    if let Some(m) = reconcile::current(tls) {
+        look_again_at_signals(tls, m);
+        let Some(segment) = m.segment() else {
+            return Ok(Place::base(m, false));
+        };
+        let outer = Some(segment);
+        if m.stack.holds(at) {
+            // Callback code runs there below all segments, so this is the lowest.
+            let below = at;
+            return Ok(Place { m, below, outer, taken: false });
+        }
+        let gsp = segment.gsp.load(Relaxed);
+        if gsp != 0 {
+            return Ok(Place { m, below: gsp, outer, taken: false });
+        }
+    }
+    needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
+}
+
+impl Place {
+    pub(crate) fn base(m: &'static M, taken: bool) -> Self {
+        Self { m, below: m.stack.hi(), outer: None, taken }
+    }
+}
+
+/// Looks at a signal stack that is not trusted yet.
+pub(crate) fn look_again_at_signals(tls: &Tls, m: &M) {
+    let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
+    thread.sig.minit(true);
+    if thread.sig.trusted() && m.segment().is_none() {
+        tls.let_pass(needm::pass(thread, m));
+    }
+}
+
+/// After the gate: builds the segment unless [`begun`] has to. The G's stack pointer.
+pub(crate) fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
+    let m = place.m;
+    let caller = ptr::from_ref(call) as usize;
+    let head = if place.outer.is_some() { APART } else { 0 };
+    let at = (place.below - head) & !(ALIGN - 1);
+    let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
+    let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
+    let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
+    let segment = segment.ok_or(Error::Overflow)?;
+    let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
+    let on_signal_stack = thread.is_some();
+    if thread.is_some_and(|thread| !thread.sig.has_room_below(caller)) {
+        return Err(Error::Overflow);
+    }
+
+    let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
+    m.owes.store(0, Relaxed);
+    if tools::WATCH_SWITCHES {
+        pending |= PENDING_TOOLS;
+    }
+    call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
+    if m.stack.holds(caller) {
+        pending |= PENDING_SEGMENT;
+    } else {
+        tools::writes(sp, place.below - sp);
+        let taken = if place.taken { TAKEN } else { 0 };
+        if on_signal_stack {
+            pending |= PENDING_SIGNAL_STACK;
+        }
+        let flags = taken | if was_running { WAS_RUNNING } else { 0 };
+        build(call, m, (segment, at), flags, on_signal_stack);
+    }
+    call.out = ptr::from_ref(m) as usize | pending;
+    Ok(sp)
+}
+
+/// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
+///
+/// A handler that calls back before it is uses this segment too, and leaves its own call in
+/// it: then all begins again, as in assembly.
+pub(crate) fn build(
+    call: &mut Call,
+    m: &M,
+    part: (&Segment, usize),
+    flags: usize,
+    hold_signals: bool,
+) {
+    let (segment, at) = part;
+    let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
+    let own = ptr::from_mut(call);
+    loop {
+        segment.clear(own, outer);
+        segment.at.store(at, Relaxed);
+        segment.flags.store(flags, Relaxed);
+        segment.size.store(call.size, Relaxed);
+        compiler_fence(SeqCst);
+        m.set_segment(segment, true);
+        compiler_fence(SeqCst);
+        // From here on a handler's callback goes elsewhere, and the frame can be copied.
+        if segment.call.load(Relaxed) == own {
+            break;
+        }
+        m.set_segment(outer, true);
+    }
+    if hold_signals {
+        stack::hold_signals(segment);
+    }
+    if call.size != 0 {
+        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
+        // free from `arg` up to the segment.
+        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
+    }
+}
+
+/// From `needm_entry`, on the G, after the gate: what could not be done before.
+pub(crate) extern "C" fn begun(call: *mut Call) {
+    // SAFETY: entry code has it on its stack; this thread holds the M in it.
+    let (call, m) = unsafe {
+        let call = &mut *call;
+        let m = (call.out & !layout::call::PENDING) as *const M;
+        (call, &*m)
+    };
+    let pending = call.out & layout::call::PENDING;
+    call.out -= pending & !PENDING_SEGMENT;
+    if pending & PENDING_SEGMENT != 0 {
+        // `begin` has found that there is one.
+        if let Some(segment) = m.next_segment() {
+            let at = part_below(ptr::from_ref(call) as usize);
+            build(call, m, (segment, at), WAS_RUNNING, false);
+        }
+    }
+    if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {
+        tools::entered(
+            m.stack.lo()..m.stack.hi(),
+            &m.fiber,
+            &segment.around,
+            segment.outer().is_some(),
+        );
+    }
+    let on_signal_stack = pending & PENDING_SIGNAL_STACK != 0;
+    if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
+        && on_signal_stack
+    {
+        thread.sig.make_way(segment);
+    }
+    if pending & PENDING_SPARES != 0 {
+        EXTRA.newextram();
+    }
+}
+
+/// Where the part of a callback begins whose call stands on the G itself. Well below: C that
+/// calls the kernel again from the same place is above it, if it has jumped out of this one.
+pub(crate) fn part_below(call: usize) -> usize {
+    (call - APART) & !(ALIGN - 1)
+}

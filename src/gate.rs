@@ -1,0 +1,120 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::arch::needm_gate;
+use crate::barrier::heavy_barrier;
+use crate::os::thread as system;
+use crate::segment::Segment;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
+use crate::thread_record::Thread;
+use crate::tls::Tls;
+use crate::tools;
+use core::ptr;
+
+pub(crate) const CLOSED: u32 = 1;
+
+/// Changes when the world is given up: what stoppers sleep on until their turn.
+pub(crate) static TURN: AtomicU32 = AtomicU32::new(0);
+
+/// The thread that stops the world, has it stopped, or starts it: its handlers' callbacks
+/// pass the gate as its own do. Who ends as the owner is owner no more: [`disown`].
+pub(crate) static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
+
+/// Whether the owner is about to stop the kernel: then its handlers' callbacks are refused.
+pub(crate) static FOR_GOOD: AtomicBool = AtomicBool::new(false);
+
+/// The owner's callback in which it has stopped the world, if it was in one.
+pub(crate) static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut());
+
+/// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
+pub(crate) static LEFT: AtomicU32 = AtomicU32::new(0);
+
+/// How long one sleep is at most, so that nothing depends on a single wake-up.
+pub(crate) const LOOK_AGAIN: u64 = 10_000_000;
+
+pub(crate) fn gate() -> &'static AtomicU32 {
+    // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
+    unsafe { &needm_gate.value }
+}
+
+/// The gate's value now.
+pub(crate) fn value() -> u32 {
+    gate().load(SeqCst)
+}
+
+/// Whether a gate's value is one that lets nobody in.
+pub(crate) fn is_closed(value: u32) -> bool {
+    value & CLOSED != 0
+}
+
+/// Opens the gate for the first time of a start.
+pub(crate) fn open(value: u32) {
+    tools::release(tools::Order::Started);
+    gate().store(value, SeqCst);
+    wake_all();
+}
+
+/// Has everybody who waits at the gate look again: it is open, or the kernel is stopped.
+pub(crate) fn wake_all() {
+    system::wake(gate(), u32::MAX >> 1);
+}
+
+/// Closes the gate; when this returns, every thread that is running says so.
+pub(crate) fn close() {
+    gate().fetch_or(CLOSED, SeqCst);
+    fence(SeqCst);
+    heavy_barrier();
+}
+
+/// Whether this thread has the world stopped: it may go on running callbacks.
+pub(crate) fn owns_the_world() -> bool {
+    Tls::current().thread().is_some_and(is_owner)
+}
+
+pub(crate) fn is_owner(thread: &Thread) -> bool {
+    ptr::eq(OWNER.load(SeqCst), thread)
+}
+
+/// Makes `own` the owner, if there is none.
+pub(crate) fn take_the_world(own: &Thread) -> bool {
+    let own = ptr::from_ref(own).cast_mut();
+    OWNER.compare_exchange(ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
+}
+
+/// Lets another thread own the world.
+pub(crate) fn release_the_world() {
+    FOR_GOOD.store(false, SeqCst);
+    STOPPED_IN.store(ptr::null_mut(), SeqCst);
+    OWNER.store(ptr::null_mut(), SeqCst);
+    TURN.fetch_add(1, SeqCst);
+    system::wake(&TURN, u32::MAX >> 1);
+}
+
+/// `thread` has ended, or is about to: what it has stopped goes on.
+pub(crate) fn disown(thread: &Thread) {
+    if is_owner(thread) {
+        go_on();
+    }
+}
+
+/// The callback of `segment` is unwound, or was jumped out of. If it has stopped the
+/// world, nobody else is left who would start it again.
+pub(crate) fn unwound(segment: &Segment) {
+    if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
+        go_on();
+    }
+}
+
+/// The callback of `segment` returns. If it has stopped the world, it leaves it so, and it
+/// is its caller's to start.
+pub(crate) fn returned(segment: &Segment) {
+    if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
+        STOPPED_IN.store(segment.prev.load(Relaxed), SeqCst);
+    }
+}
+
+pub(crate) fn go_on() {
+    heavy_barrier();
+    open(value() & !CLOSED);
+    release_the_world();
+}

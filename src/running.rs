@@ -1,0 +1,90 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::barrier::order;
+use crate::gate::{
+    CLOSED, FOR_GOOD, LEFT, LOOK_AGAIN, OWNER, gate, is_closed, owns_the_world, value,
+};
+use crate::m::M;
+use crate::os::thread as system;
+use crate::state;
+use crate::sync::SeqCst;
+use crate::thread::reap;
+use crate::tools;
+
+crate::arch::upcalls! {
+    "needm_left" => left,
+}
+
+/// Says that `m` runs, once the gate lets it. False if the kernel was stopped.
+///
+/// Must not be called with the G's stack in use below the segment's `gsp`: it
+/// may sleep here while a collector reads that stack.
+pub(crate) fn enter(m: &M) -> bool {
+    m.set_running(true);
+    order();
+    let entered = !is_closed(value()) || enter_closed(m);
+    tools::acquire(tools::Order::Started);
+    entered
+}
+
+#[cold]
+pub(crate) fn enter_closed(m: &M) -> bool {
+    if owns_the_world() {
+        return !FOR_GOOD.load(SeqCst) || {
+            leave(m);
+            false
+        };
+    }
+    // Callback code that this thread's handler has interrupted does not run while
+    // the handler waits here, and its stopper must not wait for it.
+    let interrupted = || {
+        core::iter::successors(m.below(), |below| below.below()).filter(|below| below.is_inside())
+    };
+    let was_running = interrupted().filter(|below| below.is_running()).count();
+    let mark = |running| interrupted().take(was_running).for_each(|m| m.set_running(running));
+    loop {
+        let seen = value();
+        if !is_closed(seen) {
+            mark(true);
+            m.set_running(true);
+            order();
+            if value() == seen {
+                return true;
+            }
+        }
+        mark(false);
+        leave(m);
+        if !state::is_open() {
+            mark(true);
+            return false;
+        }
+        look_after_the_owner();
+        let _ = system::wait(gate(), seen | CLOSED, Some(LOOK_AGAIN));
+    }
+}
+
+/// Says that `m` runs no callback code.
+pub(crate) fn leave(m: &M) {
+    tools::release(tools::Order::Left);
+    m.set_running(false);
+    order();
+    if is_closed(value()) {
+        left();
+    }
+}
+
+/// Wakes the stopper. `needm_left` for assembly.
+pub(crate) extern "C" fn left() {
+    LEFT.fetch_add(1, SeqCst);
+    system::wake(&LEFT, u32::MAX >> 1);
+}
+
+/// Looks whether the owner has ended without a word.
+pub(crate) fn look_after_the_owner() {
+    // SAFETY: records stay mapped while a thread that has one may look at others; who
+    // wants the world has one.
+    if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
+        reap::notice_end_of(owner);
+    }
+}

@@ -1,0 +1,79 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::call::{Call, Panic};
+use crate::layout;
+use crate::sync::{AtomicPtr, AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::tools;
+use core::ptr;
+
+/// The record of one callback.
+#[repr(C, align(16))]
+pub(crate) struct Segment {
+    /// The caller's record, on whichever stack it called from.
+    pub(crate) call: AtomicPtr<Call>,
+    pub(crate) gsp: AtomicUsize,
+    /// Deferred functions that are pending here.
+    pub(crate) deferred: AtomicUsize,
+    /// The segment around this one.
+    pub(crate) prev: AtomicPtr<Segment>,
+    /// The panic that is unwinding this segment.
+    pub(crate) panic: AtomicPtr<Panic>,
+    /// [`WAS_RUNNING`], [`TAKEN`], [`SIGNALS_HELD`] and [`UNWOUND`].
+    pub(crate) flags: AtomicUsize,
+    /// Bytes to copy back to the caller's frame.
+    pub(crate) size: AtomicUsize,
+    /// The signal stack to put back at the end, if its size is not 0.
+    pub(crate) sig_base: AtomicUsize,
+    pub(crate) sig_size: AtomicUsize,
+    /// The mask to put back at the end, if signals are held: its halves.
+    pub(crate) mask: [AtomicUsize; 2],
+    /// Of a nested one: where its part of the G begins.
+    pub(crate) at: AtomicUsize,
+    /// What a checking tool knew before.
+    pub(crate) around: tools::Around,
+}
+
+/// Callback code ran before, on this G.
+pub(crate) const WAS_RUNNING: usize = 1;
+
+/// The M was taken for this callback, which gives it back.
+pub(crate) const TAKEN: usize = layout::segment::TAKEN;
+
+/// Signals are blocked for as long as this callback runs.
+pub(crate) const SIGNALS_HELD: usize = 4;
+
+/// The callback did not return.
+pub(crate) const UNWOUND: usize = 8;
+
+impl Segment {
+    /// As new, for `call`, inside `prev`. The call comes first: `callback::build` tells by
+    /// it whether a handler has changed the rest since.
+    pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
+        self.call.store(call, Relaxed);
+        compiler_fence(SeqCst);
+        self.gsp.store(0, Relaxed);
+        self.deferred.store(0, Relaxed);
+        self.prev.store(prev, Relaxed);
+        self.panic.store(ptr::null_mut(), Relaxed);
+        self.flags.store(0, Relaxed);
+        self.size.store(0, Relaxed);
+        self.sig_size.store(0, Relaxed);
+        self.around.clear();
+    }
+
+    /// Whether one of the flags is set.
+    pub(crate) fn is(&self, flag: usize) -> bool {
+        self.flags.load(Relaxed) & flag != 0
+    }
+
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
+    }
+
+    /// The segment around this one.
+    pub(crate) fn outer(&self) -> Option<&'static Self> {
+        // SAFETY: the chain leads through live segments of the same G.
+        unsafe { self.prev.load(Relaxed).as_ref() }
+    }
+}

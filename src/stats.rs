@@ -1,0 +1,66 @@
+//! (to be written)
+#![allow(unsafe_code)]
+
+use crate::callback::panic::RAISED;
+use crate::pool::EXTRA;
+use crate::state::is_open;
+use crate::sync::Relaxed;
+
+/// What the kernel has made and counted.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| ())?;
+/// let stats = needm::stats();
+/// assert_eq!((stats.ms_total, stats.ms_bound, stats.ms_idle), (2, 1, 1)); // and a spare
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Ms made.
+    pub ms_total: u64,
+    /// Ms on the extra list.
+    pub ms_idle: u64,
+    /// Ms held by threads.
+    pub ms_bound: u64,
+    /// Ms taken back from threads that died without giving them back.
+    pub ms_reclaimed: u64,
+    /// Times that a thread had to wait for an M.
+    pub waits: u64,
+    /// Times that one gave up.
+    pub timeouts: u64,
+    /// Panics raised in callbacks.
+    pub panics: u64,
+    /// Faults raised in callbacks, overflows not counted.
+    pub faults: u64,
+    /// Stacks that ran out.
+    pub overflows: u64,
+}
+
+/// What the kernel has made and counted, since the process began.
+///
+/// ```
+/// # needm::start(needm::Config::default())?;
+/// needm::callback(|_| ())?;
+/// let stats = needm::stats();
+/// assert_eq!((stats.ms_total, stats.ms_bound, stats.ms_idle), (2, 1, 1)); // and a spare
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[must_use]
+pub fn stats() -> Stats {
+    let (ms_total, ms_idle, ms_bound) = if is_open() { EXTRA.count() } else { (0, 0, 0) };
+    Stats {
+        ms_total,
+        ms_idle,
+        ms_bound,
+        ms_reclaimed: EXTRA.reclaimed.load(Relaxed),
+        waits: EXTRA.waits.load(Relaxed),
+        timeouts: EXTRA.timeouts.load(Relaxed),
+        panics: RAISED.panics.load(Relaxed),
+        faults: RAISED.faults.load(Relaxed),
+        overflows: RAISED.overflows.load(Relaxed),
+    }
+}
