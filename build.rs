@@ -17,13 +17,13 @@ fn offsets(word: usize) -> String {
     };
     line("WORD", 1);
     line("TLS_M", layout::tls::M);
-    line("TLS_PASS", layout::tls::PASS);
+    line("TLS_BOUND_EPOCH", layout::tls::BOUND_EPOCH);
     line("TLS_THREAD", layout::tls::THREAD);
-    line("TLS_AGAIN", layout::tls::AGAIN);
+    line("TLS_REBIND_EPOCH", layout::tls::REBIND_EPOCH);
     line("TLS_SIZE", layout::tls::WORDS);
     line("M_SEG", layout::m::SEG);
     line("M_TOP", layout::m::TOP);
-    line("M_SOILED", layout::m::SOILED);
+    line("M_NEEDS_CLEANUP", layout::m::NEEDS_CLEANUP);
     line("M_STATE", layout::m::STATE);
     line("M_BASE", layout::m::BASE);
     line("M_THREAD", layout::m::THREAD);
@@ -53,9 +53,9 @@ fn offsets(word: usize) -> String {
         ("GATE_WAITERS", layout::gate::WAITERS),
         ("GATE_BYTES", layout::gate::BYTES),
         ("M_IDLE", layout::m::IDLE as usize),
-        ("TAKEN", layout::segment::TAKEN),
+        ("BOUND_HERE", layout::segment::BOUND_HERE),
         ("CALL_PENDING", layout::call::PENDING),
-        ("CALL_DIRECT", layout::call::DIRECT),
+        ("CALL_ON_G", layout::call::ON_G),
     ] {
         writeln!(out, "#define {name} {bits}").expect("a String takes all");
     }

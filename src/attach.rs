@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::error::Error;
-use crate::needm::{Want, dropm, needm, pass};
+use crate::needm::{Want, bound_epoch_for, dropm, needm};
 use crate::pool::{EXTRA, trim};
 use crate::reconcile;
 use crate::reconcile::is_inside;
@@ -53,12 +53,12 @@ pub(crate) fn attach() -> Result<(), Error> {
         None => needm(tls, Want::Attach)?,
     };
     m.attached.store(true, Relaxed);
-    if m.owes.load(Relaxed) != 0 {
-        m.owes.store(0, Relaxed);
+    if m.owes_spare.load(Relaxed) != 0 {
+        m.owes_spare.store(0, Relaxed);
         EXTRA.newextram();
     }
     if let Some(thread) = tls.thread() {
-        tls.let_pass(pass(thread, m));
+        tls.set_bound_epoch(bound_epoch_for(thread, m));
     }
     Ok(())
 }
@@ -73,14 +73,14 @@ pub(crate) fn detach() -> Result<(), Error> {
         return Err(Error::Busy);
     }
     let Some(thread) = tls.thread() else { return Ok(()) };
-    let was_taking = thread.begin_taking();
+    let was_in_transfer = thread.begin_transfer();
     let m = if state::is_open() { reconcile::current(tls) } else { None };
     if let Some(m) = m {
-        tls.take_again_at(0);
-        trim::given(m, thread);
+        tls.set_rebind_epoch(0);
+        trim::note_returned(m, thread);
         dropm(tls, m);
     }
-    thread.end_taking(was_taking);
+    thread.end_transfer(was_in_transfer);
     if m.is_some() {
         // A handler that calls back in the midst of this counts on the signal stack.
         distrust(tls, thread);
@@ -93,6 +93,6 @@ pub(crate) fn detach() -> Result<(), Error> {
 /// Has this thread's next callback look at its signal stack.
 pub(crate) fn distrust(tls: &Tls, thread: &Thread) {
     thread.sig.distrust();
-    tls.let_pass(0);
-    tls.take_again_at(0);
+    tls.set_bound_epoch(0);
+    tls.set_rebind_epoch(0);
 }

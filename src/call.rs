@@ -39,7 +39,7 @@ pub(crate) const ALIGN: usize = 16;
 
 /// The segment is still to be built: the caller is on the G itself, where `enter` ran
 /// below it and below the segment's place; assembly has moved the stack pointer since.
-pub(crate) const PENDING_SEGMENT: usize = layout::call::DIRECT;
+pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 
 /// The taker of the last M makes a spare.
 pub(crate) const PENDING_SPARES: usize = 2;

@@ -21,16 +21,16 @@ pub(crate) static TURN: AtomicU32 = AtomicU32::new(0);
 pub(crate) static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
 
 /// Whether the owner is about to stop the kernel: then its handlers' callbacks are refused.
-pub(crate) static FOR_GOOD: AtomicBool = AtomicBool::new(false);
+pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// The owner's callback in which it has stopped the world, if it was in one.
 pub(crate) static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut());
 
 /// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
-pub(crate) static LEFT: AtomicU32 = AtomicU32::new(0);
+pub(crate) static STOPPER_WAKE: AtomicU32 = AtomicU32::new(0);
 
 /// How long one sleep is at most, so that nothing depends on a single wake-up.
-pub(crate) const LOOK_AGAIN: u64 = 10_000_000;
+pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 pub(crate) fn gate() -> &'static AtomicU32 {
     // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
@@ -76,14 +76,14 @@ pub(crate) fn is_owner(thread: &Thread) -> bool {
 }
 
 /// Makes `own` the owner, if there is none.
-pub(crate) fn take_the_world(own: &Thread) -> bool {
+pub(crate) fn acquire_world(own: &Thread) -> bool {
     let own = ptr::from_ref(own).cast_mut();
     OWNER.compare_exchange(ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
 }
 
 /// Lets another thread own the world.
-pub(crate) fn release_the_world() {
-    FOR_GOOD.store(false, SeqCst);
+pub(crate) fn release_world() {
+    STOPPING.store(false, SeqCst);
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
     OWNER.store(ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);
@@ -93,7 +93,7 @@ pub(crate) fn release_the_world() {
 /// `thread` has ended, or is about to: what it has stopped goes on.
 pub(crate) fn disown(thread: &Thread) {
     if is_owner(thread) {
-        go_on();
+        reopen();
     }
 }
 
@@ -101,7 +101,7 @@ pub(crate) fn disown(thread: &Thread) {
 /// world, nobody else is left who would start it again.
 pub(crate) fn unwound(segment: &Segment) {
     if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
-        go_on();
+        reopen();
     }
 }
 
@@ -113,8 +113,8 @@ pub(crate) fn returned(segment: &Segment) {
     }
 }
 
-pub(crate) fn go_on() {
+pub(crate) fn reopen() {
     heavy_barrier();
     open(value() & !CLOSED);
-    release_the_world();
+    release_world();
 }

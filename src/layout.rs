@@ -10,12 +10,12 @@ pub(crate) mod tls {
     /// The thread's current M, or 0.
     pub(crate) const M: usize = 0;
     /// The gate's value for which [`M`] may be used without asking further; 0 if none.
-    pub(crate) const PASS: usize = 1;
+    pub(crate) const BOUND_EPOCH: usize = 1;
     /// The thread's own record, or 0.
     pub(crate) const THREAD: usize = 2;
     /// The gate's value for which the M that the thread had last may be taken again
     /// without asking further; 0 if none.
-    pub(crate) const AGAIN: usize = 3;
+    pub(crate) const REBIND_EPOCH: usize = 3;
     /// Words in the block.
     pub(crate) const WORDS: usize = 4;
 }
@@ -39,7 +39,7 @@ pub(crate) mod m {
     /// The top of the G's stack.
     pub(crate) const TOP: usize = 1;
     /// Not 0 if a callback's plain return leaves something to be done.
-    pub(crate) const SOILED: usize = 2;
+    pub(crate) const NEEDS_CLEANUP: usize = 2;
     /// The lowest address of the signal stack of the thread that holds it.
     pub(crate) const SIG_LO: usize = 3;
     /// Bytes of that signal stack; 0 without one.
@@ -79,7 +79,7 @@ pub(crate) mod segment {
     /// What is to be done at the end, in bits.
     pub(crate) const FLAGS: usize = 5;
     /// The one of them for a callback that took its M and gives it back.
-    pub(crate) const TAKEN: usize = 2;
+    pub(crate) const BOUND_HERE: usize = 2;
     /// Words in a segment; a multiple of four, so that it ends aligned for a call.
     pub(crate) const WORDS: usize =
         if cfg!(any(feature = "asan", feature = "tsan")) { 16 } else { 12 };
@@ -104,7 +104,7 @@ pub(crate) mod call {
     /// The bits of that word for what is to be done.
     pub(crate) const PENDING: usize = 15;
     /// The one of them that stays: the call stands on the G itself, its segment below.
-    pub(crate) const DIRECT: usize = 1;
+    pub(crate) const ON_G: usize = 1;
     /// Words in a call.
     pub(crate) const WORDS: usize = 6;
 }

@@ -12,7 +12,7 @@
 //!    used unasked, and assembly does all of 4 and 5 by itself.
 //! 2. **Where** (`callback/`). Otherwise: is the thread in a callback already, and
 //!    where on which G does a new one go? What was jumped out of is dropped first
-//!    (`settle.rs`).
+//!    (`drop_abandoned.rs`).
 //! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread/`), a
 //!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra/`),
 //!    published last.

@@ -35,11 +35,11 @@ pub(crate) static HOLDER: AtomicUsize = AtomicUsize::new(0);
 pub(crate) static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
 
 /// That this thread, and no other, starts or stops the kernel.
-pub(crate) struct Only {
+pub(crate) struct LifecycleGuard {
     pub(crate) _lock: MutexGuard<'static, ()>,
 }
 
-impl Only {
+impl LifecycleGuard {
     pub(crate) fn new(tls: &Tls) -> Option<Self> {
         let lock = LIFECYCLE.try_lock()?;
         HOLDER.store(ptr::from_ref(tls).addr(), SeqCst);
@@ -58,7 +58,7 @@ impl Only {
     }
 }
 
-impl Drop for Only {
+impl Drop for LifecycleGuard {
     fn drop(&mut self) {
         HOLDER.store(0, SeqCst);
     }
@@ -72,7 +72,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         host::at_fork_in_child(fork_child);
         FORK_HANDLER.store(true, SeqCst);
     }
-    let _only = Only::new(Tls::current()).ok_or(Error::Already)?;
+    let _guard = LifecycleGuard::new(Tls::current()).ok_or(Error::Already)?;
     if is_open() {
         return Err(Error::Already);
     }
@@ -109,47 +109,47 @@ pub(crate) fn stop() -> Result<(), Error> {
     if crate::reconcile::is_inside(tls) {
         return Err(Error::Busy);
     }
-    let _only = Only::new(tls).ok_or(Error::Busy)?;
+    let _guard = LifecycleGuard::new(tls).ok_or(Error::Busy)?;
     if !is_open() {
         return Err(Error::NotStarted);
     }
     // Nobody else stops the world, or has it stopped.
-    if spawn::is_under_way() || !world::take_for_good(thread::known(tls)?) {
+    if spawn::is_under_way() || !world::acquire_world_to_stop(thread::record(tls)?) {
         return Err(Error::Busy);
     }
-    let ended = close_for_good(tls);
+    let ended = close_and_stop(tls);
     if ended.is_err() {
         gate::open(epoch_open());
-        gate::release_the_world();
+        gate::release_world();
     }
     ended
 }
 
 /// With the world taken: ends this start of the kernel and releases the world, unless a
 /// callback is under way.
-pub(crate) fn close_for_good(tls: &Tls) -> Result<(), Error> {
+pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     gate::close();
-    reap::reclaim_all();
+    reap::reap_all();
     if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
-    barrier::heavy_barrier(); // the other side of `Thread::begin_taking`
+    barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Ms that are being taken or given back just now, and threads that wait for one: they
     // meet the closed gate, and are done in a moment. Who never comes back from there
     // (C has jumped out of a handler that was on its way) is not waited for for ever;
     // an M that such a thread keeps on the list cannot be unmade.
-    let settled = thread::until(|| {
+    let settled = thread::wait_until(|| {
         EXTRA.wake_all();
         gate::wake_all();
-        EXTRA.waiting() == 0 && !EXTRA.is_any_on_its_way() && !reap::is_any_on_its_way()
+        EXTRA.waiting() == 0 && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
     });
-    if !settled && EXTRA.is_any_on_its_way() {
+    if !settled && EXTRA.any_in_transfer() {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
     // Who takes it now finds the kernel stopped.
-    gate::release_the_world();
+    gate::release_world();
     undo(tls);
     Ok(())
 }
@@ -172,7 +172,7 @@ pub(crate) extern "C" fn fork_child() {
     host::keeping_errno(|| {
         let tls = Tls::current();
         forward::fork_child();
-        if Only::fork_child(tls) && !is_open() {
+        if LifecycleGuard::fork_child(tls) && !is_open() {
             return; // it goes on in a moment
         }
         world::fork_child();
@@ -185,7 +185,7 @@ pub(crate) extern "C" fn fork_child() {
         // Unless a handler has interrupted what goes on with the list in a moment: then what
         // others held stays theirs.
         let own = tls.thread();
-        if own.is_none_or(|own| !own.is_on_its_way()) {
+        if own.is_none_or(|own| !own.is_in_transfer()) {
             EXTRA.rebuild(own);
         }
     });

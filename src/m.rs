@@ -14,8 +14,8 @@
 //!   while callback code may run on the G (`world.rs`). A segment whose `call` is 0
 //!   is being entered, and nothing runs on it yet.
 //! - `gsp` of a segment is not 0 exactly while C runs on the system stack for it,
-//!   or its thread waits in a safepoint; below it the G's stack is free.
-//! - `below` chains what a thread holds, innermost first, and is written before
+//!   or its thread waits in a safepoint; prev_held it the G's stack is free.
+//! - `prev_held` chains what a thread holds, innermost first, and is written before
 //!   the M is published and after it is withdrawn.
 #![allow(unsafe_code)] // segments are raw memory on a G's stack
 
@@ -31,7 +31,7 @@ use core::ffi::c_void;
 use core::ptr;
 use memoffset::offset_of;
 
-/// Where `exit` may run for an ending that is not a return: below all that it reads.
+/// Where `exit` may run for an ending that is not a return: prev_held all that it reads.
 pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     let call = segment.call.load(Relaxed);
     if !m.stack.holds(call as usize) {
@@ -77,7 +77,7 @@ pub struct M {
     pub(crate) top: AtomicUsize,
     /// Not 0 if a plain return of the outermost callback leaves something to be done:
     /// functions were deferred, or the stack's reserve was opened.
-    pub(crate) soiled: AtomicUsize,
+    pub(crate) needs_cleanup: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
     /// Whose it is: `extra/`.
@@ -88,22 +88,22 @@ pub struct M {
     pub(crate) base: Segment,
     /// The thread that holds it, or that had it last and may take it again.
     pub(crate) thread: AtomicPtr<()>,
-    /// 1 if its taker owes the extra list a spare.
-    pub(crate) owes: AtomicU32,
+    /// 1 if its taker owes_spare the extra list a spare.
+    pub(crate) owes_spare: AtomicU32,
     /// The start of the kernel that it was made in.
     pub(crate) epoch: AtomicU32,
-    /// `trim.rs`: when it was given back last, and whether it has memory to give up.
-    pub(crate) given: AtomicU32,
+    /// `trim.rs`: when it was returned_at back last, and whether it has memory to give up.
+    pub(crate) returned_at: AtomicU32,
     pub(crate) touched: AtomicBool,
     /// Whether it is on the list: `extra/`.
     pub(crate) listed: AtomicBool,
     /// Attached: it stays when a callback ends, in both bindings.
     pub(crate) attached: AtomicBool,
     /// What the same thread held before.
-    pub(crate) below: AtomicPtr<M>,
-    /// What was published before, with its pass: put back when this is given back.
-    pub(crate) over: AtomicPtr<M>,
-    pub(crate) over_pass: AtomicU32,
+    pub(crate) prev_held: AtomicPtr<M>,
+    /// What was published before, with its pass: put back when this is returned_at back.
+    pub(crate) prev_current: AtomicPtr<M>,
+    pub(crate) prev_bound_epoch: AtomicU32,
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
     pub(crate) fiber: tools::Fiber,
@@ -127,7 +127,7 @@ const _: () = {
     assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
     assert!(offset_of!(M, top) == layout::m::TOP * WORD);
     assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, soiled) == layout::m::SOILED * WORD);
+    assert!(offset_of!(M, needs_cleanup) == layout::m::NEEDS_CLEANUP * WORD);
     assert!(offset_of!(M, state) == layout::m::STATE * WORD);
     assert!(offset_of!(M, thread) == layout::m::THREAD * WORD);
     assert!(align_of::<M>() > layout::call::PENDING);
@@ -147,7 +147,7 @@ impl M {
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
         self.top.store(self.stack.hi(), Relaxed);
-        self.soil();
+        self.set_needs_cleanup();
         self.reset();
     }
 
@@ -174,29 +174,29 @@ impl M {
 
     /// As new, but for what the host keeps in it.
     pub(crate) fn reset(&self) {
-        if self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed) && !self.is_soiled() {
+        if self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed) && !self.needs_cleanup() {
             return;
         }
         self.seg.store(0, Relaxed);
-        self.owes.store(0, Relaxed);
+        self.owes_spare.store(0, Relaxed);
         self.attached.store(false, Relaxed);
-        self.tidy();
+        self.clean_up();
         self.base.clear(ptr::null_mut(), ptr::null_mut());
     }
 
     /// Notes that a plain return is not all there is to the outermost callback's end.
-    pub(crate) fn soil(&self) {
-        self.soiled.store(1, Relaxed);
+    pub(crate) fn set_needs_cleanup(&self) {
+        self.needs_cleanup.store(1, Relaxed);
     }
 
-    pub(crate) fn is_soiled(&self) -> bool {
-        self.soiled.load(Relaxed) != 0
+    pub(crate) fn needs_cleanup(&self) -> bool {
+        self.needs_cleanup.load(Relaxed) != 0
     }
 
     /// Outside all callbacks: nothing is deferred, the reserve is closed.
-    pub(crate) fn tidy(&self) {
-        if self.is_soiled() {
-            self.soiled.store(0, Relaxed);
+    pub(crate) fn clean_up(&self) {
+        if self.needs_cleanup() {
+            self.needs_cleanup.store(0, Relaxed);
             self.stack.reset();
         }
     }
@@ -298,15 +298,15 @@ impl M {
     }
 
     /// What the same thread held before.
-    pub(crate) fn below(&self) -> Option<&'static Self> {
+    pub(crate) fn prev_held(&self) -> Option<&'static Self> {
         // SAFETY: Ms are not unmapped while a live thread holds them.
-        unsafe { self.below.load(Relaxed).as_ref() }
+        unsafe { self.prev_held.load(Relaxed).as_ref() }
     }
 
     /// What was published before.
-    pub(crate) fn over(&self) -> Option<&'static Self> {
-        // SAFETY: as for `below`.
-        unsafe { self.over.load(Relaxed).as_ref() }
+    pub(crate) fn prev_current(&self) -> Option<&'static Self> {
+        // SAFETY: as for `prev_held`.
+        unsafe { self.prev_current.load(Relaxed).as_ref() }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::m::M;
 use crate::os::thread as system;
 use crate::pool;
-use crate::pool::{EXTRA, Extra, claim, goes_back, is_borrowed, waiters};
+use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::thread;
@@ -26,19 +26,19 @@ use crate::tools;
 use core::ptr;
 
 crate::arch::upcalls! {
-    "needm_unclaim" => unclaim,
+    "needm_dropm" => dropm_rebound,
 }
 
 /// How long one sleep of a waiter is at most before it looks for dead threads
 /// again, whose ends may wake nobody. Nanoseconds.
-pub(crate) const LOOK_AGAIN: u64 = 10_000_000;
+pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 /// How long a waiter leaves it to others to make the spare. Nanoseconds.
-pub(crate) const LEAVE_IT_TO_OTHERS: u64 = 1_000_000;
+pub(crate) const GRACE: u64 = 1_000_000;
 
 impl Extra {
     /// Takes the M that this thread had last, if it is still free.
-    pub(crate) fn take_again(&self, thread: &Thread) -> Option<&'static M> {
+    pub(crate) fn rebind(&self, thread: &Thread) -> Option<&'static M> {
         let m = thread.last()?;
         claim(m, thread, false).then_some(m)
     }
@@ -47,16 +47,16 @@ impl Extra {
     ///
     /// `nested`: this thread holds an M already and must not leave it to others
     /// to make one, since it may have interrupted the one who does.
-    pub(crate) fn take(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        reap::notice_ends();
+    pub(crate) fn acquire(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+        reap::reap_next();
         match self.pop(thread) {
             Some(m) => Ok(m),
-            None => self.take_slowly(thread, nested),
+            None => self.acquire_slow(thread, nested),
         }
     }
 
     #[cold]
-    pub(crate) fn take_slowly(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+    pub(crate) fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         let start = system::now();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
@@ -71,7 +71,7 @@ impl Extra {
             let thorough = waited || nested || !may_make;
             let mut found = self.pop(thread);
             if found.is_none() && thorough {
-                reap::reclaim_all();
+                reap::reap_all();
                 found = self.pop(thread).or_else(|| Self::sweep(thread));
             }
             if let Some(m) = found {
@@ -81,19 +81,19 @@ impl Extra {
                 break Err(Error::NotStarted);
             }
             let elapsed = system::now().saturating_sub(start);
-            let mut nap = LOOK_AGAIN;
+            let mut nap = MAX_SLEEP;
             if may_make {
-                if nested || elapsed >= LEAVE_IT_TO_OTHERS {
+                if nested || elapsed >= GRACE {
                     match self.make(Some(thread)) {
                         Ok(Some(m)) => {
-                            m.owes.store(1, Relaxed);
+                            m.owes_spare.store(1, Relaxed);
                             break Ok(m);
                         }
                         Ok(None) => {}
                         Err(error) => break Err(error),
                     }
                 } else {
-                    nap = LEAVE_IT_TO_OTHERS;
+                    nap = GRACE;
                 }
             }
             if let Some(limit) = limit {
@@ -115,11 +115,11 @@ impl Extra {
 }
 
 impl Extra {
-    /// newextram: makes the spare that the taker of the last M owes, and one more
+    /// newextram: makes the spare that the taker of the last M owes_spare, and one more
     /// for everybody who waits. Runs on a G, after the gate. What cannot be made
     /// now is made by who needs it.
     pub(crate) fn newextram(&self) {
-        if reap::ask_for_ends() != 0 {
+        if reap::reap_next_asking() != 0 {
             return;
         }
         for _ in 0..self.waiting().max(1) {
@@ -145,22 +145,24 @@ pub(crate) enum Want {
 #[inline(never)] // as for `dropm`
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     loop {
-        let thread = thread::current(tls, want == Want::Callback)?;
-        let was_taking = thread.begin_taking();
-        let taken = match thread.knows_what_is() {
-            Some(true) => take(tls, thread, want).map(Some),
+        let thread = thread::ready_record(tls, want == Want::Callback)?;
+        let was_in_transfer = thread.begin_transfer();
+        let taken = match thread.is_current_epoch() {
+            Some(true) => acquire_m(tls, thread, want).map(Some),
             Some(false) => Ok(None),
             None => Err(Error::NotStarted),
         };
-        if let Ok(Some(Taken::Fresh(m))) = taken {
+        if let Ok(Some(Acquired::Fresh(m))) = taken {
             state::settings().hooks().minit(m);
         }
-        thread.end_taking(was_taking);
+        thread.end_transfer(was_in_transfer);
         match taken? {
-            Some(Taken::Bound(m)) => return Ok(m),
-            Some(Taken::Fresh(m)) if tls.publish(m.over(), Some(m), pass(thread, m)) => {
-                if !is_borrowed(m) {
-                    tls.take_again_at(again(thread, m));
+            Some(Acquired::Bound(m)) => return Ok(m),
+            Some(Acquired::Fresh(m))
+                if tls.publish(m.prev_current(), Some(m), bound_epoch_for(thread, m)) =>
+            {
+                if !is_temporary(m) {
+                    tls.set_rebind_epoch(rebind_epoch_for(thread, m));
                 }
                 return Ok(m);
             }
@@ -170,13 +172,13 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Taken {
+pub(crate) enum Acquired {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is this thread's now.
     Bound(&'static M),
 }
 
-pub(crate) fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Taken, Error> {
+pub(crate) fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
     loop {
         let mut over = tls.m();
         if let Some(stale) = over.filter(|m| !pool::is_held_by(m, thread)) {
@@ -184,39 +186,40 @@ pub(crate) fn take(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Tak
             over = None;
         }
         if let Some(bound) = over.filter(|m| m.segment().is_none()) {
-            return Ok(Taken::Bound(bound));
+            return Ok(Acquired::Bound(bound));
         }
         // After what is published, which is held before: else a handler that comes in between
         // and binds an M leaves one that is published and not seen to be held.
         compiler_fence(SeqCst);
         let below = thread.held().filter(|m| pool::is_held_by(m, thread));
         let per_call = want == Want::Callback && state::settings().binds_calls();
-        let again = if per_call && below.is_none() { EXTRA.take_again(thread) } else { None };
+        let again = if per_call && below.is_none() { EXTRA.rebind(thread) } else { None };
         let m = match again {
             Some(m) => m,
-            None => EXTRA.take(thread, below.is_some())?,
+            None => EXTRA.acquire(thread, below.is_some())?,
         };
-        m.over.store(over.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
-        m.over_pass.store(tls.pass(), Relaxed);
+        m.prev_current
+            .store(over.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
+        m.prev_bound_epoch.store(tls.bound_epoch(), Relaxed);
         if thread.hold(tls, m, below, over).is_ok() {
-            return Ok(Taken::Fresh(m));
+            return Ok(Acquired::Fresh(m));
         }
         // A handler has called back since, and its M is bound now.
-        EXTRA.give(m);
+        EXTRA.release(m);
         if let Some(bound) = tls.m().filter(|bound| bound.segment().is_none()) {
-            return Ok(Taken::Bound(bound));
+            return Ok(Acquired::Bound(bound));
         }
     }
 }
 
 /// What lets a bound M take the steady path. Of the start of the kernel that the M is of,
 /// which may be over by now.
-pub(crate) fn pass(thread: &Thread, m: &M) -> u32 {
-    if goes_back(m) || !needs_no_look(thread) {
+pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
+    if unbinds_on_exit(m) || !fast_path_allowed(thread) {
         return 0;
     }
     // If a handler has bound it, that may have been before this was known.
-    thread.tell_of_signal_stack(m);
+    thread.note_signal_stack(m);
     gate_of(m)
 }
 
@@ -225,32 +228,32 @@ pub(crate) fn gate_of(m: &M) -> u32 {
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-pub(crate) fn again(thread: &Thread, m: &M) -> u32 {
+pub(crate) fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     let settings = state::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
-    if plain && needs_no_look(thread) { gate_of(m) } else { 0 }
+    if plain && fast_path_allowed(thread) { gate_of(m) } else { 0 }
 }
 
 /// Whether neither the gate nor the thread's signal stack wants the slow path.
-pub(crate) fn needs_no_look(thread: &Thread) -> bool {
+pub(crate) fn fast_path_allowed(thread: &Thread) -> bool {
     !state::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
 }
 
 /// Gives this thread's current M back.
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
-    let pass = if m.over().is_some() { m.over_pass.load(Relaxed) } else { 0 };
-    tls.publish(Some(m), m.over(), pass);
+    let pass = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
+    tls.publish(Some(m), m.prev_current(), pass);
     state::settings().hooks().unminit(m);
     match tls.thread() {
-        Some(thread) => thread.give_back(m),
-        None => EXTRA.give(m),
+        Some(thread) => thread.return_m(m),
+        None => EXTRA.release(m),
     }
 }
 
 /// From `needm_entry`: the last M was taken again, and the gate is closed.
-pub(crate) extern "C" fn unclaim(m: *const M) {
+pub(crate) extern "C" fn dropm_rebound(m: *const M) {
     // SAFETY: this thread has just taken it.
     dropm(Tls::current(), unsafe { &*m });
 }
@@ -267,9 +270,9 @@ impl Thread {
     ) -> Result<(), ()> {
         let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         let fresh = ptr::from_ref(m).cast_mut();
-        m.below.store(below, Relaxed);
+        m.prev_held.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
-        self.tell_of_signal_stack(m);
+        self.note_signal_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);
@@ -278,8 +281,8 @@ impl Thread {
         let now = tls.m();
         if now.map(ptr::from_ref) != over.map(ptr::from_ref) {
             self.m.store(now.map_or(below, |now| ptr::from_ref(now).cast_mut()), Relaxed);
-            m.below.store(ptr::null_mut(), Relaxed);
-            m.over.store(ptr::null_mut(), Relaxed);
+            m.prev_held.store(ptr::null_mut(), Relaxed);
+            m.prev_current.store(ptr::null_mut(), Relaxed);
             m.thread.store(ptr::null_mut(), Relaxed);
             return Err(());
         }
@@ -288,7 +291,7 @@ impl Thread {
             let before = self.last.swap(fresh, Relaxed);
             // SAFETY: as for `last`.
             if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
-                EXTRA.let_go(before, self);
+                EXTRA.release_last(before, self);
             }
         }
         Ok(())

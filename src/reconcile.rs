@@ -14,7 +14,7 @@ use crate::needm;
 use crate::os::{maps, signal};
 use crate::pool;
 use crate::running;
-use crate::segment::{Segment, TAKEN};
+use crate::segment::{BOUND_HERE, Segment};
 use crate::signal::stack;
 use crate::state;
 use crate::sync::Relaxed;
@@ -26,7 +26,7 @@ use core::ptr;
 /// This thread's M and innermost segment, if callback code runs on its G here.
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
-    settle(tls, at);
+    drop_abandoned(tls, at);
     let m = current(tls)?;
     let segment = m.segment()?;
     (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
@@ -35,7 +35,7 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 /// This thread's M and innermost segment, in a callback or in C that one called.
 pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
-    settle(tls, at);
+    drop_abandoned(tls, at);
     let m = current(tls)?;
     let segment = m.segment()?;
     (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
@@ -44,13 +44,13 @@ pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 /// This thread's M.
 pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
-    settle(tls, needm_sp());
+    drop_abandoned(tls, needm_sp());
     current(tls).filter(|_| state::is_open())
 }
 
 /// Whether this thread is inside a callback.
 pub(crate) fn is_inside(tls: &Tls) -> bool {
-    settle(tls, needm_sp());
+    drop_abandoned(tls, needm_sp());
     current(tls).is_some_and(|m| m.segment().is_some())
 }
 
@@ -77,7 +77,7 @@ pub(crate) fn drop_segment(m: &M, segment: &Segment) {
 /// Drops the innermost segment, and what is deferred in it. `unwound`: frames may be left
 /// of it.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
-    tools::left(
+    tools::exited(
         m.stack.lo()..m.position(segment),
         &m.fiber,
         &segment.around,
@@ -101,22 +101,22 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
 /// it there is gone. Elsewhere a record is gone if `at` is where it stands, or above
 /// it on the same stack. Which stack is a handler's or the thread's own the system is
 /// asked; of others (fibers) only what is near together counts as one.
-pub(crate) fn settle(tls: &Tls, at: usize) {
+pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
     while let Some(m) = current(tls) {
         let Some(segment) = m.segment() else {
             // It is idle, or about to be used by a callback that was interrupted;
             // unless its borrower's stack is gone, back below to a G.
-            if !is_over_a_g_that_holds(m, at) {
+            if !prev_g_holds(m, at) {
                 return;
             }
             needm::dropm(tls, m);
             continue;
         };
         if m.stack.holds(at) {
-            settle_on_g(m, at);
+            drop_abandoned_on_g(m, at);
             return;
         }
-        let under = is_over_a_g_that_holds(m, at);
+        let under = prev_g_holds(m, at);
         let gsp = segment.gsp.load(Relaxed);
         if !under && gsp != 0 {
             let g0sp = m::g0sp(m, segment);
@@ -124,12 +124,13 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
                 return;
             }
         }
-        let Some(dead) = (if under { last_segment(m) } else { outermost_gone(tls, m, at) }) else {
+        let Some(dead) = (if under { last_segment(m) } else { outermost_abandoned(tls, m, at) })
+        else {
             return;
         };
-        let mut taken = false;
+        let mut bound_here = false;
         while let Some(inner) = m.segment() {
-            taken |= inner.is(TAKEN);
+            bound_here |= inner.is(BOUND_HERE);
             drop_segment(m, inner);
             if ptr::eq(inner, dead) {
                 break;
@@ -137,13 +138,13 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
         }
         match m.segment() {
             Some(inner) => m.stack.close_reserve(m.position(inner)),
-            None => m.tidy(),
+            None => m.clean_up(),
         }
         let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
         if outside {
             running::leave(m);
         }
-        if m.segment().is_some() || !taken || !pool::goes_back(m) {
+        if m.segment().is_some() || !bound_here || !pool::unbinds_on_exit(m) {
             return;
         }
         needm::dropm(tls, m);
@@ -152,7 +153,7 @@ pub(crate) fn settle(tls: &Tls, at: usize) {
 
 /// On its own G: segments below `at` are gone, and if C that the innermost, or one of
 /// those, called was jumped out of, callback code runs again.
-pub(crate) fn settle_on_g(m: &M, at: usize) {
+pub(crate) fn drop_abandoned_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
     }
@@ -169,13 +170,13 @@ pub(crate) fn settle_on_g(m: &M, at: usize) {
 
 /// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
 /// borrowed it has been jumped out of.
-pub(crate) fn is_over_a_g_that_holds(m: &M, at: usize) -> bool {
-    let mut over = m.over();
+pub(crate) fn prev_g_holds(m: &M, at: usize) -> bool {
+    let mut over = m.prev_current();
     while let Some(outer) = over {
         if outer.stack.holds(at) {
             return true;
         }
-        over = outer.over();
+        over = outer.prev_current();
     }
     false
 }
@@ -189,7 +190,7 @@ pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-pub(crate) fn outermost_gone(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     // SAFETY: only a question.
     let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
     let handling = stack.in_use();

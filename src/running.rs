@@ -3,7 +3,7 @@
 
 use crate::barrier::order;
 use crate::gate::{
-    CLOSED, FOR_GOOD, LEFT, LOOK_AGAIN, OWNER, gate, is_closed, owns_the_world, value,
+    CLOSED, MAX_SLEEP, OWNER, STOPPER_WAKE, STOPPING, gate, is_closed, owns_the_world, value,
 };
 use crate::m::M;
 use crate::os::thread as system;
@@ -13,7 +13,7 @@ use crate::thread::reap;
 use crate::tools;
 
 crate::arch::upcalls! {
-    "needm_left" => left,
+    "needm_notify_stopper" => notify_stopper,
 }
 
 /// Says that `m` runs, once the gate lets it. False if the kernel was stopped.
@@ -31,7 +31,7 @@ pub(crate) fn enter(m: &M) -> bool {
 #[cold]
 pub(crate) fn enter_closed(m: &M) -> bool {
     if owns_the_world() {
-        return !FOR_GOOD.load(SeqCst) || {
+        return !STOPPING.load(SeqCst) || {
             leave(m);
             false
         };
@@ -39,7 +39,8 @@ pub(crate) fn enter_closed(m: &M) -> bool {
     // Callback code that this thread's handler has interrupted does not run while
     // the handler waits here, and its stopper must not wait for it.
     let interrupted = || {
-        core::iter::successors(m.below(), |below| below.below()).filter(|below| below.is_inside())
+        core::iter::successors(m.prev_held(), |below| below.prev_held())
+            .filter(|below| below.is_inside())
     };
     let was_running = interrupted().filter(|below| below.is_running()).count();
     let mark = |running| interrupted().take(was_running).for_each(|m| m.set_running(running));
@@ -59,8 +60,8 @@ pub(crate) fn enter_closed(m: &M) -> bool {
             mark(true);
             return false;
         }
-        look_after_the_owner();
-        let _ = system::wait(gate(), seen | CLOSED, Some(LOOK_AGAIN));
+        reap_dead_owner();
+        let _ = system::wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
     }
 }
 
@@ -70,21 +71,21 @@ pub(crate) fn leave(m: &M) {
     m.set_running(false);
     order();
     if is_closed(value()) {
-        left();
+        notify_stopper();
     }
 }
 
-/// Wakes the stopper. `needm_left` for assembly.
-pub(crate) extern "C" fn left() {
-    LEFT.fetch_add(1, SeqCst);
-    system::wake(&LEFT, u32::MAX >> 1);
+/// Wakes the stopper. `needm_notify_stopper` for assembly.
+pub(crate) extern "C" fn notify_stopper() {
+    STOPPER_WAKE.fetch_add(1, SeqCst);
+    system::wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
 /// Looks whether the owner has ended without a word.
-pub(crate) fn look_after_the_owner() {
+pub(crate) fn reap_dead_owner() {
     // SAFETY: records stay mapped while a thread that has one may look at others; who
     // wants the world has one.
     if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
-        reap::notice_end_of(owner);
+        reap::reap(owner);
     }
 }

@@ -19,7 +19,7 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// [`WAS_RUNNING`], [`TAKEN`], [`SIGNALS_HELD`] and [`UNWOUND`].
+    /// [`WAS_RUNNING`], [`BOUND_HERE`], [`SIGNALS_HELD`] and [`UNWOUND`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
@@ -38,7 +38,7 @@ pub(crate) struct Segment {
 pub(crate) const WAS_RUNNING: usize = 1;
 
 /// The M was taken for this callback, which gives it back.
-pub(crate) const TAKEN: usize = layout::segment::TAKEN;
+pub(crate) const BOUND_HERE: usize = layout::segment::BOUND_HERE;
 
 /// Signals are blocked for as long as this callback runs.
 pub(crate) const SIGNALS_HELD: usize = 4;

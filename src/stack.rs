@@ -121,7 +121,7 @@ impl Stack {
     }
 
     /// The kernel goes to this stack from a handler, back to where it was before.
-    pub(crate) fn is_gone_back_to(&self) {
+    pub(crate) fn tell_valgrind_switched_back(&self) {
         // valgrind still has it for the current one, since it does not look at handlers'
         // stacks, and would take the way there for one on the stack.
         tools::stack_unmapped(self.tool.load(Relaxed));

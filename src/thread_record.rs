@@ -1,6 +1,6 @@
 //! The record itself: what it holds, whose it is, and taking it apart.
 //!
-//! Who changes `state` to `ENDING` is the one who takes the record apart; everybody
+//! Who changes `state` to `EXITING` is the one who takes the record apart; everybody
 //! else leaves it alone.
 #![allow(unsafe_code)] // records are reached by pointers
 
@@ -34,11 +34,11 @@ pub(crate) const FREE: u32 = 0;
 
 pub(crate) const LIVE: u32 = 1;
 
-pub(crate) const ENDING: u32 = 2;
+pub(crate) const EXITING: u32 = 2;
 
 pub(crate) const PHASE: u32 = 3;
 
-pub(crate) const TAKEN_ONCE: u32 = PHASE + 1;
+pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
 
 /// Words before a robust entry that a C library's offset may point into, and of
 /// which glibc writes the last one when a lock is linked in front of the entry
@@ -58,9 +58,9 @@ pub(crate) struct Thread {
     pub(crate) sig: stack::Signals,
     /// Not 0 while this thread takes an M or gives one back: Ms that say they are its
     /// own may then be missing from the chain that starts at `m`.
-    pub(crate) taking: AtomicU32,
+    pub(crate) in_transfer: AtomicU32,
     /// 1 once the key's destructor has run and the record waits for the thread's end.
-    pub(crate) left: AtomicU32,
+    pub(crate) destructor_ran: AtomicU32,
     /// 32 bits each; one is the robust futex, by the C library's offset.
     pub(crate) before: [AtomicU32; BEFORE_ENTRY],
     /// The entry: the next one's address.
@@ -76,7 +76,7 @@ pub(crate) struct Thread {
     /// The start of the kernel that this thread knows of.
     pub(crate) epoch: AtomicU32,
     /// 1 if it has known others: rows of theirs may say that they are its own.
-    pub(crate) has_known_others: AtomicU32,
+    pub(crate) had_earlier_epochs: AtomicU32,
     /// The thread's own stack, once it was asked for: from, and to; 0 and 0 before,
     /// 1 and 1 if that cannot be told.
     pub(crate) stack: [AtomicUsize; 2],
@@ -111,27 +111,27 @@ impl Thread {
     }
 
     /// Says that an M is on its way to or from this thread; what it said before. If the
-    /// kernel is open now, it is not stopped until [`Thread::end_taking`].
-    pub(crate) fn begin_taking(&self) -> u32 {
-        let was = self.taking.load(Relaxed);
-        self.taking.store(1, Relaxed);
+    /// kernel is open now, it is not stopped until [`Thread::end_transfer`].
+    pub(crate) fn begin_transfer(&self) -> u32 {
+        let was = self.in_transfer.load(Relaxed);
+        self.in_transfer.store(1, Relaxed);
         barrier::order();
         was
     }
 
     /// Whether it knows of the present start of the kernel; `None` if that is over.
-    pub(crate) fn knows_what_is(&self) -> Option<bool> {
+    pub(crate) fn is_current_epoch(&self) -> Option<bool> {
         state::is_open().then(|| self.epoch.load(Relaxed) == state::epoch())
     }
 
-    /// Says what was said before [`Thread::begin_taking`].
-    pub(crate) fn end_taking(&self, was: u32) {
+    /// Says what was said before [`Thread::begin_transfer`].
+    pub(crate) fn end_transfer(&self, was: u32) {
         compiler_fence(SeqCst);
-        self.taking.store(was, Relaxed);
+        self.in_transfer.store(was, Relaxed);
     }
 
     /// Has the steady path of `m` know which callers are handlers on the signal stack.
-    pub(crate) fn tell_of_signal_stack(&self, m: &M) {
+    pub(crate) fn note_signal_stack(&self, m: &M) {
         let (lo, len) = self.sig.bounds();
         m.sig_lo.store(lo, Relaxed);
         m.sig_len.store(len, Relaxed);
@@ -139,16 +139,16 @@ impl Thread {
 
     /// Whether an M is on its way to or from this thread, or the record is being taken
     /// apart.
-    pub(crate) fn is_on_its_way(&self) -> bool {
+    pub(crate) fn is_in_transfer(&self) -> bool {
         match self.state() & PHASE {
             FREE => false,
-            LIVE => self.taking.load(Relaxed) != 0,
+            LIVE => self.in_transfer.load(Relaxed) != 0,
             _ => true,
         }
     }
 
     /// Withdraws its claims to Ms.
-    pub(crate) fn forget_ms(&self) {
+    pub(crate) fn clear_ms(&self) {
         self.m.store(ptr::null_mut(), Relaxed);
         self.last.store(ptr::null_mut(), Relaxed);
     }
@@ -158,12 +158,12 @@ impl Thread {
         self.state.store(self.state.load(Relaxed) & !PHASE | phase, Release);
     }
 
-    /// Makes the record what it was before [`Thread::begin_end`].
-    pub(crate) fn live_on(&self) {
+    /// Makes the record what it was before [`Thread::begin_exit`].
+    pub(crate) fn resume_live(&self) {
         self.set_phase(LIVE);
     }
 
-    pub(crate) fn is_taken(&self) -> bool {
+    pub(crate) fn is_in_use(&self) -> bool {
         self.state.load(SeqCst) & PHASE != FREE
     }
 
@@ -172,8 +172,8 @@ impl Thread {
     }
 
     /// Takes the record apart, if it is the one that was seen in `state`.
-    pub(crate) fn begin_end(&self, state: u32) -> bool {
+    pub(crate) fn begin_exit(&self, state: u32) -> bool {
         state & PHASE == LIVE
-            && self.state.compare_exchange(state, state & !PHASE | ENDING, SeqCst, SeqCst).is_ok()
+            && self.state.compare_exchange(state, state & !PHASE | EXITING, SeqCst, SeqCst).is_ok()
     }
 }

@@ -5,9 +5,9 @@
 //! compare-and-swap where a handler may have been first.
 //!
 //! Invariants:
-//! - `pass` is the gate's value only while `m` is bound to this thread and of that
+//! - `bound_epoch` is the gate's value only while `m` is bound to this thread and of that
 //!   start of the kernel; it is withdrawn before `m` is.
-//! - `again` is the gate's value only while a callback may take the M that the record
+//! - `rebind_epoch` is the gate's value only while a callback may take the M that the record
 //!   calls the last by one compare-and-swap, with nothing else to be done for the
 //!   thread or the M: its signal stack is in order, and there are no hooks to call.
 #![allow(unsafe_code)] // a pointer to thread-local storage
@@ -30,21 +30,21 @@ unsafe extern "C" {
 #[repr(C)]
 pub(crate) struct Tls {
     m: AtomicPtr<M>,
-    pass: AtomicU32,
+    bound_epoch: AtomicU32,
     #[cfg(target_pointer_width = "64")]
     pad: u32,
     thread: AtomicPtr<Thread>,
-    again: AtomicU32,
+    rebind_epoch: AtomicU32,
     #[cfg(target_pointer_width = "64")]
-    pad_again: u32,
+    pad_rebind: u32,
 }
 
 const WORD: usize = size_of::<usize>();
 const _: () = {
     assert!(offset_of!(Tls, m) == layout::tls::M * WORD);
-    assert!(offset_of!(Tls, pass) == layout::tls::PASS * WORD);
+    assert!(offset_of!(Tls, bound_epoch) == layout::tls::BOUND_EPOCH * WORD);
     assert!(offset_of!(Tls, thread) == layout::tls::THREAD * WORD);
-    assert!(offset_of!(Tls, again) == layout::tls::AGAIN * WORD);
+    assert!(offset_of!(Tls, rebind_epoch) == layout::tls::REBIND_EPOCH * WORD);
     assert!(size_of::<Tls>() == layout::tls::WORDS * WORD);
 };
 
@@ -66,38 +66,38 @@ impl Tls {
     /// Makes `m` current where `before` was: the last step of needm, and the first of
     /// dropm. False if a handler has found `before` gone with an earlier start of the
     /// kernel, and has published another.
-    pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, pass: u32) -> bool {
+    pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, bound_epoch: u32) -> bool {
         let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
-        self.pass.store(0, Relaxed);
+        self.bound_epoch.store(0, Relaxed);
         compiler_fence(SeqCst);
         let (before, m) = (address(before), address(m));
         let published = self.m.compare_exchange(before, m, Relaxed, Relaxed).is_ok();
         compiler_fence(SeqCst);
         if published {
-            self.pass.store(pass, Relaxed);
+            self.bound_epoch.store(bound_epoch, Relaxed);
         }
         published
     }
 
     /// The gate's value with which the steady path may be taken, or 0.
-    pub(crate) fn pass(&self) -> u32 {
-        self.pass.load(Relaxed)
+    pub(crate) fn bound_epoch(&self) -> u32 {
+        self.bound_epoch.load(Relaxed)
     }
 
     /// Says for which value of the gate the steady path may be taken.
-    pub(crate) fn let_pass(&self, gate: u32) {
-        self.pass.store(gate, Relaxed);
+    pub(crate) fn set_bound_epoch(&self, gate: u32) {
+        self.bound_epoch.store(gate, Relaxed);
     }
 
-    /// Says for which value of the gate the last M may be taken again unasked.
-    pub(crate) fn take_again_at(&self, gate: u32) {
-        self.again.store(gate, Relaxed);
+    /// Says for which value of the gate the last M may be taken rebind_epoch unasked.
+    pub(crate) fn set_rebind_epoch(&self, gate: u32) {
+        self.rebind_epoch.store(gate, Relaxed);
     }
 
     /// Says that this thread has no M, and has to ask for the next.
     pub(crate) fn withdraw(&self) {
-        self.again.store(0, Relaxed);
-        self.pass.store(0, Relaxed);
+        self.rebind_epoch.store(0, Relaxed);
+        self.bound_epoch.store(0, Relaxed);
         compiler_fence(SeqCst);
         self.m.store(ptr::null_mut(), Relaxed);
     }

@@ -18,14 +18,14 @@ use crate::barrier::heavy_barrier;
 use crate::callback::ccall;
 use crate::error::Error;
 use crate::gate::{
-    CLOSED, FOR_GOOD, LEFT, LOOK_AGAIN, OWNER, STOPPED_IN, TURN, close, gate, go_on, is_closed,
-    owns_the_world, release_the_world, take_the_world,
+    CLOSED, MAX_SLEEP, OWNER, STOPPED_IN, STOPPER_WAKE, STOPPING, TURN, acquire_world, close, gate,
+    is_closed, owns_the_world, release_world, reopen,
 };
 use crate::m::{M, MS};
 use crate::os::thread as system;
 use crate::pool;
 use crate::reconcile;
-use crate::running::look_after_the_owner;
+use crate::running::reap_dead_owner;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread;
@@ -36,12 +36,12 @@ use crate::tools;
 use core::ffi::c_int;
 use core::ptr;
 
-/// As [`take_the_world`], to stop the kernel.
-pub(crate) fn take_for_good(own: &Thread) -> bool {
-    look_after_the_owner();
-    let taken = take_the_world(own);
+/// As [`acquire_world`], to stop the kernel.
+pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
+    reap_dead_owner();
+    let taken = acquire_world(own);
     if taken {
-        FOR_GOOD.store(true, SeqCst);
+        STOPPING.store(true, SeqCst);
     }
     taken
 }
@@ -50,16 +50,16 @@ pub(crate) fn take_for_good(own: &Thread) -> bool {
 pub(crate) fn wait_until_quiet(own: &Thread) {
     for m in MS.iter().filter(|m| !ptr::eq(own, m.thread.load(SeqCst).cast())) {
         loop {
-            let seen = LEFT.load(SeqCst);
+            let seen = STOPPER_WAKE.load(SeqCst);
             if !m.is_running() {
                 break;
             }
             // A thread that died in a callback, or had jumped out of one, says nothing.
-            // SAFETY: as in `look_after_the_owner`.
+            // SAFETY: as in `reap_dead_owner`.
             if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
-                reap::notice_end_of(thread);
+                reap::reap(thread);
             }
-            let _ = system::wait(&LEFT, seen, Some(LOOK_AGAIN));
+            let _ = system::wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
         }
     }
 }
@@ -71,7 +71,7 @@ pub(crate) fn in_callback(m: &M) -> bool {
 
 /// Runs `work` with this thread counted as out: on its system stack, all its
 /// registers on the G's, if it runs callback code now.
-pub(crate) fn parked(mut work: impl FnMut()) {
+pub(crate) fn outside(mut work: impl FnMut()) {
     match reconcile::running_segment(Tls::current()) {
         Some((m, segment)) => ccall::on_g0(m, segment, &mut work),
         None => work(),
@@ -87,28 +87,28 @@ pub(crate) fn stop() -> Result<(), Error> {
         return Err(Error::Already);
     }
     let tls = Tls::current();
-    let own = thread::known(tls)?;
+    let own = thread::record(tls)?;
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
-    if !take_the_world(own) {
-        parked(|| {
+    if !acquire_world(own) {
+        outside(|| {
             loop {
                 let turn = TURN.load(SeqCst);
-                if take_the_world(own) {
+                if acquire_world(own) {
                     break;
                 }
-                look_after_the_owner();
-                let _ = system::wait(&TURN, turn, Some(LOOK_AGAIN));
+                reap_dead_owner();
+                let _ = system::wait(&TURN, turn, Some(MAX_SLEEP));
             }
         });
     }
     if !state::is_open() {
-        release_the_world();
+        release_world();
         return Err(Error::NotStarted);
     }
     if let Some((m, segment)) = reconcile::current_segment(tls) {
         // So that its plain return is noticed.
-        m.soil();
+        m.set_needs_cleanup();
         STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
     }
     close();
@@ -123,7 +123,7 @@ pub(crate) fn start() -> Result<(), Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
     }
-    go_on();
+    reopen();
     Ok(())
 }
 
@@ -133,7 +133,7 @@ pub(crate) fn safepoint() {
         return;
     }
     // Going out and coming in again is what stops.
-    parked(|| ());
+    outside(|| ());
 }
 
 /// See [`crate::Stopped::each_m`]. From a callback the visits are made from the system
@@ -143,7 +143,7 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
         return Err(Error::Invalid);
     }
     let mut answer = 0;
-    parked(|| {
+    outside(|| {
         let visits =
             MS.iter().filter(|m| in_callback(m)).map(|m| visit(m, live_from(m), m.stack.hi()));
         answer = visits.into_iter().find(|answer| *answer != 0).unwrap_or(0);
@@ -165,7 +165,7 @@ pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
         OWNER.store(ptr::null_mut(), SeqCst);
         STOPPED_IN.store(ptr::null_mut(), SeqCst);
-        FOR_GOOD.store(false, SeqCst);
+        STOPPING.store(false, SeqCst);
         gate().fetch_and(!CLOSED, SeqCst);
     }
     if !state::is_open() {

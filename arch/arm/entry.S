@@ -1,7 +1,7 @@
 /* The way of a callback into the kernel and out again: arch/x86_64/entry.S, which
    has the full comments, for ARM.
 
-   The Rust side is src/callback/ (`enter`, `begun`; `ending`, `returned`, `exit`),
+   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
    by the symbols that `upcalls!` there defines.
 
    The caller's stack while a callback runs, and the G's:
@@ -158,10 +158,10 @@ ROUTINE(needm_entry)
         ldr     r6, .Lgate
 .Lpc_gate:
         add     r6, pc, r6                      /* r6: the gate, until the end */
-        ldr     r5, [ip, #TLS_PASS]             /* r5: the pass, until the end */
+        ldr     r5, [ip, #TLS_BOUND_EPOCH]             /* r5: the pass, until the end */
         ldr     lr, [r6]
         cmp     r5, lr
-        bne     .Ltake
+        bne     .Lrebind
         ldr     r4, [ip, #TLS_M]                /* r4: the M, until the end */
         ldr     ip, [r4, #M_SEG]                /* in a callback? */
         plain_or ip, .Linfo
@@ -169,20 +169,20 @@ ROUTINE(needm_entry)
         off_signal_stack r4, M_SIG_LO, M_SIG_LEN
         add     ip, r4, #(M_BASE+RUNNING)
 .Lbegin:
-        begin   .Lagain, .Lclosed
+        begin   .Lretry, .Lclosed
         OTHER_STACK
         blx     ip
         /* sp: the G's top; r4: M; r5: pass; r6: gate; r11: the caller's frame */
-        ldr     r0, [r4, #M_SOILED]
+        ldr     r0, [r4, #M_NEEDS_CLEANUP]
         cmp     r0, #0
-        bne     .Lsoiled
-.Lleave:
+        bne     .Lcleanup
+.Lexit_bound:
         sub     sp, r11, #FRAME_BYTES
         mov     r0, #0
         str     r0, [r4, #M_SEG]
         ldr     lr, [r6]
         cmp     r5, lr
-        bne     .Lleft
+        bne     .Lnotify
 .Lout:
         restore_and_return
 
@@ -201,27 +201,27 @@ ROUTINE(needm_entry)
         b       .Lslow
 
         /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
-.Lagain:
+.Lretry:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
         b       .Lbegin
 
         /* sp: the G's top; r4: M */
-.Lsoiled:
+.Lcleanup:
         mov     r0, r4
-        bl      needm_returned
-        b       .Lleave
+        bl      needm_on_g_cleanup
+        b       .Lexit_bound
 
         /* Somebody may be waiting for this thread to be out. sp: Call. */
-.Lleft:
-        bl      needm_left
+.Lnotify:
+        bl      needm_notify_stopper
         mov     r0, #0
         b       .Lout
 
         /* No M of its own. r0-r3 as at the entry; ip: this thread's block; lr: the
            gate's value now. r7: the thread's record, r8: the block, until the end. */
-.Ltake:
-        ldr     r5, [ip, #TLS_AGAIN]            /* r5: the gate's value, until the end */
+.Lrebind:
+        ldr     r5, [ip, #TLS_REBIND_EPOCH]            /* r5: the gate's value, until the end */
         cmp     r5, lr
         bne     .Lslow
         mov     r8, ip
@@ -229,8 +229,8 @@ ROUTINE(needm_entry)
         ldr     ip, [r8, #TLS_M]                /* in a callback? */
         ldr     lr, [r7, #THREAD_M]             /* or between two steps of taking one? */
         orr     ip, ip, lr
-        plain_or ip, .Linfo_take
-.Lplain_take:
+        plain_or ip, .Linfo_rebind
+.Lplain_rebind:
         off_signal_stack r7, THREAD_SIG_LO, THREAD_SIG_LEN
         ldr     r4, [r7, #THREAD_LAST]          /* r4: the M, until the end */
         ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state then, until the end */
@@ -239,7 +239,7 @@ ROUTINE(needm_entry)
         add     ip, r4, #M_STATE
 1:      ldrex   lr, [ip]
         cmp     lr, #M_IDLE
-        bne     .Ltaken
+        bne     .Lother_holder
         strex   lr, r9, [ip]
         cmp     lr, #0
         bne     1b
@@ -247,26 +247,26 @@ ROUTINE(needm_entry)
         str     r4, [r7, #THREAD_M]
         ldr     lr, [r4, #M_THREAD]
         cmp     lr, r7
-        bne     .Lchanged
-.Lmine:
+        bne     .Lreclaimed
+.Lrebound:
         add     ip, r4, #(M_BASE+RUNNING)
         str     r4, [r8, #TLS_M]                /* published last */
-.Lbegin_taken:
-        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+.Lbegin_rebound:
+        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
         blx     ip
         /* sp: the G's top; r4: M; r5: the gate's value; r6: gate; r11: the caller's
            frame */
-        ldr     r0, [r4, #M_SOILED]
+        ldr     r0, [r4, #M_NEEDS_CLEANUP]
         cmp     r0, #0
-        bne     .Lsoiled_taken
-.Lleave_taken:
+        bne     .Lcleanup_rebound
+.Lexit_rebound:
         sub     sp, r11, #FRAME_BYTES
         mov     r0, #0
         str     r0, [r4, #M_SEG]
         ldr     lr, [r6]
         cmp     r5, lr
-        bne     .Lleft_taken
-.Lgive:
+        bne     .Lnotify_rebound
+.Lunbind:
         ldr     r0, [r4, #M_STATE]
         cmp     r0, r9                          /* still on the list? */
         bne     .Lunlisted
@@ -278,72 +278,72 @@ ROUTINE(needm_entry)
         str     r0, [r7, #THREAD_M]
         ldr     lr, [r6, #GATE_WAITERS]         /* after the store to M_STATE: src/extra */
         cmp     lr, #0
-        bne     .Lwaited_for
-.Lgiven:
+        bne     .Lwake_waiter
+.Ldone:
         restore_and_return
 
-.Linfo_take:
+.Linfo_rebind:
         ldr     ip, [r3]
         cmp     ip, #INFO_BYTES
-        bhs     .Lplain_take
+        bhs     .Lplain_rebind
         b       .Lslow
 
         /* Another thread has it. */
-.Ltaken:
+.Lother_holder:
         clrex
         mov     lr, #0
         str     lr, [r7, #THREAD_M]
         b       .Lslow
 
         /* Another thread has had it in between. */
-.Lchanged:
+.Lreclaimed:
         str     r7, [r4, #M_THREAD]
         ldr     lr, [r7, #THREAD_SIG_LO]
         str     lr, [r4, #M_SIG_LO]
         ldr     lr, [r7, #THREAD_SIG_LEN]
         str     lr, [r4, #M_SIG_LEN]
-        b       .Lmine
+        b       .Lrebound
 
         /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
-.Lagain_taken:
+.Lretry_rebound:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
-        b       .Lbegin_taken
+        b       .Lbegin_rebound
 
         /* sp: Call; r0-r2 as at the entry, which the slow path wants. */
-.Lclosed_taken:
+.Lclosed_rebound:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
         mov     r7, r0
         mov     r8, r1
         mov     r9, r2
         mov     r0, r4
-        bl      needm_unclaim
+        bl      needm_dropm
         mov     r0, r7
         mov     r1, r8
         mov     r2, r9
         b       .Lslow
 
         /* sp: the G's top; r4: M */
-.Lsoiled_taken:
+.Lcleanup_rebound:
         mov     r0, r4
-        bl      needm_returned
-        b       .Lleave_taken
+        bl      needm_on_g_cleanup
+        b       .Lexit_rebound
 
-.Lleft_taken:
-        bl      needm_left
-        b       .Lgive
+.Lnotify_rebound:
+        bl      needm_notify_stopper
+        b       .Lunbind
 
 .Lunlisted:
         mov     r0, r4
-        bl      needm_unclaim
+        bl      needm_dropm
         mov     r0, #0
-        b       .Lgiven
+        b       .Ldone
 
-.Lwaited_for:
+.Lwake_waiter:
         bl      needm_wake
         mov     r0, #0
-        b       .Lgiven
+        b       .Ldone
 
         /* sp: Call; r0-r2 as at the entry; r11: the caller's frame */
 .Lslow:
@@ -361,7 +361,7 @@ ROUTINE(needm_entry)
         beq     2f
         bic     r4, r4, #CALL_PENDING
         mov     r0, r5
-        bl      needm_begun
+        bl      needm_on_g_prologue
 2:
         ldr     r0, [r5, #CALL_ARG]
         ldr     ip, [r5, #CALL_FN]
@@ -376,11 +376,11 @@ ROUTINE(needm_entry)
 2:
         mov     r0, r5
         mov     r1, r4
-        bl      needm_ending
+        bl      needm_on_g_epilogue
 3:
         OTHER_STACK_END
         ldr     ip, [r5, #CALL_OUT]
-        tst     ip, #CALL_DIRECT                /* Call is on the G, and fn's part below it: stay there */
+        tst     ip, #CALL_ON_G                /* Call is on the G, and fn's part below it: stay there */
         moveq   sp, r5
         mov     r0, r5
         mov     r1, r4

@@ -1,7 +1,7 @@
 /* The way of a callback into the kernel and out again: arch/x86_64/entry.S, which
    has the full comments, for i386.
 
-   The Rust side is src/callback/ (`enter`, `begun`; `ending`, `returned`, `exit`),
+   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
    by the symbols that `upcalls!` there defines. Arguments of all
    are on the stack (cdecl).
 
@@ -129,9 +129,9 @@ ROUTINE(needm_entry)
         addl    $_GLOBAL_OFFSET_TABLE_, %ecx
         leal    needm_gate@GOTOFF(%ecx), %edi   /* edi: the gate, until the end */
         movl    needm_tls@gotntpoff(%ecx), %eax
-        movl    %gs:TLS_PASS(%eax), %esi        /* esi: the pass, until the end */
+        movl    %gs:TLS_BOUND_EPOCH(%eax), %esi        /* esi: the pass, until the end */
         cmpl    (%edi), %esi
-        jne     .Ltake
+        jne     .Lrebind
         movl    %gs:TLS_M(%eax), %ebx           /* ebx: the M, until the end */
         movl    M_SEG(%ebx), %eax               /* in a callback? */
         plain_or %eax, .Linfo
@@ -139,18 +139,18 @@ ROUTINE(needm_entry)
         off_signal_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
         leal    M_BASE+RUNNING(%ebx), %edx
 .Lbegin:
-        begin   .Lagain, .Lclosed
+        begin   .Lretry, .Lclosed
         OTHER_STACK
         calll   *8(%ebp)
         /* esp: ARGS below the G's top; ebx: M; esi: pass; edi: gate; ebp: the
            caller's frame */
-        cmpl    $0, M_SOILED(%ebx)
-        jne     .Lsoiled
-.Lleave:
+        cmpl    $0, M_NEEDS_CLEANUP(%ebx)
+        jne     .Lcleanup
+.Lexit_bound:
         to_call
         movl    $0, M_SEG(%ebx)
         cmpl    (%edi), %esi
-        jne     .Lleft
+        jne     .Lnotify
 .Lout:
         xorl    %eax, %eax
         restore_and_return
@@ -168,25 +168,25 @@ ROUTINE(needm_entry)
         jmp     .Lslow
 
         /* esp: Call; edx: the M's own segment, and RUNNING */
-.Lagain:
+.Lretry:
         movl    $0, M_SEG(%ebx)
         jmp     .Lbegin
 
         /* esp: ARGS below the G's top; ebx: M */
-.Lsoiled:
+.Lcleanup:
         movl    %ebx, (%esp)
-        calll   needm_returned
-        jmp     .Lleave
+        calll   needm_on_g_cleanup
+        jmp     .Lexit_bound
 
         /* Somebody may be waiting for this thread to be out. esp: Call. */
-.Lleft:
-        calll   needm_left
+.Lnotify:
+        calll   needm_notify_stopper
         jmp     .Lout
 
         /* No M of its own. eax: the block's offset; edx: info. The offset and the
            thread's record stay in two words of Call that only the slow path wants. */
-.Ltake:
-        movl    %gs:TLS_AGAIN(%eax), %esi       /* esi: the gate's value, until the end */
+.Lrebind:
+        movl    %gs:TLS_REBIND_EPOCH(%eax), %esi       /* esi: the gate's value, until the end */
         cmpl    (%edi), %esi
         jne     .Lslow
         movl    %eax, CALL_OFFSET(%esp)
@@ -194,8 +194,8 @@ ROUTINE(needm_entry)
         movl    %ecx, CALL_THREAD(%esp)
         movl    %gs:TLS_M(%eax), %eax           /* in a callback? */
         orl     THREAD_M(%ecx), %eax            /* or between two steps of taking one? */
-        plain_or %eax, .Linfo_take
-.Lplain_take:
+        plain_or %eax, .Linfo_rebind
+.Lplain_rebind:
         off_signal_stack THREAD_SIG_LO(%ecx), THREAD_SIG_LEN(%ecx)
         movl    THREAD_LAST(%ecx), %ebx         /* ebx: the M, until the end */
         movl    THREAD_CLAIM(%ecx), %edx
@@ -203,27 +203,27 @@ ROUTINE(needm_entry)
         movl    %ebx, THREAD_M(%ecx)
         movl    $M_IDLE, %eax
         lock cmpxchgl %edx, M_STATE(%ebx)
-        jne     .Ltaken
+        jne     .Lother_holder
         movl    %ebx, THREAD_M(%ecx)
         cmpl    %ecx, M_THREAD(%ebx)
-        jne     .Lchanged
-.Lmine:
+        jne     .Lreclaimed
+.Lrebound:
         leal    M_BASE+RUNNING(%ebx), %edx
         movl    CALL_OFFSET(%esp), %eax
         movl    %ebx, %gs:TLS_M(%eax)           /* published last */
-.Lbegin_taken:
-        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+.Lbegin_rebound:
+        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
         calll   *8(%ebp)
         /* esp: ARGS below the G's top; ebx: M; esi: the gate's value; edi: gate; ebp:
            the caller's frame */
-        cmpl    $0, M_SOILED(%ebx)
-        jne     .Lsoiled_taken
-.Lleave_taken:
+        cmpl    $0, M_NEEDS_CLEANUP(%ebx)
+        jne     .Lcleanup_rebound
+.Lexit_rebound:
         to_call
         movl    $0, M_SEG(%ebx)
         cmpl    (%edi), %esi
-        jne     .Lleft_taken
-.Lgive:
+        jne     .Lnotify_rebound
+.Lunbind:
         movl    CALL_THREAD(%esp), %ecx
         movl    CALL_OFFSET(%esp), %edx
         movl    THREAD_CLAIM(%ecx), %eax
@@ -233,64 +233,64 @@ ROUTINE(needm_entry)
         movl    $M_IDLE, M_STATE(%ebx)
         movl    $0, THREAD_M(%ecx)
         cmpl    $0, GATE_WAITERS(%edi)          /* after the store to M_STATE: src/extra */
-        jne     .Lwaited_for
-.Lgiven:
+        jne     .Lwake_waiter
+.Ldone:
         xorl    %eax, %eax
         restore_and_return
 
-.Linfo_take:
+.Linfo_rebind:
         cmpl    $INFO_BYTES, (%edx)
-        jae     .Lplain_take
+        jae     .Lplain_rebind
         jmp     .Lslow
 
         /* Another thread has it. ecx: the thread's record */
-.Ltaken:
+.Lother_holder:
         movl    $0, THREAD_M(%ecx)
         jmp     .Lslow
 
         /* Another thread has had it in between. ecx: the thread's record */
-.Lchanged:
+.Lreclaimed:
         movl    %ecx, M_THREAD(%ebx)
         movl    THREAD_SIG_LO(%ecx), %eax
         movl    %eax, M_SIG_LO(%ebx)
         movl    THREAD_SIG_LEN(%ecx), %eax
         movl    %eax, M_SIG_LEN(%ebx)
-        jmp     .Lmine
+        jmp     .Lrebound
 
         /* esp: Call; edx: the M's own segment, and RUNNING */
-.Lagain_taken:
+.Lretry_rebound:
         movl    $0, M_SEG(%ebx)
-        jmp     .Lbegin_taken
+        jmp     .Lbegin_rebound
 
         /* esp: Call, of which the slow path fills in all but INFO. */
-.Lclosed_taken:
+.Lclosed_rebound:
         movl    $0, M_SEG(%ebx)
         subl    $ARGS, %esp
         movl    %ebx, (%esp)
-        calll   needm_unclaim
+        calll   needm_dropm
         addl    $ARGS, %esp
         jmp     .Lslow
 
         /* esp: ARGS below the G's top; ebx: M */
-.Lsoiled_taken:
+.Lcleanup_rebound:
         movl    %ebx, (%esp)
-        calll   needm_returned
-        jmp     .Lleave_taken
+        calll   needm_on_g_cleanup
+        jmp     .Lexit_rebound
 
         /* esp: Call */
-.Lleft_taken:
-        calll   needm_left
-        jmp     .Lgive
+.Lnotify_rebound:
+        calll   needm_notify_stopper
+        jmp     .Lunbind
 
         /* esp: Call, which is not used any more */
 .Lunlisted:
         movl    %ebx, (%esp)
-        calll   needm_unclaim
-        jmp     .Lgiven
+        calll   needm_dropm
+        jmp     .Ldone
 
-.Lwaited_for:
+.Lwake_waiter:
         calll   needm_wake
-        jmp     .Lgiven
+        jmp     .Ldone
 
         /* esp: Call; ebp: the caller's frame */
 .Lslow:
@@ -312,7 +312,7 @@ ROUTINE(needm_entry)
         je      2f
         andl    $-(CALL_PENDING + 1), %ebx
         movl    %edi, (%esp)
-        calll   needm_begun
+        calll   needm_on_g_prologue
 2:
         movl    CALL_ARG(%edi), %eax
         movl    %eax, (%esp)
@@ -325,10 +325,10 @@ ROUTINE(needm_entry)
 2:
         movl    %edi, (%esp)
         movl    %ebx, 4(%esp)
-        calll   needm_ending
+        calll   needm_on_g_epilogue
 3:
         OTHER_STACK_END
-        testb   $CALL_DIRECT, CALL_OUT(%edi)
+        testb   $CALL_ON_G, CALL_OUT(%edi)
         jne     4f                              /* Call is on the G, and fn's part below it: stay there */
         leal    -ARGS(%edi), %esp
 4:

@@ -1,6 +1,6 @@
 /* The way of a callback into the kernel and out again.
 
-   The Rust side is src/callback/ (`enter`, `begun`; `ending`, `returned`, `exit`),
+   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
    by the symbols that `upcalls!` there defines.
 
    The caller's stack while a callback runs, and the G's:
@@ -114,9 +114,9 @@ ROUTINE(needm_entry)
         movq    %rcx, CALL_INFO(%rsp)           /* the rest only on the slow path */
 
         movq    needm_tls@gottpoff(%rip), %rax
-        movl    %fs:TLS_PASS(%rax), %r12d       /* r12: the pass, until the end */
+        movl    %fs:TLS_BOUND_EPOCH(%rax), %r12d       /* r12: the pass, until the end */
         cmpl    needm_gate(%rip), %r12d
-        jne     .Ltake
+        jne     .Lrebind
         movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
         movq    M_SEG(%rbx), %rax               /* in a callback? */
         plain_or %rax, .Linfo
@@ -124,17 +124,17 @@ ROUTINE(needm_entry)
         off_signal_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
         leaq    M_BASE+RUNNING(%rbx), %r10
 .Lbegin:
-        begin   .Lagain, .Lclosed
+        begin   .Lretry, .Lclosed
         OTHER_STACK
         callq   *%rax
         /* rsp: the G's top; rbx: M; r12: pass; rbp: the caller's frame */
-        cmpq    $0, M_SOILED(%rbx)
-        jne     .Lsoiled
-.Lleave:
+        cmpq    $0, M_NEEDS_CLEANUP(%rbx)
+        jne     .Lcleanup
+.Lexit_bound:
         movq    %rbp, %rsp                      /* the saved registers are in its red zone */
         movq    $0, M_SEG(%rbx)
         cmpl    needm_gate(%rip), %r12d
-        jne     .Lleft
+        jne     .Lnotify
         movq    -8(%rbp), %rbx
         movq    -16(%rbp), %r12
         xorl    %eax, %eax
@@ -152,35 +152,35 @@ ROUTINE(needm_entry)
         movq    $0, M_SEG(%rbx)
         jmp     .Lslow
 
-.Lagain:
+.Lretry:
         movq    $0, M_SEG(%rbx)
         jmp     .Lbegin
 
         /* rsp: the G's top; rbx: M */
-.Lsoiled:
+.Lcleanup:
         movq    %rbx, %rdi
-        callq   needm_returned
-        jmp     .Lleave
+        callq   needm_on_g_cleanup
+        jmp     .Lexit_bound
 
         /* Somebody may be waiting for this thread to be out. */
-.Lleft:
+.Lnotify:
         leaq    -FRAME_BYTES(%rbp), %rsp
-        callq   needm_left
+        callq   needm_notify_stopper
         xorl    %eax, %eax
         restore_and_return
 
         /* No M of its own. rax: the block's offset; the rest as at the entry.
            r13: the thread's record, r14: the block's offset, until the end. */
-.Ltake:
-        movl    %fs:TLS_AGAIN(%rax), %r12d      /* r12: the gate's value, until the end */
+.Lrebind:
+        movl    %fs:TLS_REBIND_EPOCH(%rax), %r12d      /* r12: the gate's value, until the end */
         cmpl    needm_gate(%rip), %r12d
         jne     .Lslow
         movq    %rax, %r14
         movq    %fs:TLS_THREAD(%rax), %r13
         movq    %fs:TLS_M(%rax), %rax           /* in a callback? */
         orq     THREAD_M(%r13), %rax            /* or between two steps of taking one? */
-        plain_or %rax, .Linfo_take
-.Lplain_take:
+        plain_or %rax, .Linfo_rebind
+.Lplain_rebind:
         off_signal_stack THREAD_SIG_LO(%r13), THREAD_SIG_LEN(%r13)
         movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
         movl    THREAD_CLAIM(%r13), %r10d
@@ -189,25 +189,25 @@ ROUTINE(needm_entry)
         movq    %rbx, THREAD_M(%r13)
         movl    $M_IDLE, %eax
         lock cmpxchgl %r10d, M_STATE(%rbx)
-        jne     .Ltaken
+        jne     .Lother_holder
         movq    %rbx, THREAD_M(%r13)
         cmpq    %r13, M_THREAD(%rbx)
-        jne     .Lchanged
-.Lmine:
+        jne     .Lreclaimed
+.Lrebound:
         leaq    M_BASE+RUNNING(%rbx), %r10
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
-.Lbegin_taken:
-        begin   .Lagain_taken, .Lclosed_taken, TAKEN
+.Lbegin_rebound:
+        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
         callq   *%rax
         /* rsp: the G's top; rbx: M; rbp: the caller's frame */
-        cmpq    $0, M_SOILED(%rbx)
-        jne     .Lsoiled_taken
-.Lleave_taken:
+        cmpq    $0, M_NEEDS_CLEANUP(%rbx)
+        jne     .Lcleanup_rebound
+.Lexit_rebound:
         leaq    -FRAME_BYTES(%rbp), %rsp
         movq    $0, M_SEG(%rbx)
         cmpl    needm_gate(%rip), %r12d
-        jne     .Lleft_taken
-.Lgive:
+        jne     .Lnotify_rebound
+.Lunbind:
         movl    THREAD_CLAIM(%r13), %eax
         cmpl    %eax, M_STATE(%rbx)             /* still on the list? */
         jne     .Lunlisted
@@ -215,62 +215,62 @@ ROUTINE(needm_entry)
         movl    $M_IDLE, M_STATE(%rbx)
         movq    $0, THREAD_M(%r13)
         cmpl    $0, needm_gate+GATE_WAITERS(%rip)         /* after the store to M_STATE: src/extra */
-        jne     .Lwaited_for
-.Lgiven:
+        jne     .Lwake_waiter
+.Ldone:
         xorl    %eax, %eax
         restore_and_return
 
-.Linfo_take:
+.Linfo_rebind:
         cmpq    $INFO_BYTES, (%rcx)
-        jae     .Lplain_take
+        jae     .Lplain_rebind
         jmp     .Lslow
 
         /* Another thread has it. */
-.Ltaken:
+.Lother_holder:
         movq    $0, THREAD_M(%r13)
         jmp     .Lslow
 
         /* Another thread has had it in between. */
-.Lchanged:
+.Lreclaimed:
         movq    %r13, M_THREAD(%rbx)
         movq    THREAD_SIG_LO(%r13), %rax
         movq    %rax, M_SIG_LO(%rbx)
         movq    THREAD_SIG_LEN(%r13), %rax
         movq    %rax, M_SIG_LEN(%rbx)
-        jmp     .Lmine
+        jmp     .Lrebound
 
-.Lagain_taken:
+.Lretry_rebound:
         movq    $0, M_SEG(%rbx)
-        jmp     .Lbegin_taken
+        jmp     .Lbegin_rebound
 
         /* rsp: Call; rdi, rsi, rdx as at the entry, which the slow path wants. */
-.Lclosed_taken:
+.Lclosed_rebound:
         movq    $0, M_SEG(%rbx)
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
         movq    %rdi, CALL_FN(%rsp)
         movq    %rbx, %rdi
-        callq   needm_unclaim
+        callq   needm_dropm
         jmp     .Lslow_filled
 
         /* rsp: the G's top; rbx: M */
-.Lsoiled_taken:
+.Lcleanup_rebound:
         movq    %rbx, %rdi
-        callq   needm_returned
-        jmp     .Lleave_taken
+        callq   needm_on_g_cleanup
+        jmp     .Lexit_rebound
 
-.Lleft_taken:
-        callq   needm_left
-        jmp     .Lgive
+.Lnotify_rebound:
+        callq   needm_notify_stopper
+        jmp     .Lunbind
 
 .Lunlisted:
         movq    %rbx, %rdi
-        callq   needm_unclaim
-        jmp     .Lgiven
+        callq   needm_dropm
+        jmp     .Ldone
 
-.Lwaited_for:
+.Lwake_waiter:
         callq   needm_wake
-        jmp     .Lgiven
+        jmp     .Ldone
 
         /* rsp: Call; rbp: the caller's frame */
 .Lslow:
@@ -289,7 +289,7 @@ ROUTINE(needm_entry)
         je      2f
         andq    $-(CALL_PENDING + 1), %rbx
         movq    %r12, %rdi
-        callq   needm_begun
+        callq   needm_on_g_prologue
 2:
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
@@ -301,10 +301,10 @@ ROUTINE(needm_entry)
 2:
         movq    %r12, %rdi
         movq    %rbx, %rsi
-        callq   needm_ending
+        callq   needm_on_g_epilogue
 3:
         OTHER_STACK_END
-        testb   $CALL_DIRECT, CALL_OUT(%r12)
+        testb   $CALL_ON_G, CALL_OUT(%r12)
         jne     4f                              /* Call is on the G, and fn's part below it: stay there */
         movq    %r12, %rsp
 4:

@@ -55,7 +55,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
 pub(crate) fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.over().is_none() {
+        if current.prev_current().is_none() {
             break;
         }
         needm::dropm(tls, current);

@@ -25,7 +25,7 @@ pub(crate) fn run_deferred(m: &M) {
 pub(crate) fn defer(function: Function, arg: *mut c_void) -> Result<(), Error> {
     let tls = Tls::current();
     let (m, segment) = reconcile::current_segment(tls).ok_or(Error::Invalid)?;
-    m.soil();
+    m.set_needs_cleanup();
     m.stack.push_deferred(Deferred { function, arg })?;
     segment.deferred.store(segment.deferred.load(Relaxed) + 1, Relaxed);
     Ok(())

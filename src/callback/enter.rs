@@ -1,7 +1,7 @@
 //! Callbacks: the Rust side of `arch/<arch>/entry.S`.
 //!
 //! The steady paths never come here. [`enter`] is reached when this thread has no
-//! M that may be used or taken again unasked, is in a callback already, has a frame to
+//! M that may be used or bound_here again unasked, is in a callback already, has a frame to
 //! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
 //! the callback goes, and returns that stack pointer; assembly switches, calls the
 //! function, and brings every kind of ending to [`ending::exit`].
@@ -31,9 +31,9 @@ use crate::needm::Want;
 use crate::pool;
 use crate::pool::EXTRA;
 use crate::reconcile;
-use crate::reconcile::settle;
+use crate::reconcile::drop_abandoned;
 use crate::running;
-use crate::segment::{Segment, TAKEN, WAS_RUNNING};
+use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
 use crate::signal::stack;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
@@ -43,22 +43,22 @@ use core::ptr;
 
 crate::arch::upcalls! {
     "needm_enter" => enter,
-    "needm_begun" => begun,
+    "needm_on_g_prologue" => on_g_prologue,
 }
 
 /// The least stack that a callback is started with.
-pub(crate) const LEAST_STACK: usize = 512;
+pub(crate) const MIN_STACK: usize = 512;
 
 /// What a nested callback leaves free above its part of the G.
-pub(crate) const APART: usize = 96;
+pub(crate) const GAP: usize = 96;
 
 /// Where a callback goes: its M, what of the G is free, the segment around it.
 pub(crate) struct Place {
     pub(crate) m: &'static M,
     pub(crate) below: usize,
     pub(crate) outer: Option<&'static Segment>,
-    /// The M was taken for this callback.
-    pub(crate) taken: bool,
+    /// The M was bound_here for this callback.
+    pub(crate) bound_here: bool,
 }
 
 /// From `needm_entry`: readies everything for `call`; the G's stack pointer to
@@ -102,7 +102,7 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
         // of the start before, and all begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
         let entered = match passed {
-            true if current => begin(call, &place, was_running),
+            true if current => prepare(call, &place, was_running),
             _ => Err(Error::NotStarted),
         };
         if entered.is_ok() {
@@ -111,7 +111,7 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
         if passed && !was_running {
             running::leave(m);
         }
-        if current && place.taken && pool::goes_back(m) {
+        if current && place.bound_here && pool::unbinds_on_exit(m) {
             needm::dropm(tls, m);
         }
         if current || !passed {
@@ -121,9 +121,9 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
 }
 
 pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
-    settle(tls, at);
+    drop_abandoned(tls, at);
     if let Some(m) = reconcile::current(tls) {
-        look_again_at_signals(tls, m);
+        recheck_signal_stack(tls, m);
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -131,39 +131,39 @@ pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         if m.stack.holds(at) {
             // Callback code runs there below all segments, so this is the lowest.
             let below = at;
-            return Ok(Place { m, below, outer, taken: false });
+            return Ok(Place { m, below, outer, bound_here: false });
         }
         let gsp = segment.gsp.load(Relaxed);
         if gsp != 0 {
-            return Ok(Place { m, below: gsp, outer, taken: false });
+            return Ok(Place { m, below: gsp, outer, bound_here: false });
         }
     }
     needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
 }
 
 impl Place {
-    pub(crate) fn base(m: &'static M, taken: bool) -> Self {
-        Self { m, below: m.stack.hi(), outer: None, taken }
+    pub(crate) fn base(m: &'static M, bound_here: bool) -> Self {
+        Self { m, below: m.stack.hi(), outer: None, bound_here }
     }
 }
 
 /// Looks at a signal stack that is not trusted yet.
-pub(crate) fn look_again_at_signals(tls: &Tls, m: &M) {
+pub(crate) fn recheck_signal_stack(tls: &Tls, m: &M) {
     let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
     thread.sig.minit(true);
     if thread.sig.trusted() && m.segment().is_none() {
-        tls.let_pass(needm::pass(thread, m));
+        tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
 }
 
-/// After the gate: builds the segment unless [`begun`] has to. The G's stack pointer.
-pub(crate) fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
+/// After the gate: builds the segment unless [`on_g_prologue`] has to. The G's stack pointer.
+pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
-    let head = if place.outer.is_some() { APART } else { 0 };
+    let head = if place.outer.is_some() { GAP } else { 0 };
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
-    let sp = sp.filter(|sp| *sp >= m.stack.lo() + LEAST_STACK).ok_or(Error::Overflow)?;
+    let sp = sp.filter(|sp| *sp >= m.stack.lo() + MIN_STACK).ok_or(Error::Overflow)?;
     let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
     let segment = segment.ok_or(Error::Overflow)?;
     let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
@@ -172,8 +172,8 @@ pub(crate) fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result
         return Err(Error::Overflow);
     }
 
-    let mut pending = if m.owes.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
-    m.owes.store(0, Relaxed);
+    let mut pending = if m.owes_spare.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
+    m.owes_spare.store(0, Relaxed);
     if tools::WATCH_SWITCHES {
         pending |= PENDING_TOOLS;
     }
@@ -182,11 +182,11 @@ pub(crate) fn begin(call: &mut Call, place: &Place, was_running: bool) -> Result
         pending |= PENDING_SEGMENT;
     } else {
         tools::writes(sp, place.below - sp);
-        let taken = if place.taken { TAKEN } else { 0 };
+        let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
         if on_signal_stack {
             pending |= PENDING_SIGNAL_STACK;
         }
-        let flags = taken | if was_running { WAS_RUNNING } else { 0 };
+        let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
         build(call, m, (segment, at), flags, on_signal_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
@@ -232,7 +232,7 @@ pub(crate) fn build(
 }
 
 /// From `needm_entry`, on the G, after the gate: what could not be done before.
-pub(crate) extern "C" fn begun(call: *mut Call) {
+pub(crate) extern "C" fn on_g_prologue(call: *mut Call) {
     // SAFETY: entry code has it on its stack; this thread holds the M in it.
     let (call, m) = unsafe {
         let call = &mut *call;
@@ -270,5 +270,5 @@ pub(crate) extern "C" fn begun(call: *mut Call) {
 /// Where the part of a callback begins whose call stands on the G itself. Well below: C that
 /// calls the kernel again from the same place is above it, if it has jumped out of this one.
 pub(crate) fn part_below(call: usize) -> usize {
-    (call - APART) & !(ALIGN - 1)
+    (call - GAP) & !(ALIGN - 1)
 }

@@ -12,7 +12,7 @@ use crate::needm;
 use crate::pool;
 use crate::reconcile::{drop_segment, pop};
 use crate::running;
-use crate::segment::{TAKEN, UNWOUND, WAS_RUNNING};
+use crate::segment::{BOUND_HERE, UNWOUND, WAS_RUNNING};
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_int;
@@ -20,8 +20,8 @@ use core::ptr;
 
 crate::arch::upcalls! {
     "needm_exit" => exit,
-    "needm_returned" => returned,
-    "needm_ending" => ending,
+    "needm_on_g_cleanup" => on_g_cleanup,
+    "needm_on_g_epilogue" => on_g_epilogue,
 }
 
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
@@ -37,18 +37,18 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
         // SAFETY: as in `begin`; the copy still stands, below the segment.
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
-    let (was_running, taken) = (segment.is(WAS_RUNNING), segment.is(TAKEN));
+    let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));
     gate::returned(segment);
     pop(m, segment, segment.is(UNWOUND));
     if m.segment().is_none() {
-        m.tidy();
+        m.clean_up();
     } else {
         m.stack.close_reserve(m.position(segment));
     }
     if !was_running {
         running::leave(m);
     }
-    if taken && pool::goes_back(m) {
+    if bound_here && pool::unbinds_on_exit(m) {
         needm::dropm(tls, m);
     }
     code
@@ -58,7 +58,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
     // What a handler borrowed.
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.over().is_none() {
+        if current.prev_current().is_none() {
             break;
         }
         needm::dropm(tls, current);
@@ -82,7 +82,7 @@ pub(crate) fn run_deferred(m: &M) {
 
 /// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
 /// something to be done.
-pub(crate) extern "C" fn ending(call: *const Call, m: *const M) {
+pub(crate) extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
@@ -91,7 +91,7 @@ pub(crate) extern "C" fn ending(call: *const Call, m: *const M) {
 
 /// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
 /// and left something to be done.
-pub(crate) extern "C" fn returned(m: *const M) {
+pub(crate) extern "C" fn on_g_cleanup(m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.
@@ -100,5 +100,5 @@ pub(crate) extern "C" fn returned(m: *const M) {
     }
     run_deferred(m);
     gate::returned(m.base());
-    m.tidy();
+    m.clean_up();
 }

@@ -57,7 +57,7 @@ pub(crate) extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
 
 /// What `sigpanic` and the deferred functions are started with at least; with
 /// less left the stack counts as run out.
-pub(crate) const LEAST_ROOM: usize = 2048;
+pub(crate) const MIN_ROOM: usize = 2048;
 
 /// The handler, from `needm_handler`.
 pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
@@ -81,7 +81,7 @@ pub(crate) fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
         let inside = current.segment().is_some();
         if inside && current.stack.holds(context.sp()) {
             // Whatever was borrowed over it, or is further down on it, has been jumped out of.
-            crate::reconcile::settle(tls, context.sp());
+            crate::reconcile::drop_abandoned(tls, context.sp());
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.
@@ -89,7 +89,7 @@ pub(crate) fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
         if inside && running && is_memory(what.signo) && current.stack.guards(what.addr) {
             return Some(current);
         }
-        m = current.over();
+        m = current.prev_current();
     }
     None
 }
@@ -116,12 +116,12 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
     let ran_out = is_memory(signal) && stack.guards(what.addr)
         || !stack.holds(sp)
         || has_no_room_for_a_handler(m, what, sp);
-    let cramped = below < stack.lo() + LEAST_ROOM || !stack.holds(sp);
+    let cramped = below < stack.lo() + MIN_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {
         // Deferred functions go below, on the reserve. Should one of them have
         // used that up, what is left starts over at its top.
-        m.soil();
+        m.set_needs_cleanup();
         if stack.open_reserve().is_err() {
             crate::fatal::throw(format_args!(
                 "needm: M {} has run out of stack, and the system has none for its deferred functions",
@@ -138,7 +138,7 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
     let frame = at as *mut FaultFrame;
     let saved = context.saved();
     tools::writes(at - PUSHED, PUSHED + top - at);
-    stack.is_gone_back_to();
+    stack.tell_valgrind_switched_back();
     // SAFETY: `at` is on the G's own stack, below all that is live there: below
     // the red zone of the frame that faulted, or on the reserve just opened.
     unsafe {

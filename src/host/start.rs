@@ -71,7 +71,7 @@ impl Iterator for Arguments {
     type Item = &'static CStr;
 
     fn next(&mut self) -> Option<&'static CStr> {
-        self.left = self.left.checked_sub(1)?;
+        self.destructor_ran = self.destructor_ran.checked_sub(1)?;
         // SAFETY: as many strings are there as were left.
         unsafe {
             let word = CStr::from_ptr(self.next.read());

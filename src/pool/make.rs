@@ -42,8 +42,8 @@ impl Extra {
         m.listed.store(false, Relaxed);
         m.epoch.store(state::epoch(), Relaxed);
         m.thread.store(ptr::null_mut(), Relaxed);
-        m.below.store(ptr::null_mut(), Relaxed);
-        m.over.store(ptr::null_mut(), Relaxed);
+        m.prev_held.store(ptr::null_mut(), Relaxed);
+        m.prev_current.store(ptr::null_mut(), Relaxed);
         m.fill(index);
         if !settings.hooks().m_new(m) {
             self.unmake(m);
@@ -53,7 +53,7 @@ impl Extra {
             Some(thread) => m.state.store(READY | held_by(thread), SeqCst),
             None => {
                 m.state.store(READY | LISTED, SeqCst);
-                self.put(m);
+                self.enlist(m);
             }
         }
         Ok(m)
@@ -117,7 +117,7 @@ impl Extra {
     pub(crate) fn rebuild(&self, own: Option<&Thread>) {
         let held = || {
             let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));
-            successors(innermost, |m| m.below())
+            successors(innermost, |m| m.prev_held())
         };
         self.forget_list();
         waiters().store(0, SeqCst);
@@ -142,11 +142,11 @@ impl Extra {
                 self.reclaimed.fetch_add(1, Relaxed);
             }
             m.reset();
-            m.below.store(ptr::null_mut(), Relaxed);
-            m.over.store(ptr::null_mut(), Relaxed);
+            m.prev_held.store(ptr::null_mut(), Relaxed);
+            m.prev_current.store(ptr::null_mut(), Relaxed);
             m.thread.store(ptr::null_mut(), Relaxed);
             m.state.store(READY | LISTED, SeqCst);
-            self.put(m);
+            self.enlist(m);
         }
         self.made.store(made, SeqCst);
     }

@@ -20,7 +20,7 @@
 //!   free by now; who gives one back makes it free and then looks at `listed`; and who
 //!   makes that true puts the M on the list, whoever holds it by then.
 //! - An M that is free is on the list, or is the last one of a live thread, which
-//!   lets go of it in [`Extra::let_go`] when it has another, and when it ends.
+//!   lets go of it in [`Extra::release_last`] when it has another, and when it ends.
 //!
 //! A thread that is killed between two of these steps leaves an M that is free but
 //! not on the list: [`Extra::sweep`] finds it when the list is empty.
@@ -151,7 +151,7 @@ impl Extra {
                 mine = claim(m, thread, true);
             }
             if mine {
-                m.owes.store(u32::from(last), Relaxed);
+                m.owes_spare.store(u32::from(last), Relaxed);
                 return Some(m);
             }
             // Its holder is to know, and looks at this word anyway.
@@ -162,17 +162,17 @@ impl Extra {
     /// Takes an M that is free but not on the list.
     pub(crate) fn sweep(thread: &Thread) -> Option<&'static M> {
         let m = MS.iter().find(|m| claim(m, thread, false))?;
-        m.owes.store(1, Relaxed);
+        m.owes_spare.store(1, Relaxed);
         Some(m)
     }
 
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
-    pub(crate) fn give(&self, m: &M) {
+    pub(crate) fn release(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
         // If the kernel was stopped in the meantime, the M has gone with it.
         while is_held_ready(state) {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
-                Ok(_) => return self.put(m),
+                Ok(_) => return self.enlist(m),
                 Err(now) => state = now,
             }
         }
@@ -180,19 +180,19 @@ impl Extra {
 
     /// `thread` has another last M than this now. False if it was another thread's, or has
     /// gone with an earlier start of the kernel.
-    pub(crate) fn let_go(&self, m: &M, thread: &Thread) -> bool {
+    pub(crate) fn release_last(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut().cast();
         let was = m.thread.load(Relaxed) == own
             && m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
         let goes = was && is_ready(m);
         if goes {
-            self.put(m);
+            self.enlist(m);
         }
         goes
     }
 
     /// Puts an M that is free on the list, unless it is there.
-    pub(crate) fn put(&self, m: &M) {
+    pub(crate) fn enlist(&self, m: &M) {
         if !m.listed.load(SeqCst) && !m.listed.swap(true, SeqCst) {
             self.listed.fetch_add(1, SeqCst);
             self.idle.push(&MS, m.index());
@@ -219,8 +219,8 @@ impl Extra {
     }
 
     /// Whether an M is on its way to or from a thread that does not keep it.
-    pub(crate) fn is_any_on_its_way(&self) -> bool {
-        MS.iter().any(|m| is_ready(m) && is_held(m) && goes_back(m))
+    pub(crate) fn any_in_transfer(&self) -> bool {
+        MS.iter().any(|m| is_ready(m) && is_held(m) && unbinds_on_exit(m))
     }
 
     /// Counts of Ms: made, idle, held.
@@ -232,11 +232,11 @@ impl Extra {
 }
 
 /// Whether the callback that took `m` gives it back in any case.
-pub(crate) fn is_borrowed(m: &M) -> bool {
-    !m.below.load(Relaxed).is_null()
+pub(crate) fn is_temporary(m: &M) -> bool {
+    !m.prev_held.load(Relaxed).is_null()
 }
 
 /// Whether `m` goes back when its outermost callback ends.
-pub(crate) fn goes_back(m: &M) -> bool {
-    is_borrowed(m) || state::settings().binds_calls() && !m.attached.load(Relaxed)
+pub(crate) fn unbinds_on_exit(m: &M) -> bool {
+    is_temporary(m) || state::settings().binds_calls() && !m.attached.load(Relaxed)
 }

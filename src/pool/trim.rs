@@ -16,34 +16,34 @@ use crate::thread_record::Thread;
 pub(crate) const WARM: usize = 64;
 
 /// The Ms that threads gave back last: their rows' numbers plus one, 0 where none was.
-pub(crate) static LAST: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
+pub(crate) static RECENT: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
 
-/// Ms given back by threads so far; also the next place in [`LAST`].
-pub(crate) static GIVEN: AtomicU32 = AtomicU32::new(0);
+/// Ms given back by threads so far; also the next place in [`RECENT`].
+pub(crate) static RETURNED: AtomicU32 = AtomicU32::new(0);
 
 /// Notes that a thread has no more use for `m`, and gives up the memory of the one that
 /// was given back [`WARM`] times ago, if it is still idle. `thread` is who gives.
-pub(crate) fn given(m: &M, thread: &Thread) {
-    let now = GIVEN.fetch_add(1, Relaxed);
-    m.given.store(now, Relaxed);
+pub(crate) fn note_returned(m: &M, thread: &Thread) {
+    let now = RETURNED.fetch_add(1, Relaxed);
+    m.returned_at.store(now, Relaxed);
     m.touched.store(true, Relaxed);
     let place = now as usize % WARM;
-    let before = LAST[place].swap(m.index() + 1, Relaxed);
+    let before = RECENT[place].swap(m.index() + 1, Relaxed);
     let Some(cold) = before.checked_sub(1).and_then(|index| MS.get(index)) else { return };
     if !is_cold(cold, now) {
         return;
     }
-    let was_taking = thread.begin_taking();
+    let was_in_transfer = thread.begin_transfer();
     if pool::claim(cold, thread, false) {
         cold.touched.store(false, Relaxed);
         cold.stack.discard();
-        EXTRA.give(cold);
+        EXTRA.release(cold);
     }
-    thread.end_taking(was_taking);
+    thread.end_transfer(was_in_transfer);
 }
 
 pub(crate) fn is_cold(m: &M, now: u32) -> bool {
     m.touched.load(Relaxed)
         && m.thread.load(Relaxed).is_null()
-        && now.wrapping_sub(m.given.load(Relaxed)) as usize >= WARM
+        && now.wrapping_sub(m.returned_at.load(Relaxed)) as usize >= WARM
 }

@@ -207,7 +207,7 @@ unsafe extern "C" fn thread_main<F: FnOnce()>(born: *mut core::ffi::c_void) -> !
     run();
     // A handler from here on would have no stack to run on.
     signal::block_all();
-    thread::depart(Tls::current());
+    thread::exit_current(Tls::current());
     let start = row.map.swap(0, SeqCst);
     // SAFETY: the mapping is this thread's own stack, which nothing refers to: the row
     // no longer does, and `run` has ended.

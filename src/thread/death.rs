@@ -21,7 +21,7 @@ pub(crate) fn key() -> Option<Key> {
 }
 
 /// Has the key's destructor run at this thread's end.
-pub(crate) fn tell_end_to_key(thread: &Thread) {
+pub(crate) fn arm_key(thread: &Thread) {
     if let Some(key) = key() {
         key.set(ptr::from_ref(thread).cast());
     }
@@ -35,7 +35,7 @@ impl Thread {
 
     /// Whether the thread has ended, as far as can be told; `ask` the system if
     /// nothing else tells.
-    pub(crate) fn has_ended(&self, ask: bool) -> bool {
+    pub(crate) fn has_exited(&self, ask: bool) -> bool {
         match self.futex.load(SeqCst).checked_sub(1) {
             Some(place) => self.before.get(place as usize).is_some_and(system::owner_died),
             None => ask && !system::alive(self.tid.load(Relaxed)),
@@ -80,7 +80,7 @@ impl Thread {
             self.entry.store(first as usize, Relaxed);
             if size_of::<usize>() == 8 {
                 // The word before an entry leads back, on 64 bits.
-                self.set_back(head.cast());
+                self.set_prev_link(head.cast());
                 if first.cast() != head {
                     entry_without_flag(first).sub(1).write(self.entry_address());
                 }
@@ -95,7 +95,7 @@ impl Thread {
         ptr::from_ref(&self.entry) as usize
     }
 
-    pub(crate) fn set_back(&self, to: *mut usize) {
+    pub(crate) fn set_prev_link(&self, to: *mut usize) {
         let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
         // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
         unsafe { back.write(to as usize) };

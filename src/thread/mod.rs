@@ -31,8 +31,8 @@ use crate::os::{libc as host, thread as system};
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
 use crate::table::Rows;
-use crate::thread::death::{KEY, key, tell_end_to_key};
-use crate::thread::reap::{TAKING, take_while_open, while_open};
+use crate::thread::death::{KEY, arm_key, key};
+use crate::thread::reap::{RECORD_CHANGES, allocate_while_open, while_open};
 use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
 use core::ffi::c_void;
@@ -43,45 +43,45 @@ unsafe impl Rows for Thread {}
 
 /// How often `stop` looks whether they are done, a millisecond each: one that was
 /// killed in the middle is not waited for for ever.
-pub(crate) const PATIENCE: u32 = 1000;
+pub(crate) const WAIT_ROUNDS: u32 = 1000;
 
 /// Makes the key. Only for `runtime::start`.
 pub(crate) fn start() {
-    let key = host::key_create(ended).map_or(0, |key| key.number() + 1);
+    let key = host::key_create(key_destructor).map_or(0, |key| key.number() + 1);
     KEY.store(key, SeqCst);
 }
 
 /// This thread's record, with a signal stack for the thread. `careful`: the caller may be
 /// a signal handler.
-pub(crate) fn current(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
-    let thread = known(tls)?;
+pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
+    let thread = record(tls)?;
     thread.sig.minit(careful);
     Ok(thread)
 }
 
 /// This thread's record, taken now if it has none.
 #[inline(never)] // one place from which the C library is called: tests/nosplit/lists.rs
-pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
+pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != state::epoch() {
             // What it held of an earlier start is found not to be an M any more.
-            thread.renew();
-            tell_end_to_key(thread);
+            thread.adopt_epoch();
+            arm_key(thread);
         }
-        if thread.left.load(Relaxed) != 0 {
+        if thread.destructor_ran.load(Relaxed) != 0 {
             // From another key's destructor: ours has to run once more.
-            thread.left.store(0, Relaxed);
-            tell_end_to_key(thread);
+            thread.destructor_ran.store(0, Relaxed);
+            arm_key(thread);
         }
         return Ok(thread);
     }
-    let Some(thread) = take_while_open(tls)? else { return Err(Error::NotStarted) };
+    let Some(thread) = allocate_while_open(tls)? else { return Err(Error::NotStarted) };
     if tls.set_thread(thread).is_err() {
         // A handler that interrupted this very function was first.
         thread.release();
         return tls.thread().ok_or(Error::NoMemory);
     }
-    tell_end_to_key(thread);
+    arm_key(thread);
     thread.watch(tls);
     Ok(thread)
 }
@@ -91,63 +91,63 @@ pub(crate) fn known(tls: &Tls) -> Result<&'static Thread, Error> {
 ///
 /// A C library gives a thread the memory of one that was joined, and with it what a raw exit
 /// has left there: then the value is another's record, or nobody's.
-pub(crate) extern "C" fn ended(value: *mut c_void) {
+pub(crate) extern "C" fn key_destructor(value: *mut c_void) {
     let tls = Tls::current();
     let own = tls.thread().filter(|own| ptr::eq(*own, value.cast::<Thread>()));
     let Some(thread) = own else { return };
     if thread.is_watched() && thread.sig.may_stay() {
-        rest(tls, thread);
+        exit_keeping_record(tls, thread);
     } else {
-        while_open(|| end(tls, thread));
+        while_open(|| exit_thread(tls, thread));
     }
 }
 
 /// Gives back the Ms of this thread; the record waits for its end. [`stop`] unmaps no
 /// record that is a thread's, and waits while one is being taken apart.
-pub(crate) fn rest(tls: &Tls, thread: &Thread) {
-    if !thread.begin_end(thread.state()) {
+pub(crate) fn exit_keeping_record(tls: &Tls, thread: &Thread) {
+    if !thread.begin_exit(thread.state()) {
         return;
     }
     if state::is_open() {
         // First: whoever calls back from here on has this run once more.
-        thread.left.store(1, Relaxed);
-        leave(tls, thread);
+        thread.destructor_ran.store(1, Relaxed);
+        return_ms(tls, thread);
     }
-    thread.live_on();
+    thread.resume_live();
 }
 
 /// Gives back the Ms of this thread.
-pub(crate) fn leave(tls: &Tls, thread: &Thread) {
+pub(crate) fn return_ms(tls: &Tls, thread: &Thread) {
     tls.withdraw();
     gate::disown(thread);
-    thread.give_all_back();
+    thread.return_all_ms();
 }
 
 /// This thread is ending, and says so itself: what a key's destructor does where a C
 /// library made the thread. Signals are blocked, so that no handler calls in afterwards.
-pub(crate) fn depart(tls: &Tls) {
+pub(crate) fn exit_current(tls: &Tls) {
     while_open(|| {
         if let Some(own) = tls.thread() {
-            end(tls, own);
+            exit_thread(tls, own);
         }
     });
 }
 
 /// Undoes all that was done for this thread, whose record it is.
-pub(crate) fn end(tls: &Tls, thread: &Thread) {
-    if !thread.begin_end(thread.state()) {
+pub(crate) fn exit_thread(tls: &Tls, thread: &Thread) {
+    if !thread.begin_exit(thread.state()) {
         return;
     }
-    leave(tls, thread);
+    return_ms(tls, thread);
     tls.clear_thread();
     // What a handler has taken in between; from here on it takes another record.
-    thread.give_all_back();
+    thread.return_all_ms();
     thread.unwatch(tls);
     if thread.sig.unminit() {
         thread.release();
     } else {
         // This thread still runs on the signal stack: the record waits for its end.
-        thread.live_on();
+        thread.resume_live();
     }
 }
 
@@ -161,17 +161,17 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         key.delete();
     }
     // A handler may have interrupted what uses the record.
-    if let Some(own) = tls.thread().filter(|own| !own.is_on_its_way()) {
-        end(tls, own);
+    if let Some(own) = tls.thread().filter(|own| !own.is_in_transfer()) {
+        exit_thread(tls, own);
     }
     for thread in THREADS.iter() {
-        if let Some(state) = thread.seen_ended(true) {
-            thread.take_apart(state);
+        if let Some(state) = thread.seen_exited(true) {
+            thread.dismantle(state);
         }
     }
-    let mut live = !until(|| TAKING.load(SeqCst) == 0);
+    let mut live = !wait_until(|| RECORD_CHANGES.load(SeqCst) == 0);
     for thread in THREADS.iter() {
-        if thread.is_taken() {
+        if thread.is_in_use() {
             live = true;
         } else {
             thread.sig.unmap();
@@ -187,9 +187,9 @@ pub(crate) fn stop(tls: &Tls) -> bool {
 }
 
 /// Sleeps until `done`; false if that took too long.
-pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
+pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
     let never = AtomicU32::new(0);
-    (0..PATIENCE).any(|_| {
+    (0..WAIT_ROUNDS).any(|_| {
         done() || {
             let _ = system::wait(&never, 0, Some(1_000_000));
             false
@@ -201,7 +201,7 @@ pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
 pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
     FREE_THREADS.clear();
-    TAKING.store(0, SeqCst);
+    RECORD_CHANGES.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
             // The kernel has emptied the child's robust list, and a C library
@@ -210,7 +210,7 @@ pub(crate) fn fork_child(tls: &Tls) {
             thread.futex.store(0, Relaxed);
             thread.watch(tls);
         } else {
-            thread.forget_ms();
+            thread.clear_ms();
             thread.sig.forget();
             thread.release();
         }

@@ -68,7 +68,13 @@ pub(crate) fn entered(stack: Range<usize>, _: &Fiber, around: &Around, _nested: 
     around.size.store(size, Relaxed);
 }
 
-pub(crate) fn left(stack: Range<usize>, _: &Fiber, around: &Around, _nested: bool, unwound: bool) {
+pub(crate) fn exited(
+    stack: Range<usize>,
+    _: &Fiber,
+    around: &Around,
+    _nested: bool,
+    unwound: bool,
+) {
     let size = around.size.swap(0, Relaxed);
     if size != 0 {
         let _ = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));

@@ -23,7 +23,9 @@ mod valgrind;
 #[cfg(all(feature = "asan", feature = "tsan"))]
 compile_error!("a program has one of these sanitizers: choose `asan` or `tsan`");
 
-pub(crate) use switches::{Around, Fiber, acquire, back, entered, left, out, release, stack_gone};
+pub(crate) use switches::{
+    Around, Fiber, acquire, back, entered, exited, out, release, stack_gone,
+};
 pub(crate) use valgrind::{begin, stack_mapped, stack_unmapped, writes};
 
 /// What the gate orders.

@@ -22,7 +22,7 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 pub(crate) fn entered(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool) {}
 
 /// `segment` is over, `unwound` or by its return; its caller's stack is the current one.
-pub(crate) fn left(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool, _unwound: bool) {}
+pub(crate) fn exited(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool, _unwound: bool) {}
 
 /// The callback of `segment` has gone to the system stack.
 pub(crate) fn out(_: &Around) {}

@@ -13,15 +13,15 @@ const SWITCHES: &[&str] = &["needm_entry", "needm_call_on", "needm_sigjump"];
 const COLD: &[(&str, &str)] = &[
     ("needm_enter", "the slow way: a path of its own here"),
     ("needm_exit", "the end of the slow way, and of all endings but a return: a path of its own"),
-    ("needm_begun", "the slow way, on the G"),
-    ("needm_ending", "the slow way, on the G: the host's deferred functions"),
-    ("needm_returned", "functions were deferred, or the stack had run out: on the G"),
-    ("needm_left", "the world is being stopped, and its stopper has to be woken"),
+    ("needm_on_g_prologue", "the slow way, on the G"),
+    ("needm_on_g_epilogue", "the slow way, on the G: the host's deferred functions"),
+    ("needm_on_g_cleanup", "functions were deferred, or the stack had run out: on the G"),
+    ("needm_notify_stopper", "the world is being stopped, and its stopper has to be woken"),
 ];
 
 /// And the second of them only.
 const COLD_AGAIN: &[(&str, &str)] = &[
-    ("needm_unclaim", "the M is not on the list any more, or the gate has closed: dropm"),
+    ("needm_dropm", "the M is not on the list any more, or the gate has closed: dropm"),
     ("needm_wake", "a thread waits for an M, and has to be woken"),
 ];
 
@@ -35,8 +35,10 @@ const FATAL: &[(&str, &str)] = &[
 ];
 
 /// On the slow way, what runs on the G.
-const ON_THE_G: &[(&str, &str)] =
-    &[("needm_ending", "on the G: the host's deferred functions"), ("needm_returned", "on the G")];
+const ON_THE_G: &[(&str, &str)] = &[
+    ("needm_on_g_epilogue", "on the G: the host's deferred functions"),
+    ("needm_on_g_cleanup", "on the G"),
+];
 
 /// A path, and what holds on it.
 pub(crate) struct Promise {
@@ -106,10 +108,10 @@ pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_call_on", 1, "the handler of before, on the signal stack's outer part; sigpanic"),
     ("callback::fault::handle", 2, "the handler of before: what is not ours is passed on"),
     ("needm::needm", 1, "the host's minit"),
-    ("thread::known", 3, "the C library's pthread_setspecific"),
+    ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
     ("Extra::make", 1, "the host's m_new"),
-    ("Thread::give_all_back", 2, "the host's unminit, of a thread that has ended"),
+    ("Thread::return_all_ms", 2, "the host's unminit, of a thread that has ended"),
 ];
 
 /// All that the lists name.

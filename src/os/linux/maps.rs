@@ -2,7 +2,7 @@
 //! one question about it that nothing else answers without a C library's help.
 //!
 //! Costs tens of microseconds, so it is asked at most once a thread, and only where
-//! C has jumped out of callbacks (`settle.rs`).
+//! C has jumped out of callbacks (`drop_abandoned.rs`).
 
 use core::ops::Range;
 
