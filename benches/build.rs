@@ -8,5 +8,7 @@ fn main() {
         .flag("-falign-loops=64")
         .opt_level(2)
         .compile("loops");
-    println!("cargo:rerun-if-changed=src/loops.c");
+    for path in ["src/loops.c", "../tests/arch"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
 }

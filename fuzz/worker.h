@@ -1,4 +1,4 @@
-/* What worker.c and faults.c share, and what src/worker.rs mirrors. */
+/* What worker.c and faults.c share, and what src/worker.rs declares again in Rust. */
 #ifndef WORKER_H
 #define WORKER_H
 #define _GNU_SOURCE
@@ -74,5 +74,6 @@ void fuzz_handle(int on_signal_stack);
 void fuzz_emulated(int yes);
 void fuzz_counts(uint64_t *made, uint64_t *taken);
 void fuzz_guard(int installed);
+void fuzz_fault_kind(int kind, int *signo, int *code);
 void fuzz_configure(int binding, int seed_ms, int max_ms, int hooks);
 #endif

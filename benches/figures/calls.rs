@@ -73,10 +73,8 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let h = &mut harness;
     let plain = h.median("plain", |n| nanos!(loops::loop_calls(n)));
     rows.add(PLAIN, plain, "ns", Goal::None);
-    if cfg!(target_arch = "x86_64") {
-        let stores = h.median("mxcsr", |n| nanos!(loops::loop_calls_that_store_mxcsr(n)));
-        rows.add("plain call, which stores MXCSR and no more", stores, "ns", Goal::None);
-    }
+    let stores = h.median("fp-control", |n| nanos!(loops::loop_calls_that_store_fp_control(n)));
+    rows.add("plain call that stores the FP control word", stores, "ns", Goal::None);
     bound(rows, h);
     per_call(rows, h);
     let switch = h.median("corosensei", switches);
@@ -162,10 +160,8 @@ fn attaching(rows: &mut Table, h: &mut Harness) {
 }
 
 fn faults(rows: &mut Table, h: &mut Harness) {
-    if cfg!(target_arch = "x86_64") {
-        let returned = h.median("sigreturn", |n| nanos!(loops::loop_faults_returned_from(n)));
-        rows.add("bare fault, handler returns past it", returned, "ns", Goal::None);
-    }
+    let returned = h.median("sigreturn", |n| nanos!(loops::loop_faults_returned_from(n)));
+    rows.add("bare fault, handler returns past it", returned, "ns", Goal::None);
     let jumped = h.median("sigjump", |n| nanos!(loops::loop_faults_left_by_jump(n)));
     rows.add(BARE, jumped, "ns", Goal::None);
     let kernel = Kernel::start(0, 0, 0);

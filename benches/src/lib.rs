@@ -68,7 +68,7 @@ pub mod loops {
     #[allow(missing_docs)] // there
     unsafe extern "C" {
         pub fn loop_calls(n: u64) -> u64;
-        pub fn loop_calls_that_store_mxcsr(n: u64) -> u64;
+        pub fn loop_calls_that_store_fp_control(n: u64) -> u64;
         pub fn loop_callbacks(call: Callback, n: u64) -> u64;
         pub fn loop_framed_callbacks(call: Callback, n: u64) -> u64;
         pub fn loop_nested_callbacks(

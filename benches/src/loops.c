@@ -1,6 +1,7 @@
 /* The loops that are measured: a C caller, as callbacks have. Each does something `n`
    times and returns the nanoseconds that took. Functions of needm come as pointers. */
 #define _GNU_SOURCE
+#include "../../tests/arch/arch.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -30,17 +31,14 @@ uint64_t loop_calls(uint64_t n) {
     return now() - start;
 }
 
-#ifdef __x86_64__
-static void store_mxcsr(void *word) { __asm__ volatile("stmxcsr %0" : "=m"(*(uint32_t *)word)); }
-uint64_t loop_calls_that_store_mxcsr(uint64_t n) {
-    function *volatile call = store_mxcsr;
-    uint64_t word = 0, start = now();
+static void store(void *word) { store_fp_control(word); }
+uint64_t loop_calls_that_store_fp_control(uint64_t n) {
+    function *volatile call = store;
+    uint32_t word = 0;
+    uint64_t start = now();
     for (uint64_t i = 0; i < n; i++) call(&word);
     return now() - start;
 }
-#else
-uint64_t loop_calls_that_store_mxcsr(uint64_t n) { return n - n; }
-#endif
 
 uint64_t loop_callbacks(callback *call, uint64_t n) {
     uint64_t sum = 0, start = now();
@@ -121,14 +119,12 @@ uint64_t loop_faults_left_by_jump(uint64_t n) {
     sigaction(SIGSEGV, &before, NULL);
     return took;
 }
-#ifdef __x86_64__
 void fault_here(void);
 extern char fault_resume[];
-__asm__(".text\n.globl fault_here\nfault_here:\n"
-        "movl $0, 0\n.globl fault_resume\nfault_resume:\nret\n");
+__asm__(FAULT_HERE);
 static void skip(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = (greg_t)fault_resume;
+    SET_CONTEXT_PC((ucontext_t *)context, fault_resume);
 }
 uint64_t loop_faults_returned_from(uint64_t n) {
     struct sigaction before, ours = {.sa_sigaction = skip, .sa_flags = SA_SIGINFO};
@@ -140,9 +136,6 @@ uint64_t loop_faults_returned_from(uint64_t n) {
     sigaction(SIGSEGV, &before, NULL);
     return took;
 }
-#else
-uint64_t loop_faults_returned_from(uint64_t n) { return n - n; }
-#endif
 
 static int (*defer_push)(void *, function *, void *);
 static int (*recover)(void *);

@@ -106,6 +106,7 @@ unsafe extern "C" {
     fn fuzz_handle(on_signal_stack: c_int);
     fn fuzz_emulated(yes: c_int);
     fn fuzz_guard(installed: c_int);
+    fn fuzz_fault_kind(kind: c_int, signo: *mut c_int, code: *mut c_int);
     fn fuzz_configure(binding: c_int, seed_ms: c_int, max_ms: c_int, hooks: c_int);
     fn fuzz_start() -> c_int;
     fn fuzz_counts(made: *mut u64, taken: *mut u64);
@@ -124,6 +125,14 @@ pub struct Command {
     pub arg: c_int,
     pub arg2: c_int,
     pub mask: u64,
+}
+
+/// The signal and the `si_code` of a kind of fault.
+pub fn fault_kind(kind: u8) -> (c_int, c_int) {
+    let (mut signo, mut code) = (0, 0);
+    // SAFETY: it writes two ints, which live through the call.
+    unsafe { fuzz_fault_kind(kind.into(), &raw mut signo, &raw mut code) };
+    (signo, code)
 }
 
 /// Makes a thread; returns once it waits for its first command.

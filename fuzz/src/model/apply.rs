@@ -2,7 +2,7 @@
 
 use super::ms::Place;
 use super::{Action, Call, Counts, Does, Level, Limbo, Model, Pending, Wrong, code};
-use crate::worker::{CAME_BACK, DONE, ENTERED, Entry, JUMPED, Report};
+use crate::worker::{self, CAME_BACK, DONE, ENTERED, Entry, JUMPED, Report};
 
 const SIGSEGV: i32 = 11;
 
@@ -43,13 +43,7 @@ fn entered() -> Expected {
 }
 
 fn fault(kind: u8) -> Panic {
-    let (signo, code) = match kind {
-        0 | 1 => (SIGSEGV, 1),
-        2..=4 => (SIGSEGV, 2),
-        5 => (7, 2),
-        6 => (8, 1),
-        _ => (4, 2),
-    };
+    let (signo, code) = worker::fault_kind(kind);
     Panic { kind: code::FAULT, signo, code, value: 0 }
 }
 

@@ -1,6 +1,7 @@
 //! What a thread may do next, and whether it then waits.
 
 use super::{Does, HANDLERS, LEVELS, Level, Model, Pending, Thread, code};
+use crate::arch;
 use crate::operation::{Kind, Operation, THREADS};
 use crate::worker::Command;
 
@@ -122,9 +123,7 @@ impl Model {
             Kind::Return => Action::Return,
             Kind::Ccall if room && !(in_handler && self.on_g(thread)) => Action::Ccall,
             Kind::Panic if in_call || in_c => Action::Panic(choice),
-            Kind::Fault if in_call => {
-                Action::Fault(if cfg!(target_arch = "arm") { low % 6 } else { low })
-            }
+            Kind::Fault if in_call => Action::Fault(low),
             // Whether a deferred function may then call back depends on what is left of the stack;
             // and so deep, what was jumped out of seems to be around it.
             Kind::Overflow
@@ -217,9 +216,9 @@ impl Model {
         self.limbo.as_ref().is_some_and(|limbo| limbo.owns_the_world)
     }
 
-    /// Whether a thread that returns from a handler has another's thread pointer (qemu-i386 7.2).
+    /// Whether a thread that returns from a handler has another thread's thread pointer.
     fn loses_its_thread(&self) -> bool {
-        cfg!(target_arch = "x86") && self.emulated
+        self.emulated && arch::own().qemu_mixes_up_threads
     }
 
     /// Whether the innermost callback has deferred such a function.
