@@ -1,0 +1,79 @@
+/* The edges of a signal handler. The Rust side is src/callback/fault.rs (`handle`, `unwind`,
+   `sigpanic`). */
+#include "asm.h"
+
+#define NR_rt_sigreturn 139     /* include/uapi/asm-generic/unistd.h */
+
+/* What a handler returns into on other architectures (sa_restorer). Here Linux has no such
+   word in its sigaction, and handlers return into the vDSO; this is for a system that asks. The
+   two instructions are those by whose bytes unwinders know the vDSO's. */
+        .option push
+        .option norvc
+ROUTINE(needm_sigreturn)
+        li      a7, NR_rt_sigreturn
+        ecall
+END(needm_sigreturn)
+        .option pop
+
+/* extern "C" fn needm_handler(signal (a0), info (a1), context (a2))
+
+   The handler of the fault signals. Linux aligns its stack. */
+ROUTINE(needm_handler)
+        .cfi_startproc
+        tail    needm_handle
+        .cfi_endproc
+END(needm_handler)
+
+/* fn needm_sigjump(fault (a0), regs (a1)) -> !
+
+   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the callee-saved
+   registers get the values they had at the fault (regs: s0-s11, ra), so that an unwinder
+   started in sigpanic can go on through the frame that faulted. ra is one of them in a frame
+   that has called nothing yet; it is on the stack, since the call below takes the register.
+
+        the G's stack
+        ...the frame that faulted    <- CFA, the stack pointer at the fault
+        (alignment)
+        FaultFrame: SP, PC, ...      <- a0
+        (padding)
+        ra                           <- sp
+
+   fs0-fs11 and fcsr are left as they are: no code goes on after the fault, the functions
+   deferred to it make no use of them, and needm_unwind puts back those of the callback's
+   caller.
+
+   DWARF, 4, 6.4.2 and 2.5.1: the CFA is [sp + BELOW + FAULT_SP], pc is stored at sp + BELOW +
+   FAULT_PC and ra at sp. The return address has a column of its own, as ra is another thing
+   here: 64, the alternate frame return column (RISC-V DWARF Specification, "DWARF Register
+   Numbers"). */
+#define BELOW   16
+
+ROUTINE(needm_sigjump)
+        .cfi_startproc
+        .cfi_return_column 64
+        .cfi_signal_frame
+        ld      t0, 96(a1)
+        addi    sp, a0, -BELOW
+        sd      t0, 0(sp)
+        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg2 BELOW+FAULT_SP, DW_OP_deref */
+        .cfi_escape 0x0f, 3, 0x72, BELOW+FAULT_SP, 0x06
+        /* DW_CFA_expression, register 64, 2 bytes: DW_OP_breg2 BELOW+FAULT_PC */
+        .cfi_escape 0x10, 64, 2, 0x72, BELOW+FAULT_PC
+        /* DW_CFA_expression, register 1, 2 bytes: DW_OP_breg2 0 */
+        .cfi_escape 0x10, 1, 2, 0x72, 0
+        ld      s0, 0(a1)
+        ld      s1, 8(a1)
+        ld      s2, 16(a1)
+        ld      s3, 24(a1)
+        ld      s4, 32(a1)
+        ld      s5, 40(a1)
+        ld      s6, 48(a1)
+        ld      s7, 56(a1)
+        ld      s8, 64(a1)
+        ld      s9, 72(a1)
+        ld      s10, 80(a1)
+        ld      s11, 88(a1)
+        call    needm_sigpanic
+        unimp
+        .cfi_endproc
+END(needm_sigjump)
