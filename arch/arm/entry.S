@@ -36,7 +36,7 @@
    - What fn reads, after the gate was found open. If it was read early, before the gate was
      opened, then so was the gate, because the membarrier in between splits this thread's
      instructions in two at one place.
-   Without membarrier no epoch is cached, so all threads take the slow path (src/tls.rs). */
+   Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs). */
 #include "asm.h"
         .syntax unified
         .arm
