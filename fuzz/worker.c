@@ -370,7 +370,7 @@ static void *live(void *worker) {
 
 /* What the controller calls. */
 struct worker fuzz_workers[WORKERS];
-void fuzz_born(int which) {
+void fuzz_make(int which) {
     struct worker *w = &fuzz_workers[which];
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

@@ -65,14 +65,14 @@ int fuzz_start(void);
 int fuzz_thread_start(void *user, void *(*fn)(void *), void *arg);
 
 /* For src/worker.rs. */
-void fuzz_born(int which);
+void fuzz_make(int which);
 void fuzz_command(int which, int operation, int arg, int arg2, uint64_t mask);
 const struct report *fuzz_wait(int which, int ms);
 int fuzz_begun(int which);
 void fuzz_join(int which);
 void fuzz_handle(int on_signal_stack);
 void fuzz_emulated(int yes);
-void fuzz_counts(uint64_t *made, uint64_t *taken);
+void fuzz_counts(uint64_t *made, uint64_t *bound);
 void fuzz_guard(int installed);
 void fuzz_fault_kind(int kind, int *signo, int *code);
 void fuzz_configure(int binding, int seed_ms, int max_ms, int hooks);

@@ -47,7 +47,7 @@ macro_rules! records {
                 $( $( $(#[$number_doc])* pub(crate) const $number: $type = $number_value; )* )?
 
                 /// All of these, for `offsets.h`.
-                pub(super) const ROWS: &[super::Row] = &[
+                pub(super) const ROWS: &[crate::layout::Row] = &[
                     $( (concat!($prefix, stringify!($name)), |_word| bytes!($unit, $name, _word)), )*
                     $( (concat!($prefix, "BYTES"), |_word| bytes!($size_unit, $size, _word)), )?
                     $( $( (concat!($prefix, stringify!($number)), |_| $number as usize), )* )?
@@ -131,7 +131,7 @@ records! { $
             /// The segment of the outermost callback.
             BASE = 8 => base;
             /// The thread that it is bound to, or was bound to last.
-            THREAD = BASE + super::segment::WORDS => thread;
+            THREAD = BASE + crate::layout::segment::WORDS => thread;
         }
         numbers {
             /// The bit of [`SEG`] which says that callback code runs.
@@ -148,7 +148,7 @@ records! { $
             M = 0 => m;
             /// The M that it had last.
             LAST = 1 => last;
-            /// [`super::m::STATE`] of an M on the extra list that is bound to it.
+            /// `m::STATE` of an M on the extra list that is bound to it.
             CLAIM = 2 => claim;
             /// The lowest address of its signal stack.
             SIG_LO = 3 => sig.base;
@@ -160,7 +160,7 @@ records! { $
     /// A segment: the record of one callback's part of a G's stack.
     mod segment ("SEG_", words, prove_segment) {
         fields {
-            /// The caller's [`super::call`].
+            /// The caller's `call`.
             CALL = 0 => call;
             /// The G's stack pointer while C runs on the system stack, else 0.
             GSP = 1 => gsp;
