@@ -1,7 +1,5 @@
-/* A callback's way in and out: arch/x86_64/entry.S, which has the full comments, for RISC-V
-   with 64-bit words (rv64gc, calling convention lp64d).
-
-   The Rust side is src/callback/, by the symbols that `upcalls!` there defines.
+/* A callback, from the C caller to the G and back, for RISC-V with 64-bit words (rv64gc, calling
+   convention lp64d): arch/x86_64/entry.S has the full comments and the names of the Rust side.
 
    The caller's stack while a callback runs, and the G's:
 
@@ -10,42 +8,42 @@
                          <- CFA, s0
         ra               (s0-8)
         s0               (s0-16)
-        s1-s11           (s0-104 .. -24)
-        fs0-fs11         (s0-200 .. -112)
+        s1-s11           (s0-104..-24)
+        fs0-fs11         (s0-200..-112)
         fcsr             (s0-208, Call+48)    ...frames of outer callbacks
         OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
                          <- Call (s0-256)     fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points at Call.
+   The segment is elsewhere: its SEG_CALL points to Call.
 
-   s0 points into the caller's stack for as long as the callback runs, which keeps the CFI below
-   one plain rule on either stack, and the chain of frame records (s0 - 16) whole.
+   s0 points to the caller's stack while the callback runs. So the CFI below is one plain rule
+   on either stack, and the chain of frame records (s0-16) has no gap.
 
-   gp and tp are the program's and the thread's, and stay as they are. Nothing of the vector
-   unit outlives a call but vstart, which is 0 then; a vector instruction that faults leaves
-   another value there, and the first vset{i}vl{i} of any code sets it to 0 (RISC-V Vector
-   Extension, 3.7; RISC-V Calling Conventions, "Vector Register Convention").
+   gp and tp are the program's and the thread's; nothing here changes them. Of the vector unit
+   nothing outlives a call but vstart, which is 0 then (RISC-V Calling Conventions, "Vector
+   Register Convention"). A vector instruction that faults leaves another value in it. The first
+   vset{i}vl{i} sets it to 0 again, and all vector code begins with one.
 
    # What orders memory here
-   RISC-V orders almost nothing by itself (RVWMO: The RISC-V Instruction Set Manual, volume I,
-   chapter 17). Where an M is bound already there is no fence here, neither in nor out. Each
-   pair of accesses that must not pass each other is one of a pair with the thread that stops the
-   world. That side pays for both with membarrier (src/world.rs), before it looks at M_SEG, after
-   it has found all Ms at rest, and before it opens the gate again. membarrier interrupts every
-   processor that runs a thread of this process, and each executes a full fence between two of
-   its thread's instructions:
-   - M_SEG before the gate is read, in and out: a store and a later load of another address may
-     pass each other here. Either the fence comes after the store, which the stopper then sees,
-     or before the load, which then sees the gate closed.
-   - What fn has written and read, before M_SEG is 0. No store is seen by others before it has
-     retired, and interrupts are precise: so a fence that comes after the stopper has seen that 0
-     comes after that store, and completes all accesses before it.
-   - What fn reads, after the gate was found open. If one of these loads was early, from before
-     the gate was opened, then so was the gate's, for a fence lies between closing and opening.
-   Where there is no membarrier, all threads take the slow path (`needm::bound_epoch_for`).
+   RISC-V orders few accesses by itself (RVWMO: The RISC-V Instruction Set Manual, volume I,
+   "RVWMO Memory Consistency Model"). On the bound path there is no fence, neither on the way in
+   nor on the way out. Each pair of accesses that must keep its order is one of a pair with a
+   stopper of the world. The stopper pays for both with membarrier (src/barrier.rs): before it
+   reads M_SEG, after it has found that no M runs, and before it opens the gate again. membarrier
+   interrupts each processor that runs a thread of this process, and has it execute a full
+   fence between two of that thread's instructions.
+   - M_SEG before the gate is read, in and out: a store and a later load may pass each other.
+     The stopper's fence comes after the store, and the stopper sees it; or it comes before the
+     load, which then finds the gate closed.
+   - What fn has written and read, before M_SEG is 0. Other processors see a store only once it
+     has retired, and interrupts are precise. So if a stopper has seen that 0, its next
+     membarrier puts a fence after that store, which completes all accesses before it.
+   - What fn reads, after the gate was found open. If it was read early, before the gate was
+     opened, then so was the gate, because a fence came between the closing and the opening.
+   Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs).
 
-   Where the last M is bound again, other threads may have had it in between. Two accesses to
-   M_STATE order that, at the places where they stand. */
+   On the rebind path other threads may have had the M in between. Two accesses of M_STATE
+   order that: lr.w.aq and the store behind fence rw, w, each with its reason beside it. */
 #include "asm.h"
 
 #define CALL_FCSR    CALL_BYTES
@@ -54,8 +52,8 @@
 #error "the picture above is wrong"
 #endif
 
-/* Where the register that is saved so many bytes below the CFA is, from Call. */
-#define SAVED(below) FRAME_BYTES - below(sp)
+/* Where a register is that is saved so many bytes below the CFA; sp: Call. */
+#define SAVED(below) FRAME_BYTES-below(sp)
 
         .macro  save    register, below
         sd      \register, SAVED(\below)
@@ -67,8 +65,7 @@
         .cfi_offset \register, -\below
         .endm
 
-        /* Back to the caller, whose s2 to s11 and fs0 to fs11 are in their registers. sp: Call;
-           a0: the result. */
+        /* sp: Call; a0: the result. s2-s11 and fs0-fs11 hold their caller's values. */
         .macro  return
         .cfi_remember_state
         ld      ra, SAVED(8)
@@ -85,38 +82,40 @@
         .cfi_restore_state
         .endm
 
-        /* The same from anywhere, with s7 to s11 and fs0 to fs11 in their registers. */
+        /* a0: the result. s6-s11 and fs0-fs11 hold their caller's values: the paths here leave
+           them to fn, which keeps them, and needm_unwind has loaded them. */
         .macro  restore_and_return
         addi    sp, s0, -FRAME_BYTES
         ld      s2, SAVED(32)
         ld      s3, SAVED(40)
         ld      s4, SAVED(48)
         ld      s5, SAVED(56)
-        ld      s6, SAVED(64)
         return
         .endm
 
-        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
-           `info` if there is one to be looked at. a0, a2, a3 as at the entry. */
-        .macro  plain_or other, info
+        /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
+           be 0. a0, a2, a3 as at the entry. Clobbers other. */
+        .macro  check_call path, other
         beqz    a0, .Lslow
         or      \other, \other, a2              /* bytes to copy? */
         bnez    \other, .Lslow
-        bnez    a3, \info
+        bnez    a3, .Linfo_\path
+.Lplain_\path:
         .endm
 
         /* To .Lslow if the caller is a handler on the signal stack. Clobbers t3, t4. */
-        .macro  off_signal_stack base, lo, len
+        .macro  check_stack base, lo, len
         ld      t3, \lo(\base)
         ld      t4, \len(\base)
         sub     t3, sp, t3
         bltu    t3, t4, .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. s1: M; t2: the M's own segment, and
-           M_RUNNING; s2: the gate's value; sp: Call. The look afterwards:
-           arch/x86_64/entry.S. Leaves fn in t1 and its argument in a0; clobbers t3. */
-        .macro  begin   again, closed, flags
+        /* Begins the segment and goes to the G. s1: M; t2: the M's own segment + M_RUNNING;
+           s2: the gate's value; sp: Call. Leaves fn in t1 and frame in a0. Clobbers t3. The
+           order: arch/x86_64/entry.S. */
+        .macro  begin   path, flags
+.Lbegin_\path:
         sd      sp, M_BASE+SEG_CALL(s1)
         .ifnb   \flags
         li      t3, \flags
@@ -124,17 +123,52 @@
         .endif
         sd      t2, M_SEG(s1)
         ld      t3, M_BASE+SEG_CALL(s1)
-        bne     t3, sp, \again
-        lw      t3, needm_gate                  /* after the store to M_SEG */
-        bne     s2, t3, \closed
+        bne     t3, sp, .Lretry_\path
+        lw      t3, needm_gate
+        bne     s2, t3, .Lclosed_\path
         ld      sp, M_TOP(s1)
         mv      t1, a0
         mv      a0, a1
         .endm
 
+        /* fn has returned. sp: the G's top; s1: M; s2: the gate's value; s0: the caller's
+           frame. Leaves sp at Call, a0 0, and the segment ended. Clobbers t1. */
+        .macro  finish  path
+        ld      t1, M_NEEDS_CLEANUP(s1)
+        bnez    t1, .Lcleanup_\path
+.Lexit_\path:
+        addi    sp, s0, -FRAME_BYTES
+        li      a0, 0
+        sd      zero, M_SEG(s1)
+        lw      t1, needm_gate
+        bne     s2, t1, .Lnotify_\path
+        .endm
+
+        /* The detours of a fast path that both have alike. */
+        .macro  detours path
+        /* From check_call. The slow path refuses an info that is too short. */
+.Linfo_\path:
+        ld      t3, INFO_SIZE(a3)
+        li      t4, INFO_BYTES
+        bgeu    t3, t4, .Lplain_\path
+        j       .Lslow
+
+        /* From begin: a handler has used the segment. Registers as there. */
+.Lretry_\path:
+        sd      zero, M_SEG(s1)
+        j       .Lbegin_\path
+
+        /* From finish, registers as there. */
+.Lcleanup_\path:
+        mv      a0, s1
+        call    needm_on_g_cleanup
+        j       .Lexit_\path
+        .endm
+
 /* fn needm_entry(fn (a0), frame (a1), size (a2), info (a3)) -> i32 (a0)
 
-   Three ways in, as on x86_64: bound, rebound, slow. */
+   Runs fn(frame) on a G. Keeps what the ABI says a function keeps; fcsr is as fn leaves it.
+   Three paths, as on x86_64: bound, rebind, slow. */
 ROUTINE(needm_entry)
         .cfi_startproc
         addi    sp, sp, -FRAME_BYTES
@@ -168,86 +202,62 @@ ROUTINE(needm_entry)
         save_fp fs11, 200
         frcsr   t0
         sd      t0, CALL_FCSR(sp)
-        sd      a3, CALL_INFO(sp)               /* the rest only on the slow path */
+        sd      a3, CALL_INFO(sp)               /* the slow path fills in the rest */
 
         la.tls.ie t0, needm_tls
         add     t0, t0, tp                      /* t0: this thread's block */
-        lw      s2, TLS_BOUND_EPOCH(t0)         /* s2: the gate's value, until the end */
+        lw      s2, TLS_BOUND_EPOCH(t0)
         lw      t1, needm_gate
-        bne     s2, t1, .Lrebind
+        bne     s2, t1, .Lrebind                /* s2: the gate's value, until the end */
+
+        /* The bound path. */
         ld      s1, TLS_M(t0)                   /* s1: the M, until the end */
         ld      t1, M_SEG(s1)                   /* in a callback? */
-        plain_or t1, .Linfo
-.Lplain:
-        off_signal_stack s1, M_SIG_LO, M_SIG_LEN
+        check_call bound, t1
+        check_stack s1, M_SIG_LO, M_SIG_LEN
         addi    t2, s1, M_BASE+M_RUNNING
-.Lbegin:
-        begin   .Lretry, .Lclosed
+        begin   bound
         OTHER_STACK
         jalr    t1
-        /* sp: the G's top; s0: the caller's frame; s1: M; s2: the gate's value */
-        ld      t1, M_NEEDS_CLEANUP(s1)
-        bnez    t1, .Lcleanup
-.Lexit_bound:
-        addi    sp, s0, -FRAME_BYTES
-        sd      zero, M_SEG(s1)
-        lw      t1, needm_gate                  /* after the store to M_SEG */
-        bne     s2, t1, .Lnotify
-        ld      s2, SAVED(32)
-        li      a0, 0
+        finish  bound
+        ld      s2, SAVED(32)                   /* this path has changed no s3-s11 */
         return
 
-        /* An info that is too short is refused on the slow path. a0-a3 as at the entry. */
-.Linfo:
-        ld      t1, INFO_SIZE(a3)
-        li      t3, INFO_BYTES
-        bgeu    t1, t3, .Lplain
-        j       .Lslow
+        detours bound
 
-        /* The gate closed while this thread came in: step back, then wait as a slow caller.
-           sp: Call; s1: M; a0-a2 as at the entry. */
-.Lclosed:
+        /* From begin: the gate closed on the way in. Steps back; the slow path waits.
+           sp: Call; a0-a2 as at the entry. */
+.Lclosed_bound:
         sd      zero, M_SEG(s1)
         j       .Lslow
 
-        /* sp: Call; s1: M; t2: its own segment, and M_RUNNING; a0-a2 as at the entry. */
-.Lretry:
-        sd      zero, M_SEG(s1)
-        j       .Lbegin
-
-        /* sp: the G's top; s1: M */
-.Lcleanup:
-        mv      a0, s1
-        call    needm_on_g_cleanup
-        j       .Lexit_bound
-
-        /* A thread may be waiting for this one to be out. sp: Call. */
-.Lnotify:
+        /* From finish: a stopper may be waiting for this thread. sp: Call. */
+.Lnotify_bound:
         call    needm_notify_stopper
+.Lreturn_0:
         li      a0, 0
         restore_and_return
 
-        /* No M is bound. t0: this thread's block; t1: the gate's value now; a0-a3 as at the
-           entry. s3: the block, s4: the thread's record, until the end. */
+        /* The rebind path. a0-a3 as at the entry; t0: this thread's block; t1: the gate's
+           value now. s3: the block, s4: the thread's record, until the end. */
 .Lrebind:
-        lw      s2, TLS_REBIND_EPOCH(t0)        /* s2: the gate's value, until the end */
-        bne     s2, t1, .Lslow
+        lw      s2, TLS_REBIND_EPOCH(t0)
+        bne     s2, t1, .Lslow                  /* s2: the gate's value, until the end */
         mv      s3, t0
         ld      s4, TLS_THREAD(s3)
         ld      t1, TLS_M(s3)                   /* in a callback? */
-        ld      t2, THREAD_M(s4)                /* or between two steps of binding an M? */
+        ld      t2, THREAD_M(s4)                /* or between two steps of binding one? */
         or      t1, t1, t2
-        plain_or t1, .Linfo_rebind
-.Lplain_rebind:
-        off_signal_stack s4, THREAD_SIG_LO, THREAD_SIG_LEN
+        check_call rebind, t1
+        check_stack s4, THREAD_SIG_LO, THREAD_SIG_LEN
         ld      s1, THREAD_LAST(s4)             /* s1: the M, until the end */
-        lw      s5, THREAD_CLAIM(s4)            /* s5: its state then, until the end */
-        /* Before it is bound, and again afterwards: arch/x86_64/entry.S. */
+        lw      s5, THREAD_CLAIM(s4)            /* s5: its state while bound, until the end */
+        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
         sd      s1, THREAD_M(s4)
         addi    t2, s1, M_STATE
         li      t3, M_IDLE
-        /* Acquires: what is read from the M from here on was written by its last holder or
-           later. The load carries that, since only its value says that the M is free. */
+        /* Acquires, before what the last holder wrote is read. On the load, because its value
+           is what says that the M is free. */
 1:      lr.w.aq t4, (t2)
         bne     t4, t3, .Lother_holder
         sc.w    t4, s5, (t2)
@@ -258,50 +268,34 @@ ROUTINE(needm_entry)
 .Lrebound:
         addi    t2, s1, M_BASE+M_RUNNING
         sd      s1, TLS_M(s3)                   /* published last */
-.Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, SEG_BOUND_HERE
+        begin   rebind, SEG_BOUND_HERE
         jalr    t1
-        /* sp: the G's top; s0: the caller's frame; s1: M; s2: the gate's value; s3: the block;
-           s4: the thread's record; s5: the M's state */
-        ld      t1, M_NEEDS_CLEANUP(s1)
-        bnez    t1, .Lcleanup_rebound
-.Lexit_rebound:
-        addi    sp, s0, -FRAME_BYTES
-        sd      zero, M_SEG(s1)
-        lw      t1, needm_gate                  /* after the store to M_SEG */
-        bne     s2, t1, .Lnotify_rebound
+        finish  rebind
 .Lunbind:
         lw      t1, M_STATE(s1)
         bne     t1, s5, .Lunlisted              /* still on the list? */
         sd      zero, TLS_M(s3)                 /* withdrawn first */
         li      t1, M_IDLE
-        /* Releases: the next holder, which reads this state, finds in the M all that was
-           written to it until here, and writes nothing that a load until here could see. */
+        /* Releases, after all that this thread has read and written of the M: the next holder
+           finds it, and writes nothing that a load before this could see. */
         fence   rw, w
         sw      t1, M_STATE(s1)
         sd      zero, THREAD_M(s4)
-        /* After the store to M_STATE, with no fence: a thread that waits has counted itself and
-           then called membarrier before it looks for an M (src/needm.rs). */
+        /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. It calls
+           membarrier in between (src/needm.rs), so there is no fence here. */
         lw      t1, needm_gate+GATE_WAITERS
         bnez    t1, .Lwake_waiter
-.Ldone:
-        li      a0, 0
         restore_and_return
 
-        /* As .Linfo. */
-.Linfo_rebind:
-        ld      t1, INFO_SIZE(a3)
-        li      t3, INFO_BYTES
-        bgeu    t1, t3, .Lplain_rebind
-        j       .Lslow
+        detours rebind
 
-        /* Another thread has it. The reservation that lr.w made ends with the next one, or with
-           the next trap. s4: the thread's record; a0-a2 as at the entry. */
+        /* The M is bound to another thread, or off the list. The reservation needs no undoing:
+           the next lr.w, or the next trap, ends it. */
 .Lother_holder:
         sd      zero, THREAD_M(s4)
         j       .Lslow
 
-        /* Another thread has had it in between. s1: M; s4: the thread's record. */
+        /* Another thread had the M in between: what it keeps of its thread is not ours. */
 .Lreclaimed:
         sd      s4, M_THREAD(s1)
         ld      t1, THREAD_SIG_LO(s4)
@@ -310,13 +304,8 @@ ROUTINE(needm_entry)
         sd      t1, M_SIG_LEN(s1)
         j       .Lrebound
 
-        /* As .Lretry. */
-.Lretry_rebound:
-        sd      zero, M_SEG(s1)
-        j       .Lbegin_rebound
-
-        /* sp: Call; s1: M; a0-a2 as at the entry, which the slow path wants. */
-.Lclosed_rebound:
+        /* As .Lclosed_bound, and unbinds the M. */
+.Lclosed_rebind:
         sd      zero, M_SEG(s1)
         sd      a2, CALL_SIZE(sp)
         sd      a1, CALL_FRAME(sp)
@@ -325,39 +314,33 @@ ROUTINE(needm_entry)
         call    needm_dropm
         j       .Lslow_filled
 
-        /* sp: the G's top; s1: M */
-.Lcleanup_rebound:
-        mv      a0, s1
-        call    needm_on_g_cleanup
-        j       .Lexit_rebound
-
-        /* sp: Call; the rest as after fn. */
-.Lnotify_rebound:
+        /* As .Lnotify_bound. */
+.Lnotify_rebind:
         call    needm_notify_stopper
+        li      a0, 0
         j       .Lunbind
 
-        /* sp: Call; s1: M */
+        /* The M was popped from the list while it was bound: a store would lose it. */
 .Lunlisted:
         mv      a0, s1
         call    needm_dropm
-        j       .Ldone
+        j       .Lreturn_0
 
-        /* sp: Call */
 .Lwake_waiter:
         call    needm_wake
-        j       .Ldone
+        j       .Lreturn_0
 
-        /* sp: Call; s0: the caller's frame; a0-a2 as at the entry. s2: Call, until the end. */
+        /* The slow path. sp: Call; a0-a2 as at the entry; s0: the caller's frame. */
 .Lslow:
         sd      a2, CALL_SIZE(sp)
         sd      a1, CALL_FRAME(sp)
         sd      a0, CALL_FN(sp)
 .Lslow_filled:
-        mv      s2, sp
+        mv      s2, sp                          /* s2: Call, until the end */
         mv      a0, sp
         call    needm_enter                     /* -> the G's stack pointer, or 0 */
         beqz    a0, .Lrefused
-        ld      s1, CALL_OUT(s2)
+        ld      s1, CALL_OUT(s2)                /* s1: M, and the bits of CALL_PENDING */
         mv      sp, a0
         andi    t1, s1, CALL_PENDING
         beqz    t1, 2f
@@ -370,7 +353,7 @@ ROUTINE(needm_entry)
         jalr    t1
         ld      t1, M_SEG(s1)
         ld      t2, SEG_CALL-M_RUNNING(t1)
-        bne     t2, s2, 2f                      /* C may have jumped out of others, back here */
+        bne     t2, s2, 2f                      /* or did C jump from an inner callback to here? */
         ld      t2, SEG_DEFERS-M_RUNNING(t1)
         beqz    t2, 3f
 2:
@@ -380,32 +363,33 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         ld      t1, CALL_OUT(s2)
-        andi    t1, t1, CALL_ON_G               /* Call is on the G, and fn's part below it: stay there */
+        andi    t1, t1, CALL_ON_G               /* Call on the G, above fn's part: stay below */
         bnez    t1, 4f
         mv      sp, s2
 4:
         mv      a0, s2
         mv      a1, s1
         li      a2, 0
-        /* a0: Call; a1: M; a2: how it ended; s0: the caller's frame; s7-s11 and fs0-fs11 as at
-           the entry */
+        /* a0: Call; a1: M; a2: how it ended; s0: the caller's frame. */
 .Lexit:
         call    needm_exit                      /* -> the caller's result */
         restore_and_return
 
-        /* sp, s2: Call */
+        /* sp: Call. */
 .Lrefused:
-        lw      a0, CALL_OUT(s2)
+        lw      a0, CALL_OUT(sp)
         restore_and_return
 
 /* fn needm_unwind(call (a0), m (a1), code (a2), sp (a3)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack at sp, with fs0-fs11, s7-s11
-   and fcsr as at the entry, the same way out. */
+   Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
+   stack at sp, with fs0-fs11 and fcsr as at the entry. Called by src/callback/panic.rs. Until
+   s0 is the entry's again, the CFI finds the frame by call. */
 INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa a0, FRAME_BYTES
         addi    s0, a0, FRAME_BYTES
         .cfi_def_cfa s0, 0
+        ld      s6, FRAME_BYTES-64(a0)
         ld      s7, FRAME_BYTES-72(a0)
         ld      s8, FRAME_BYTES-80(a0)
         ld      s9, FRAME_BYTES-88(a0)
