@@ -35,24 +35,35 @@ const SET_BYTES: usize = 8;
 const SS_ONSTACK: c_int = 1;
 const SS_DISABLE: c_int = 2;
 
-/// `struct kernel_sigaction` (include/linux/signal_types.h).
+/// Words of Linux's struct for the code that ends a handler: none where it has code of its own.
+const RESTORERS: usize = (SA_RESTORER != 0) as usize;
+
+/// `struct sigaction` (include/linux/signal_types.h).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(crate) struct Action {
     pub(crate) handler: usize,
     pub(crate) flags: usize,
-    pub(crate) restorer: usize,
+    pub(crate) restorer: [usize; RESTORERS],
     mask: [u32; 2],
+    /// Not Linux's. qemu-riscv64 7.2 reads the mask one word too far on, and finds it empty here.
+    beyond: [u32; 2],
 }
 
 impl Action {
     /// Nothing special: the default action.
-    pub(crate) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
+    pub(crate) const DEFAULT: Self = Self {
+        handler: SIG_DFL,
+        flags: 0,
+        restorer: [0; RESTORERS],
+        mask: [0; 2],
+        beyond: [0; 2],
+    };
 
     /// A handler of ours, with an empty mask.
     pub(crate) fn ours(handler: usize, flags: usize) -> Self {
-        let restorer = needm_sigreturn as *const () as usize;
-        Self { handler, flags: flags | SA_RESTORER, restorer, mask: [0; 2] }
+        let restorer = [needm_sigreturn as *const () as usize; RESTORERS];
+        Self { handler, flags: flags | SA_RESTORER, restorer, ..Self::DEFAULT }
     }
 
     /// The signals blocked while the handler runs.
