@@ -14,6 +14,7 @@ mod nosplit {
     pub(crate) mod decoders;
     pub(crate) mod image;
     pub(crate) mod lists;
+    pub(crate) mod riscv;
     pub(crate) mod walk;
     pub(crate) mod x86;
 }

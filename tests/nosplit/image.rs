@@ -50,7 +50,7 @@ struct Shape {
     mode_bit: u64,
 }
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 4] = [
     Shape {
         arch: Architecture::X86_64,
         jump_slot: elf::R_X86_64_JUMP_SLOT,
@@ -71,6 +71,13 @@ const SHAPES: [Shape; 3] = [
         jump_slot: elf::R_ARM_JUMP_SLOT,
         plt: Some((20, 12)),
         mode_bit: 1,
+    },
+    // RISC-V ELF psABI, "Procedure Linkage Table".
+    Shape {
+        arch: Architecture::Riscv64,
+        jump_slot: elf::R_RISCV_JUMP_SLOT,
+        plt: Some((32, 16)),
+        mode_bit: 0,
     },
 ];
 
