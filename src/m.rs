@@ -104,6 +104,7 @@ pub struct M {
     /// What was published before, with its pass: put back when this is returned_at back.
     pub(crate) prev_current: AtomicPtr<M>,
     pub(crate) prev_bound_epoch: AtomicU32,
+    /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
     pub(crate) fiber: tools::Fiber,
@@ -139,7 +140,7 @@ const _: () = {
     assert!(offset_of!(Segment, flags) == layout::segment::FLAGS * WORD);
     assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
     assert!(align_of::<Segment>() > layout::m::RUNNING);
-    assert!(size_of::<M>() <= 384);
+    assert!(size_of::<M>() <= if tools::WATCH_SWITCHES { 384 } else { 256 });
 };
 
 impl M {

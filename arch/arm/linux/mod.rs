@@ -5,9 +5,6 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/arm/include/asm/page.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
 /// What a signal frame needs where the kernel does not say, which on ARM it never
 /// does: `MINSIGSTKSZ` (include/uapi/asm-generic/signal.h); the frame is below 1 KiB.
 pub(crate) const MIN_SIGNAL_STACK: usize = 2048;

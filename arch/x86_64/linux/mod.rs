@@ -5,9 +5,6 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
 /// What a signal frame needs where the kernel does not say (AT_MINSIGSTKSZ is
 /// Linux 5.14): AVX-512 state and the frame around it.
 pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
