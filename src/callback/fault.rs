@@ -96,6 +96,7 @@ const PUSHED: usize = 64;
 
 /// Puts the frame where `sigpanic` starts on the G's stack: below the red zone of the code
 /// that faulted, or on the reserve, if too little is left. Its address.
+#[inline(never)] // its frame is not below `faulted`
 fn place_frame(m: &M, fault: &Fault) -> usize {
     let (sp, below) = (fault.sp, fault.free_below);
     let stack = &m.stack;

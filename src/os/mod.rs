@@ -506,12 +506,13 @@ pub(crate) mod fork {
 /// The room brings `_start`, which calls the host's `needm_main`.
 #[cfg(feature = "freestanding")]
 pub(crate) mod program {
+    #[cfg(feature = "capi")]
     /// What an argument that makes no sense is refused with.
     pub(crate) use super::room::EINVAL as INVALID;
     /// Why the system refused, as a number of its own.
     pub use super::room::Errno;
-    /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack, its row and
-    /// number. `Row::join` waits until it has ended; `Row::leave_alone`: nobody will.
+    /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
+    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
     pub(crate) use super::room::clone::{Row, spawn_joinable};
     /// Memory for a thread's thread-local storage, and what is laid out there: `find`,
     /// `align`, `bytes`, `copy_to`.

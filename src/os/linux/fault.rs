@@ -56,14 +56,25 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
         // SAFETY: the fault is of this thread, which runs on its handler stack here.
         let frame = unsafe { needm_on_fault(&raw const fault) };
         if frame != 0 {
-            let saved = interrupted.saved();
             // SAFETY: the contract of `needm_on_fault`: a fault frame is there, below all
             // that is in use on a G. This handler holds nothing that has to be let go.
-            unsafe { needm_sigjump(ptr::with_exposed_provenance_mut(frame), saved.as_ptr()) }
+            unsafe { leave(frame, interrupted) }
         }
     }
     // SAFETY: Linux has just called this handler with these three.
     unsafe { forward::forward(signal, info, context) }
+}
+
+/// Leaves the handler for the G.
+///
+/// # Safety
+/// A fault frame is at `frame`, below all that is in use on a G, and nothing that stands on
+/// this stack is needed any more.
+#[inline(never)] // its frame is not the handler's while `needm_on_fault` runs
+unsafe fn leave(frame: usize, interrupted: &Context) -> ! {
+    let saved = interrupted.saved();
+    // SAFETY: the caller promises the frame; the registers are read before the jump.
+    unsafe { needm_sigjump(ptr::with_exposed_provenance_mut(frame), saved.as_ptr()) }
 }
 
 /// Bytes that a signal's frame takes of the signal stack, at most.

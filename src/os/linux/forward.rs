@@ -104,6 +104,7 @@ pub(crate) fn fork_child() {
 ///
 /// # Safety
 /// The arguments are those of a handler that Linux has just called.
+#[inline(never)] // its frame is not the handler's while `needm_on_fault` runs
 pub(super) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_void) {
     let Some(index) = FAULTS.into_iter().position(|fault| fault == signal) else { return };
     let action = previous(index);

@@ -45,8 +45,8 @@ pub struct Errno(pub(crate) i32);
 const ESRCH: Errno = Errno(3);
 const ENOEXEC: Errno = Errno(8);
 const ENOMEM: Errno = Errno(12);
-#[cfg(feature = "freestanding")]
-pub(super) const EINVAL: Errno = Errno(22);
+#[cfg(all(feature = "freestanding", feature = "capi"))]
+pub(crate) const EINVAL: Errno = Errno(22);
 const ENOSYS: Errno = Errno(38);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
