@@ -1,49 +1,28 @@
-//! Assembles the target's room of `arch/`, with the offsets of `src/layout.rs`; and compiles the
-//! C sides of the examples.
+//! Assembles the target's room of `arch/`, with `offsets.h` written from `src/layout.rs`; and
+//! compiles the C sides of the examples.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
-#[allow(unused_imports, unused_macros)] // for the structs of the crate
+#[allow(unused_imports, unused_macros)] // they prove the structs, which are the crate's
 #[path = "src/layout.rs"]
 mod layout;
 
-/// Target architectures (as Cargo names them) and their rooms under `arch/`.
+/// Target architectures, as Cargo names them, and their rooms under `arch/`.
 const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
 
-/// A room's assembly: for the CPU, and for the CPU under Linux.
+/// The assembly files of each room that the CPU needs under every system.
 const CPU: &[&str] = &["tls.S", "entry.S", "switch.S", "call_on.S"];
-const LINUX: &[&str] = &["linux/sigtramp.S", "linux/thread.S"];
-/// The start of a program without a C library.
-const LINUX_START: &str = "linux/start.S";
 
-/// `offsets.h`: the names of the table, for words of so many bytes.
-fn offsets(word: usize) -> String {
-    let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
-    for (name, value) in layout::TABLE.iter().copied().flatten() {
-        writeln!(out, "#define {name} {}", value(word)).expect("a String takes all");
-    }
-    out
-}
+/// Those that it needs under Linux.
+const LINUX: &[&str] = &["linux/sigtramp.S", "linux/thread.S"];
+
+/// The one for a program without a C library, under Linux.
+const LINUX_FREESTANDING: &str = "linux/start.S";
 
 /// The C sides of examples.
 const EXAMPLES_IN_C: [&str; 2] = ["examples/cthread/threads.c", "examples/soak/foreign.c"];
-
-/// Compiles them. Linked into examples only, and only into those
-/// that ask for it.
-fn build_example_threads() {
-    let mut build = cc::Build::new();
-    build.files(EXAMPLES_IN_C).flag("-pthread").cargo_metadata(false);
-    match build.try_compile("examples") {
-        Ok(()) => {
-            let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
-            println!("cargo:rustc-link-arg-examples={out}/libexamples.a");
-        }
-        // A target without a C library has no threads of C's, and no examples.
-        Err(error) => println!("cargo:warning=examples with a C side are not built: {error}"),
-    }
-}
 
 fn main() {
     let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
@@ -57,17 +36,38 @@ fn main() {
     fs::write(out.join("offsets.h"), offsets(bits / 8)).expect("OUT_DIR can be written");
 
     let room = PathBuf::from("arch").join(room);
+    let freestanding = env::var_os("CARGO_FEATURE_FREESTANDING").map(|_| &LINUX_FREESTANDING);
+    let files = CPU.iter().chain(LINUX).chain(freestanding);
     let mut build = cc::Build::new();
-    build.include(&out).include("arch");
-    for name in CPU.iter().chain(LINUX) {
-        build.file(room.join(name));
-    }
-    if env::var_os("CARGO_FEATURE_FREESTANDING").is_some() {
-        build.file(room.join(LINUX_START));
-    }
+    build.include(&out).include("arch").files(files.map(|name| room.join(name)));
     build.compile("needm_arch");
-    build_example_threads();
+
+    build_examples();
     for path in ["arch", "src/layout.rs", "build.rs"].iter().chain(&EXAMPLES_IN_C) {
         println!("cargo:rerun-if-changed={path}");
+    }
+}
+
+/// `offsets.h`: each row of the table, for words of so many bytes.
+fn offsets(word: usize) -> String {
+    let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
+    for (name, value) in layout::TABLE.iter().copied().flatten() {
+        writeln!(out, "#define {name} {}", value(word)).expect("a String takes all");
+    }
+    out
+}
+
+/// Compiles the C sides of the examples. Only examples are linked with them, and only those that
+/// call them have them in.
+fn build_examples() {
+    let mut build = cc::Build::new();
+    build.files(EXAMPLES_IN_C).flag("-pthread").cargo_metadata(false);
+    match build.try_compile("examples") {
+        Ok(()) => {
+            let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
+            println!("cargo:rustc-link-arg-examples={out}/libexamples.a");
+        }
+        // A target without a C library has no threads of C's, and no examples.
+        Err(error) => println!("cargo:warning=examples with a C side are not built: {error}"),
     }
 }
