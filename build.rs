@@ -35,17 +35,22 @@ fn main() {
     let out = PathBuf::from(var("OUT_DIR"));
     fs::write(out.join("offsets.h"), offsets(bits / 8)).expect("OUT_DIR can be written");
 
+    build_examples();
+    for path in ["arch", "src/layout.rs", "build.rs"].iter().chain(&EXAMPLES_IN_C) {
+        println!("cargo:rerun-if-changed={path}");
+    }
+    // docs.rs documents targets that it has no assembler for, and links nothing.
+    println!("cargo:rerun-if-env-changed=DOCS_RS");
+    if env::var_os("DOCS_RS").is_some() {
+        return;
+    }
+
     let room = PathBuf::from("arch").join(room);
     let freestanding = env::var_os("CARGO_FEATURE_FREESTANDING").map(|_| &LINUX_FREESTANDING);
     let files = CPU.iter().chain(LINUX).chain(freestanding);
     let mut build = cc::Build::new();
     build.include(&out).include("arch").files(files.map(|name| room.join(name)));
     build.compile("needm_arch");
-
-    build_examples();
-    for path in ["arch", "src/layout.rs", "build.rs"].iter().chain(&EXAMPLES_IN_C) {
-        println!("cargo:rerun-if-changed={path}");
-    }
 }
 
 /// `offsets.h`: each row of the table, for words of so many bytes.
@@ -57,9 +62,13 @@ fn offsets(word: usize) -> String {
     out
 }
 
-/// Compiles the C sides of the examples. Only examples are linked with them, and only those that
-/// call them have them in.
+/// Compiles the C sides of the examples where `.cargo/config.toml` asks for it, so not for a
+/// program that depends on needm. Only examples are linked with them.
 fn build_examples() {
+    println!("cargo:rerun-if-env-changed=NEEDM_C_EXAMPLES");
+    if env::var_os("NEEDM_C_EXAMPLES").is_none() || env::var_os("DOCS_RS").is_some() {
+        return;
+    }
     let mut build = cc::Build::new();
     build.files(EXAMPLES_IN_C).flag("-pthread").cargo_metadata(false);
     match build.try_compile("examples") {
