@@ -39,7 +39,7 @@ compile_error!("`std` is for programs with a C library, `freestanding` for those
 #[cfg(feature = "std")]
 extern crate std;
 
-// From the top down: a file imports only what stands below its own line.
+// From the top down: a module imports only from those below it (tests/layers.rs).
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(feature = "freestanding")]
@@ -52,7 +52,6 @@ mod lifecycle;
 mod world;
 mod spawn;
 mod callback;
-mod fatal;
 mod attach;
 mod reconcile;
 mod running;
@@ -72,12 +71,14 @@ mod segment;
 mod tools;
 mod index_list;
 mod call;
+mod fatal;
 mod os;
 #[allow(unsafe_code)] // declarations of the rooms' assembly
 #[path = "../arch/mod.rs"]
 mod arch;
 mod error;
 mod sync;
+#[deny(unused_imports, unused_macros)] // a record that nothing proves
 mod layout;
 
 pub use api::*;

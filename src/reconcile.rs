@@ -187,7 +187,6 @@ pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-#[inline(never)] // its frame is not its caller's while that waits at the gate
 fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     let stack = os::fault::handler_stack();
     let handling = stack.in_use();

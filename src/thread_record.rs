@@ -19,7 +19,6 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, c
 use crate::table::Table;
 use crate::tools;
 use core::ptr;
-use memoffset::offset_of;
 
 /// Every record that was ever made.
 pub(crate) static THREADS: Table<Thread> = Table::new();
@@ -32,8 +31,6 @@ impl Links for Table<Thread> {
         self.get(index).map(|thread| &thread.next)
     }
 }
-
-const WORD: usize = size_of::<usize>();
 
 // `state`: one of these, and above them a count that rises with each thread that
 // gets the record. So a thread that has noticed one thread's exit cannot take the record
@@ -83,14 +80,7 @@ pub(crate) struct Thread {
     pub(crate) stack: [AtomicUsize; 2],
 }
 
-const _: () = {
-    assert!(offset_of!(Thread, m) == layout::thread::M * WORD);
-    assert!(offset_of!(Thread, last) == layout::thread::LAST * WORD);
-    assert!(offset_of!(Thread, claim) == layout::thread::CLAIM * WORD);
-    // Its first two words are the stack's bounds: the contract in `os/mod.rs`.
-    assert!(offset_of!(Thread, ready) == layout::thread::SIG_LO * WORD);
-    assert!(layout::thread::SIG_LEN == layout::thread::SIG_LO + 1);
-};
+layout::prove_thread!(Thread);
 
 impl Thread {
     /// Its row.

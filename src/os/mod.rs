@@ -22,8 +22,8 @@
 //!
 //! # Shared with assembly
 //!
-//! Assembly reads two words of a [`fault::Readiness`], its first two: the bounds of the
-//! handler stack (`layout::thread::SIG_LO`, `SIG_LEN`).
+//! Assembly reads two words of a room's `Readiness`, its first two, `base` and `size`: the
+//! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
 #![allow(unsafe_code)] // forwards the promises that callers of the room make
 
 #[cfg(target_os = "linux")]
@@ -359,7 +359,9 @@ pub(crate) mod fault {
     /// stack. All zeros is valid, and is ready for nothing. Only its own thread calls, but
     /// where something else is said.
     #[repr(transparent)]
-    pub(crate) struct Readiness(alt_stack::Readiness);
+    pub(crate) struct Readiness {
+        pub(crate) room: alt_stack::Readiness,
+    }
 
     impl Readiness {
         /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
@@ -373,60 +375,60 @@ pub(crate) mod fault {
             needs: Needs,
             tell: impl FnOnce(usize, usize) -> usize,
         ) {
-            self.0.prepare(careful, needs, tell);
+            self.room.prepare(careful, needs, tell);
         }
 
         /// Whether callbacks have to call [`Readiness::prepare`] again.
         pub(crate) fn needs_checks(&self) -> bool {
-            self.0.needs_checks()
+            self.room.needs_checks()
         }
 
         /// Has the next callback check.
         pub(crate) fn check_again(&self, needs: Needs) {
-            self.0.check_again(needs);
+            self.room.check_again(needs);
         }
 
         /// The handler stack in effect: its lowest address, and bytes.
         pub(crate) fn bounds(&self) -> (usize, usize) {
-            self.0.bounds()
+            self.room.bounds()
         }
 
         /// Whether an address is on a stack where only handlers run.
         pub(crate) fn holds(&self, address: usize) -> bool {
-            self.0.holds(address)
+            self.room.holds(address)
         }
 
         /// Whether below `caller`, a handler on that stack, there is room for a fault.
         pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
-            self.0.has_room_below(caller, needs)
+            self.room.has_room_below(caller, needs)
         }
 
         /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the
         /// handler stack: handlers to come use what is free below it.
         pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
-            self.0.make_way(&kept.0, caller, needs);
+            self.room.make_way(&kept.0, caller, needs);
         }
 
         /// Whether a thread that exits may keep its handler stack until it is gone.
         pub(crate) fn may_stay(&self) -> bool {
-            self.0.may_stay()
+            self.room.may_stay()
         }
 
         /// Puts back what the thread had before. False if it runs on ours right now, which
         /// then stays.
         pub(crate) fn release(&self) -> bool {
-            self.0.release()
+            self.room.release()
         }
 
         /// The thread is gone. Called by another.
         pub(crate) fn forget(&self) {
-            self.0.forget();
+            self.room.forget();
         }
 
         /// Unmaps a stack that was made here, which no thread has, and tells `forget` its
         /// name. Called by any thread.
         pub(crate) fn unmap(&self, forget: impl FnOnce(usize)) {
-            self.0.unmap(forget);
+            self.room.unmap(forget);
         }
     }
 

@@ -28,8 +28,6 @@
 //! thread has the record. Fields are atomics because the thread's handlers, and a thread
 //! that takes over the record of one that is gone, use them too.
 
-use core::mem::offset_of;
-
 use super::fault::FAULTS;
 use super::memory;
 pub(crate) use super::signal::Stack;
@@ -111,9 +109,9 @@ impl Kept {
 /// The signal stack's part of a thread's record.
 #[repr(C)]
 pub(crate) struct Readiness {
-    /// What is in effect, by our doing or the thread's.
-    base: AtomicUsize,
-    size: AtomicUsize,
+    /// What is in effect, by our doing or the thread's. Assembly reads both.
+    pub(crate) base: AtomicUsize,
+    pub(crate) size: AtomicUsize,
     /// Our stack: mapped once, kept with the record; a guard page below.
     map: AtomicUsize,
     len: AtomicUsize,
@@ -127,12 +125,6 @@ pub(crate) struct Readiness {
     /// What a checking tool calls our stack.
     tool: AtomicUsize,
 }
-
-// The two that assembly reads.
-const _: () = {
-    assert!(offset_of!(Readiness, base) == 0);
-    assert!(offset_of!(Readiness, size) == size_of::<usize>());
-};
 
 impl Readiness {
     /// Our stack, if it is mapped.

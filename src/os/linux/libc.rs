@@ -9,7 +9,6 @@
 //! given lives as long as the C library keeps it: this library's code does, because the
 //! key is deleted and the fork handlers are dropped before it is unloaded.
 
-use core::arch::global_asm;
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
@@ -18,39 +17,8 @@ use crate::os::thread::Main;
 #[cfg(feature = "freestanding")]
 use crate::sync::{AtomicUsize, Relaxed};
 
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "64")]
-macro_rules! word {
-    () => {
-        ".quad "
-    };
-}
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "32")]
-macro_rules! word {
-    () => {
-        ".long "
-    };
-}
-pub(super) use word;
-
-macro_rules! weak_table {
-    ($($name:literal),* $(,)?) => {
-        global_asm!(
-            ".pushsection .data.rel.ro.needm_libc,\"aw\",%progbits",
-            ".p2align 3",
-            ".globl needm_libc",
-            ".hidden needm_libc",
-            ".type needm_libc,%object",
-            "needm_libc:",
-            $(concat!(".weak ", $name), concat!(word!(), $name),)*
-            concat!(".size needm_libc, . - needm_libc"),
-            ".popsection",
-        );
-    };
-}
-
-weak_table!(
+crate::arch::weak_table!(
+    "needm_libc":
     "pthread_key_create",
     "pthread_key_delete",
     "pthread_setspecific",
@@ -104,17 +72,7 @@ unsafe extern "C" {
     safe static DSO_HANDLE: *mut c_void;
 }
 
-global_asm!(
-    ".pushsection .data.rel.ro.needm_dso_handle,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_dso_handle",
-    ".hidden needm_dso_handle",
-    ".weak __dso_handle",
-    ".hidden __dso_handle",
-    "needm_dso_handle:",
-    concat!(word!(), "__dso_handle"),
-    ".popsection",
-);
+crate::arch::weak_table!("needm_dso_handle": hidden "__dso_handle");
 
 /// Whether there is a C library. Threads are its to make, then.
 pub(super) fn is_there() -> bool {

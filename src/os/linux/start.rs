@@ -1,15 +1,14 @@
 //! The start of a program without a C library, from its first instruction to `needm_main`;
 //! the Rust side of `arch/<arch>/linux/start.S`.
 
-use core::arch::global_asm;
 use core::ffi::{c_char, c_int};
 
 use super::image::Image;
-use super::libc::{self, word};
+use super::libc;
 use super::memory;
 use super::process;
 use crate::arch::linux::thread::set_thread_pointer;
-use crate::arch::{needm_tls_block, upcalls};
+use crate::arch::{needm_tls_block, upcalls, weak_table};
 use crate::os::memory::Access;
 
 upcalls! {
@@ -17,21 +16,7 @@ upcalls! {
 }
 
 // Where the linker has put the program's constructors; two nulls where it says nothing.
-global_asm!(
-    ".pushsection .data.rel.ro.needm_init_array,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_init_array",
-    ".hidden needm_init_array",
-    ".weak __init_array_start",
-    ".hidden __init_array_start",
-    ".weak __init_array_end",
-    ".hidden __init_array_end",
-    "needm_init_array:",
-    concat!(word!(), "__init_array_start"),
-    concat!(word!(), "__init_array_end"),
-    ".size needm_init_array, . - needm_init_array",
-    ".popsection",
-);
+weak_table!("needm_init_array": hidden "__init_array_start", "__init_array_end");
 
 /// A constructor, given what `needm_main` is given.
 type Constructor = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);
