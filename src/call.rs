@@ -33,15 +33,15 @@ pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 /// The taker of the last M makes a spare.
 pub(crate) const PENDING_SPARES: usize = 2;
 
-/// The caller is a handler on the thread's signal stack, which must be kept from the
-/// signals to come: `signal/minit.rs`.
-pub(crate) const PENDING_SIGNAL_STACK: usize = 4;
+/// The caller is a handler on the thread's handler stack, which must be kept from the
+/// handlers to come: `os::fault::Readiness::make_way`.
+pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 
 /// A checking tool is told of the new stack.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
 const _: () = {
-    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
+    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_HANDLER_STACK | PENDING_TOOLS;
     assert!(pending == layout::call::PENDING);
 };
 

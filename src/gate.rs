@@ -3,7 +3,7 @@
 
 use crate::arch::needm_gate;
 use crate::barrier::heavy_barrier;
-use crate::os::thread as system;
+use crate::os::wait::wake;
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
 use crate::thread_record::Thread;
@@ -56,7 +56,7 @@ pub(crate) fn open(value: u32) {
 
 /// Has everybody who waits at the gate look again: it is open, or the kernel is stopped.
 pub(crate) fn wake_all() {
-    system::wake(gate(), u32::MAX >> 1);
+    wake(gate(), u32::MAX >> 1);
 }
 
 /// Closes the gate; when this returns, every thread that is running says so.
@@ -87,7 +87,7 @@ pub(crate) fn release_world() {
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
     OWNER.store(ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);
-    system::wake(&TURN, u32::MAX >> 1);
+    wake(&TURN, u32::MAX >> 1);
 }
 
 /// `thread` has ended, or is about to: what it has stopped goes on.

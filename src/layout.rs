@@ -34,22 +34,22 @@ macro_rules! records {
     ($dollar:tt $(
         $(#[$about:meta])*
         mod $module:ident ($prefix:literal, $unit:ident, $prove:ident) {
-            fields { $( $(#[$doc:meta])* $name:ident = $value:expr => $($field:ident).+; )* }
-            $( size $size_unit:ident { $(#[$size_doc:meta])* $size:ident = $size_value:expr; } )?
-            $( numbers { $( $(#[$number_doc:meta])* $number:ident: $type:ty = $number_value:expr; )* } )?
+            fields { $( $(#[$doc:meta])* $name:ident = $at:expr => $($field:ident).+; )* }
+            $( size $size_unit:ident { $(#[$size_doc:meta])* $size:ident = $len:expr; } )?
+            $( numbers { $( $(#[$also:meta])* $number:ident: $type:ty = $value:expr; )* } )?
         }
     )*) => {
         $(
             $(#[$about])*
             pub(crate) mod $module {
-                $( $(#[$doc])* pub(crate) const $name: usize = $value; )*
-                $( $(#[$size_doc])* pub(crate) const $size: usize = $size_value; )?
-                $( $( $(#[$number_doc])* pub(crate) const $number: $type = $number_value; )* )?
+                $( $(#[$doc])* pub(crate) const $name: usize = $at; )*
+                $( $(#[$size_doc])* pub(crate) const $size: usize = $len; )?
+                $( $( $(#[$also])* pub(crate) const $number: $type = $value; )* )?
 
                 /// All of these, for `offsets.h`.
                 pub(super) const ROWS: &[crate::layout::Row] = &[
-                    $( (concat!($prefix, stringify!($name)), |_word| bytes!($unit, $name, _word)), )*
-                    $( (concat!($prefix, "BYTES"), |_word| bytes!($size_unit, $size, _word)), )?
+                    $( (concat!($prefix, stringify!($name)), |_w| bytes!($unit, $name, _w)), )*
+                    $( (concat!($prefix, "BYTES"), |_w| bytes!($size_unit, $size, _w)), )?
                     $( $( (concat!($prefix, stringify!($number)), |_| $number as usize), )* )?
                 ];
             }
@@ -58,14 +58,14 @@ macro_rules! records {
             macro_rules! $prove {
                 ($dollar record:ty) => {
                     const _: () = {
+                        use $crate::layout::{$module as rows, bytes};
                         const _WORD: usize = size_of::<usize>();
                         $( assert!(
                             core::mem::offset_of!($dollar record, $($field).+)
-                                == $crate::layout::bytes!($unit, $crate::layout::$module::$name, _WORD)
+                                == bytes!($unit, rows::$name, _WORD)
                         ); )*
                         $( assert!(
-                            size_of::<$dollar record>()
-                                == $crate::layout::bytes!($size_unit, $crate::layout::$module::$size, _WORD)
+                            size_of::<$dollar record>() == bytes!($size_unit, rows::$size, _WORD)
                         ); )?
                     };
                 };
@@ -151,9 +151,9 @@ records! { $
             /// `m::STATE` of an M on the extra list that is bound to it.
             CLAIM = 2 => claim;
             /// The lowest address of its signal stack.
-            SIG_LO = 3 => sig.base;
+            SIG_LO = 3 => ready.room.base;
             /// Bytes of that signal stack; 0 without one.
-            SIG_LEN = 4 => sig.size;
+            SIG_LEN = 4 => ready.room.size;
         }
     }
 

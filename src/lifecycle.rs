@@ -8,10 +8,9 @@ use crate::barrier;
 use crate::error::Error;
 use crate::gate;
 use crate::m::MS;
-use crate::os::{libc as host, thread as system};
+use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
-use crate::signal::forward;
 use crate::spawn;
 use crate::state::{EPOCH, OPEN, SETTINGS, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
@@ -66,10 +65,11 @@ impl Drop for LifecycleGuard {
 
 /// Starts the kernel.
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
+    os::memory::ask_page_size();
     let checked = asked.checked()?;
     // Twice, if two are here at once, does no harm.
     if !FORK_HANDLER.load(SeqCst) {
-        host::at_fork_in_child(fork_child);
+        os::fork::on_child(fork_child);
         FORK_HANDLER.store(true, SeqCst);
     }
     let _guard = LifecycleGuard::new(Tls::current()).ok_or(Error::Already)?;
@@ -79,7 +79,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     // SAFETY: this is the only starter, and nobody reads while not open.
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
-    own.enters_with_fence = !system::register_barrier();
+    own.enters_with_fence = !os::barrier::register();
     tools::begin();
     // First: a thread that was on its way in an earlier start of the kernel goes by the
     // number, and then counts on the rest.
@@ -92,7 +92,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         return Err(error);
     }
     if settings().handles_signals() {
-        forward::install();
+        os::fault::install();
     }
     // The gate first: who finds the kernel open may close it.
     gate::open(epoch_open());
@@ -156,7 +156,7 @@ pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
 
 /// With the gate closed, nobody waiting, and no M in use: undoes what a start did.
 pub(crate) fn undo(tls: &Tls) {
-    forward::uninstall();
+    os::fault::uninstall();
     let live = thread::stop(tls);
     EXTRA.end();
     if !live {
@@ -169,9 +169,9 @@ pub(crate) fn undo(tls: &Tls) {
 
 /// In the child of a fork: this thread is the only one.
 pub(crate) extern "C" fn fork_child() {
-    host::keeping_errno(|| {
+    os::last_error::keeping(|| {
         let tls = Tls::current();
-        forward::fork_child();
+        os::fault::fork_child();
         if LifecycleGuard::fork_child(tls) && !is_open() {
             return; // it goes on in a moment
         }

@@ -103,6 +103,7 @@ pub struct M {
     /// What was published before, with its pass: put back when this is returned_at back.
     pub(crate) prev_current: AtomicPtr<M>,
     pub(crate) prev_bound_epoch: AtomicU32,
+    /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
     pub(crate) fiber: tools::Fiber,
@@ -124,7 +125,8 @@ layout::prove_m!(M);
 
 const _: () = {
     assert!(align_of::<M>() > layout::call::PENDING);
-    assert!(size_of::<M>() <= 384);
+    assert!(align_of::<Segment>() > layout::m::RUNNING);
+    assert!(size_of::<M>() <= if tools::WATCH_SWITCHES { 384 } else { 256 });
 };
 
 impl M {

@@ -13,7 +13,7 @@
 use crate::barrier;
 use crate::error::Error;
 use crate::m::M;
-use crate::os::thread as system;
+use crate::os::wait::{now, wait};
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
@@ -57,7 +57,7 @@ impl Extra {
 
     #[cold]
     pub(crate) fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = system::now();
+        let start = now();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
         // From here on who gives back sees a waiter, or what it gave is seen here.
@@ -80,7 +80,7 @@ impl Extra {
             if !state::is_open() {
                 break Err(Error::NotStarted);
             }
-            let elapsed = system::now().saturating_sub(start);
+            let elapsed = now().saturating_sub(start);
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
@@ -107,7 +107,7 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
-            let _ = system::wait(&self.returned, seen, Some(nap));
+            wait(&self.returned, seen, Some(nap));
         };
         waiters().fetch_sub(1, SeqCst);
         result
@@ -219,7 +219,7 @@ pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
         return 0;
     }
     // If a handler has bound it, that may have been before this was known.
-    thread.note_signal_stack(m);
+    thread.note_handler_stack(m);
     gate_of(m)
 }
 
@@ -235,9 +235,9 @@ pub(crate) fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     if plain && fast_path_allowed(thread) { gate_of(m) } else { 0 }
 }
 
-/// Whether neither the gate nor the thread's signal stack wants the slow path.
+/// Whether neither the gate nor the thread's handler stack wants the slow path.
 pub(crate) fn fast_path_allowed(thread: &Thread) -> bool {
-    !state::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
+    !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
 }
 
 /// Gives this thread's current M back.
@@ -272,7 +272,7 @@ impl Thread {
         let fresh = ptr::from_ref(m).cast_mut();
         m.prev_held.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
-        self.note_signal_stack(m);
+        self.note_handler_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);

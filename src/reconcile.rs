@@ -1,9 +1,7 @@
-//! Bringing a thread's records in line with where it is: C may have jumped out of
-//! callbacks (`longjmp`), also out of a signal handler's.
+//! Drops the callbacks that C has jumped out of (`longjmp`), also those of a signal
+//! handler, so that a thread's records agree with where it is.
 //!
-//! # Safety
-//! Only the system is asked about stacks that are not ours; nothing on them is read.
-#![allow(unsafe_code)] // questions to the system
+//! Stacks that are not needm's are only asked about; nothing on them is read.
 
 use crate::arch::needm_sp;
 use crate::call::Call;
@@ -11,11 +9,10 @@ use crate::gate;
 use crate::m;
 use crate::m::M;
 use crate::needm;
-use crate::os::{maps, signal};
+use crate::os;
 use crate::pool;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment};
-use crate::signal::stack;
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -89,7 +86,7 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
     segment.size.store(0, Relaxed);
-    stack::put_back(segment);
+    segment.kept.put_back();
     segment.flags.store(0, Relaxed);
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
@@ -190,9 +187,8 @@ pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
-    // SAFETY: only a question.
-    let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
+fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+    let stack = os::fault::handler_stack();
     let handling = stack.in_use();
     let own = |address| {
         !stack.holds(address)
@@ -204,8 +200,8 @@ pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'stati
         let call = inner.call.load(Relaxed) as usize;
         if call != 0 && !m.stack.holds(call) {
             let here = at.abs_diff(call) < size_of::<Call>();
-            // The signal stack in effect may be what a handler has left of the whole.
-            let known = || tls.thread().is_some_and(|thread| thread.sig.holds(call));
+            // The handler stack in effect may be what a handler has left of the whole.
+            let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
             let left = stack.holds(call) && !handling || known() && own(at);
             let same = stack.holds(call) == handling;
             let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
@@ -222,7 +218,7 @@ impl Thread {
     /// Whether an address is on the stack that this thread was made with.
     pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
         if self.stack[1].load(Relaxed) == 0 {
-            let stack = maps::own_stack(ptr::from_ref(tls) as usize).unwrap_or(1..1);
+            let stack = os::thread::own_stack(tls.address()).unwrap_or(1..1);
             self.stack[0].store(stack.start, Relaxed);
             self.stack[1].store(stack.end, Relaxed);
         }

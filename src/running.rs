@@ -6,7 +6,7 @@ use crate::gate::{
     CLOSED, MAX_SLEEP, OWNER, STOPPER_WAKE, STOPPING, gate, is_closed, owns_the_world, value,
 };
 use crate::m::M;
-use crate::os::thread as system;
+use crate::os::wait::{wait, wake};
 use crate::state;
 use crate::sync::SeqCst;
 use crate::thread::reap;
@@ -61,7 +61,7 @@ pub(crate) fn enter_closed(m: &M) -> bool {
             return false;
         }
         reap_dead_owner();
-        let _ = system::wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
+        wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
     }
 }
 
@@ -78,7 +78,7 @@ pub(crate) fn leave(m: &M) {
 /// Wakes the stopper. `needm_notify_stopper` for assembly.
 pub(crate) extern "C" fn notify_stopper() {
     STOPPER_WAKE.fetch_add(1, SeqCst);
-    system::wake(&STOPPER_WAKE, u32::MAX >> 1);
+    wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
 /// Looks whether the owner has ended without a word.

@@ -4,11 +4,11 @@
 use core::any::TypeId;
 use core::ffi::{c_int, c_void};
 
-use crate::arch;
 use crate::error::Error;
 use crate::m::M;
-use crate::os::libc;
+use crate::os::fault::{self, Needs};
 use crate::stack;
+use crate::tools;
 
 /// Ms that there may be where the host does not say.
 ///
@@ -48,6 +48,9 @@ const NESTED_HANDLERS: usize = 4;
 
 /// What our own handler needs of a signal stack besides the frame, in bytes.
 const HANDLER_ROOM: usize = 1024;
+
+/// Bytes below a handler that calls back which the callback's end needs there.
+const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 
 /// The host's functions, as the C interface has them.
 #[derive(Clone, Copy)]
@@ -147,9 +150,14 @@ impl Settings {
         self.stack_size
     }
 
-    /// Bytes of a signal stack, its guard not counted.
-    pub(crate) fn signal_stack_size(&self) -> usize {
-        self.signal_stack_size
+    /// What a thread's handler stack has to hold.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            handled: self.handles_signals,
+            stack: self.signal_stack_size,
+            least: self.least_signal_stack,
+            exit_room: EXIT_ROOM,
+        }
     }
 
     /// Bytes that a thread's own signal stack must have to be used as it is.
@@ -197,7 +205,7 @@ impl Settings {
         }
         let stack_size = if self.stack_size == 0 { DEFAULT_STACK_SIZE } else { self.stack_size };
         self.stack_size = stack::round(stack_size).ok_or(Error::Invalid)?;
-        let frame = libc::min_signal_stack().unwrap_or(arch::linux::MIN_SIGNAL_STACK);
+        let frame = fault::frame_size();
         self.least_signal_stack = frame + HANDLER_ROOM;
         let asked = if self.signal_stack_size == 0 {
             NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM

@@ -14,15 +14,11 @@
 
 use core::ptr;
 
+use crate::arch::needm_tls_block;
 use crate::layout;
 use crate::m::M;
 use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
-
-unsafe extern "C" {
-    /// `tls.S`: this thread's block.
-    pub(crate) safe fn needm_tls_block() -> *mut Tls;
-}
 
 /// The block.
 #[repr(C)]
@@ -44,7 +40,12 @@ impl Tls {
     pub(crate) fn current() -> &'static Self {
         // SAFETY: the block lives as long as its thread does, and the reference
         // does not leave the thread: `Tls` is only passed down.
-        unsafe { &*needm_tls_block() }
+        unsafe { &*needm_tls_block().cast() }
+    }
+
+    /// The block's address: one in this thread's thread-local storage.
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
     }
 
     /// The current M.

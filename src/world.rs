@@ -22,7 +22,7 @@ use crate::gate::{
     is_closed, owns_the_world, release_world, reopen,
 };
 use crate::m::{M, MS};
-use crate::os::thread as system;
+use crate::os::wait::wait;
 use crate::pool;
 use crate::reconcile;
 use crate::running::reap_dead_owner;
@@ -59,7 +59,7 @@ pub(crate) fn wait_until_quiet(own: &Thread) {
             if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
                 reap::reap(thread);
             }
-            let _ = system::wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
+            wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
         }
     }
 }
@@ -98,7 +98,7 @@ pub(crate) fn stop() -> Result<(), Error> {
                     break;
                 }
                 reap_dead_owner();
-                let _ = system::wait(&TURN, turn, Some(MAX_SLEEP));
+                wait(&TURN, turn, Some(MAX_SLEEP));
             }
         });
     }

@@ -22,7 +22,7 @@
    The segment is elsewhere: its SEG_CALL points to Call.
 
    A caller may align its stack to 4 bytes only (System V ABI, Intel386 supplement, fourth
-   edition, 3-9 "The Stack Frame"), while Rust and GCC move 16 bytes at a time there. So the
+   edition, 3 "Function Calling Sequence"), while Rust and GCC move 16 bytes at a time there. So the
    entry aligns, and Call is at no fixed distance from ebp: `to_call` computes it from ebp, and
    CALL_EBP leads back. */
 #include "asm.h"

@@ -21,7 +21,7 @@
 
 use crate::call::Call;
 use crate::call::{
-    ALIGN, PENDING_SEGMENT, PENDING_SIGNAL_STACK, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
+    ALIGN, PENDING_HANDLER_STACK, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
 };
 use crate::error::Error;
 use crate::layout;
@@ -34,7 +34,6 @@ use crate::reconcile;
 use crate::reconcile::drop_abandoned;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
-use crate::signal::stack;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
@@ -123,7 +122,7 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
 pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
     drop_abandoned(tls, at);
     if let Some(m) = reconcile::current(tls) {
-        recheck_signal_stack(tls, m);
+        recheck_handler_stack(tls, m);
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -147,11 +146,11 @@ impl Place {
     }
 }
 
-/// Looks at a signal stack that is not trusted yet.
-pub(crate) fn recheck_signal_stack(tls: &Tls, m: &M) {
-    let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
-    thread.sig.minit(true);
-    if thread.sig.trusted() && m.segment().is_none() {
+/// Checks a handler stack that has to be checked.
+pub(crate) fn recheck_handler_stack(tls: &Tls, m: &M) {
+    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else { return };
+    thread.prepare(true);
+    if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
 }
@@ -166,9 +165,10 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + MIN_STACK).ok_or(Error::Overflow)?;
     let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
     let segment = segment.ok_or(Error::Overflow)?;
-    let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
-    let on_signal_stack = thread.is_some();
-    if thread.is_some_and(|thread| !thread.sig.has_room_below(caller)) {
+    let thread = Tls::current().thread().filter(|thread| thread.ready.holds(caller));
+    let on_handler_stack = thread.is_some();
+    let needs = state::settings().needs();
+    if thread.is_some_and(|thread| !thread.ready.has_room_below(caller, needs)) {
         return Err(Error::Overflow);
     }
 
@@ -183,11 +183,11 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
     } else {
         tools::writes(sp, place.below - sp);
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
-        if on_signal_stack {
-            pending |= PENDING_SIGNAL_STACK;
+        if on_handler_stack {
+            pending |= PENDING_HANDLER_STACK;
         }
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
-        build(call, m, (segment, at), flags, on_signal_stack);
+        build(call, m, (segment, at), flags, on_handler_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
     Ok(sp)
@@ -197,13 +197,7 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
 ///
 /// A handler that calls back before it is uses this segment too, and leaves its own call in
 /// it: then all begins again, as in assembly.
-pub(crate) fn build(
-    call: &mut Call,
-    m: &M,
-    part: (&Segment, usize),
-    flags: usize,
-    hold_signals: bool,
-) {
+pub(crate) fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bool) {
     let (segment, at) = part;
     let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
     let own = ptr::from_mut(call);
@@ -221,8 +215,8 @@ pub(crate) fn build(
         }
         m.set_segment(outer, true);
     }
-    if hold_signals {
-        stack::hold_signals(segment);
+    if hold {
+        segment.kept.hold();
     }
     if call.size != 0 {
         // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
@@ -256,11 +250,12 @@ pub(crate) extern "C" fn on_g_prologue(call: *mut Call) {
             segment.outer().is_some(),
         );
     }
-    let on_signal_stack = pending & PENDING_SIGNAL_STACK != 0;
+    let on_handler_stack = pending & PENDING_HANDLER_STACK != 0;
     if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
-        && on_signal_stack
+        && on_handler_stack
     {
-        thread.sig.make_way(segment);
+        let caller = segment.call.load(Relaxed) as usize;
+        thread.ready.make_way(&segment.kept, caller, state::settings().needs());
     }
     if pending & PENDING_SPARES != 0 {
         EXTRA.newextram();

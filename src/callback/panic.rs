@@ -19,7 +19,7 @@ use crate::fatal;
 use crate::gate;
 use crate::m;
 use crate::m::M;
-use crate::os::signal;
+use crate::os::process;
 use crate::reconcile;
 use crate::running;
 use crate::segment::{Segment, UNWOUND};
@@ -148,5 +148,5 @@ pub(crate) fn die(m: &M, info: &PanicInfo) -> ! {
         "needm: unrecovered {what} on M {id}: signal {} code {} addr {:#x} pc {:#x}",
         info.signo, info.code, info.addr, info.pc
     ));
-    signal::die_of(info.signo)
+    process::die_of_fault(info.signo)
 }

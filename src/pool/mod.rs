@@ -35,7 +35,7 @@ use crate::arch::needm_gate;
 use crate::index_list::List;
 use crate::layout;
 use crate::m::{M, MS};
-use crate::os::thread as system;
+use crate::os;
 use crate::state;
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
 use crate::thread_record::Thread;
@@ -203,14 +203,14 @@ impl Extra {
     pub(crate) fn wake(&self) {
         if waiters().load(SeqCst) != 0 {
             self.returned.fetch_add(1, SeqCst);
-            system::wake(&self.returned, 1);
+            os::wait::wake(&self.returned, 1);
         }
     }
 
     /// Has every waiter look again: the kernel is being stopped.
     pub(crate) fn wake_all(&self) {
         self.returned.fetch_add(1, SeqCst);
-        system::wake(&self.returned, u32::MAX >> 1);
+        os::wait::wake(&self.returned, u32::MAX >> 1);
     }
 
     /// How many threads are waiting.

@@ -1,5 +1,10 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! Getting a record, and reaping: records of threads that have exited are found, what they
+//! held is returned, and the records are used again.
+//!
+//! # Safety
+//! As for [`super`]: rows stay mapped while a live thread has a record, and a pointer from a
+//! record leads to a row of the table of Ms.
+#![allow(unsafe_code)] // pointers to Ms
 
 use crate::error::Error;
 use crate::gate;
@@ -8,7 +13,6 @@ use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, Release, SeqCst};
-use crate::thread::death;
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
@@ -90,7 +94,7 @@ impl Thread {
     /// A record for this thread, without anything yet.
     pub(crate) fn allocate(tls: &Tls) -> Option<&'static Self> {
         let free = FREE_THREADS.pop(&THREADS).and_then(|(index, _)| THREADS.get(index));
-        let thread = match free.or_else(crate::thread::reap::reuse_dead) {
+        let thread = match free.or_else(reuse_dead) {
             Some(thread) => thread,
             None => {
                 let index = THREADS.add().ok()?;
@@ -100,11 +104,9 @@ impl Thread {
             }
         };
         thread.claim.store(pool::listed_and_held_by(thread) as usize, Relaxed);
-        thread.tid.store(death::tid(tls), Relaxed);
-        thread.futex.store(0, Relaxed);
+        thread.notice.begin(tls.address());
         thread.in_transfer.store(0, Relaxed);
         thread.destructor_ran.store(0, Relaxed);
-        thread.own_head[0].store(0, Relaxed);
         thread.had_earlier_epochs.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.clear_ms();
@@ -194,21 +196,19 @@ impl Thread {
     /// What a record is as long as it is nobody's.
     pub(crate) fn clear(&self) {
         self.retire_rows();
-        self.futex.store(0, Relaxed);
+        self.notice.forget();
     }
 
     /// Takes the record of an ended thread apart; how many Ms came back.
     pub(crate) fn reap(&self, ask: bool) -> u32 {
         let ended = self.seen_exited(ask);
-        ended
-            .and_then(|state| crate::thread::reap::while_open(|| self.dismantle(state)))
-            .unwrap_or(0)
+        ended.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
     }
 
     /// The state of a record whose thread has ended.
     pub(crate) fn seen_exited(&self, ask: bool) -> Option<u32> {
         let state = self.state();
-        (state & PHASE == LIVE && self.has_exited(ask)).then_some(state)
+        (state & PHASE == LIVE && self.notice.has_exited(ask)).then_some(state)
     }
 
     /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
@@ -239,7 +239,7 @@ impl Thread {
         if count != 0 {
             EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
         }
-        self.sig.forget();
+        self.ready.forget();
         Some(count)
     }
 }

@@ -9,7 +9,7 @@ use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr;
 
-use crate::os::signal;
+use crate::os::fault::without_handlers;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed};
 use crate::tools::Order;
 
@@ -49,14 +49,12 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
     let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
     // The two are one step: a handler's callback must not switch in between.
-    let mask = signal::block_all();
     // SAFETY: the bounds are those of the stack that this function runs on, and what is
     // not null can be written to.
-    unsafe {
+    without_handlers(|| unsafe {
         __sanitizer_start_switch_fiber(&raw mut left, bottom as *const c_void, size);
         __sanitizer_finish_switch_fiber(fake, &raw mut before, &raw mut bytes);
-    }
-    signal::set_blocked(mask);
+    });
     (left, before as usize, bytes)
 }
 

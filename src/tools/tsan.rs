@@ -12,7 +12,7 @@ use core::ffi::{c_uint, c_void};
 use core::ops::Range;
 use core::ptr;
 
-use crate::os::signal;
+use crate::os::fault::without_handlers;
 use crate::sync::{AtomicPtr, Relaxed};
 use crate::tools::Order;
 
@@ -49,17 +49,14 @@ pub(crate) struct Fiber(AtomicPtr<c_void>);
 /// Goes to a fiber; the one of before.
 fn switch(to: *mut c_void) -> *mut c_void {
     // A handler must not switch in between.
-    let mask = signal::block_all();
-    // SAFETY: fibers are destroyed by `destroy` alone, when nobody is in them.
-    let before = unsafe {
+    // SAFETY: fibers are destroyed by `destroy` alone, when nothing runs in them.
+    without_handlers(|| unsafe {
         let before = __tsan_get_current_fiber();
         if before != to {
             __tsan_switch_to_fiber(to, 0);
         }
         before
-    };
-    signal::set_blocked(mask);
-    before
+    })
 }
 
 /// A fiber that nobody is in.
@@ -135,6 +132,6 @@ pub(crate) fn acquire(of: Order) {
 }
 
 pub(crate) fn release(of: Order) {
-    // SAFETY: as above.
+    // SAFETY: the tool only takes the address for a name.
     unsafe { __tsan_release(name(of)) };
 }

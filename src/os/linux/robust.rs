@@ -1,62 +1,65 @@
-//! The robust-futex list: the kernel marks our entry on it when the thread ends in any
+//! The robust-futex list: Linux marks our entry on it when the thread ends in any
 //! way (include/uapi/linux/futex.h, and Documentation/locking/robust-futex-ABI.rst).
 //!
 //! # Safety
-//! A thread's list is its own: nobody else touches it while the thread lives.
-#![allow(unsafe_code)] // the list is the C library's memory
+//! A thread's list is its own: no other thread touches it while the thread lives. Its
+//! head and entries stay valid for as long as they are linked: the C library sees to that
+//! for its own, and a [`Notice`] is in a record that is not unmapped while its thread lives.
 
-use crate::os::libc::Key;
-use crate::os::thread as system;
-use crate::os::thread::RobustHead;
-use crate::sync::{AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
-use crate::thread_record::{BEFORE_ENTRY, Thread};
-use crate::tls::Tls;
+use core::mem::offset_of;
 use core::ptr;
 
-/// The key's number plus one, 0 without one.
-pub(crate) static KEY: AtomicU32 = AtomicU32::new(0);
+use super::exit::{BEFORE_ENTRY, Notice, key};
+use super::{Errno, call, thread};
+use crate::arch::linux::nr;
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, Release, SeqCst};
 
-pub(crate) fn key() -> Option<Key> {
-    KEY.load(Relaxed).checked_sub(1).map(Key::from_number)
+/// How far Linux follows a robust list (include/linux/futex.h, `ROBUST_LIST_LIMIT`).
+const ROBUST_LIST_LIMIT: usize = 2048;
+
+/// `struct robust_list_head` (include/uapi/linux/futex.h).
+#[repr(C)]
+struct RobustHead {
+    /// The first entry, or the head itself.
+    list: *mut usize,
+    /// From an entry to its futex word, in bytes.
+    futex_offset: isize,
+    /// An entry that is being linked or unlinked.
+    pending: *mut usize,
 }
 
-/// Has the key's destructor run at this thread's end.
-pub(crate) fn arm_key(thread: &Thread) {
-    if let Some(key) = key() {
-        key.set(ptr::from_ref(thread).cast());
-    }
+// The entry is linked as the words of the system's own lists are.
+const _: () = assert!(offset_of!(Notice, entry) % size_of::<usize>() == 0);
+
+/// The robust list that is registered for this thread, if the system has them.
+fn robust_head() -> Option<*mut RobustHead> {
+    let mut head: *mut RobustHead = ptr::null_mut();
+    let mut size = 0_usize;
+    // SAFETY: 0 is this thread; Linux writes a pointer and a size.
+    let answer = unsafe { call(nr::GET_ROBUST_LIST, (0, &mut head, &mut size)) };
+    (answer.is_ok() && size == size_of::<RobustHead>()).then_some(head)
 }
 
-impl Thread {
-    /// Whether the kernel marks this record at the thread's end.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.futex.load(SeqCst) != 0
-    }
-
-    /// Whether the thread has ended, as far as can be told; `ask` the system if
-    /// nothing else tells.
-    pub(crate) fn has_exited(&self, ask: bool) -> bool {
-        match self.futex.load(SeqCst).checked_sub(1) {
-            Some(place) => self.before.get(place as usize).is_some_and(system::owner_died),
-            None => ask && !system::alive(self.tid.load(Relaxed)),
-        }
-    }
+/// Registers `head` for this thread.
+///
+/// # Safety
+/// `head` and the entries linked to it live until the thread has ended.
+unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
+    // SAFETY: the caller keeps the list for as long as Linux may walk it.
+    unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
 }
-
-/// How far the kernel follows a robust list (include/linux/futex.h,
-/// `ROBUST_LIST_LIMIT`).
-pub(crate) const ROBUST_LIST_LIMIT: usize = 2048;
 
 /// From a thread's block to the robust head its C library registered, plus one;
 /// the same in every thread that library made. 0: not known.
-pub(crate) static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
+static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
 
-pub(crate) static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
+/// The `futex_offset` of such a head.
+static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
-impl Thread {
-    /// Has the kernel mark this record when the thread ends, if it can.
-    pub(crate) fn watch(&self, tls: &Tls) {
-        let Some(head) = robust_head_of(tls) else { return };
+impl Notice {
+    /// Has Linux mark this record when the thread ends, if it can.
+    pub(crate) fn watch(&self, block: usize) {
+        let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
             if key().is_some() {
                 return; // the C library will register its own, and ours would go
@@ -66,7 +69,7 @@ impl Thread {
         } else {
             head
         };
-        // SAFETY: the head is the one registered for this very thread; nobody
+        // SAFETY: the head is the one registered for this very thread; nothing
         // else touches it or the list but the thread itself.
         unsafe {
             let offset = (*head).futex_offset;
@@ -91,17 +94,18 @@ impl Thread {
         }
     }
 
-    pub(crate) fn entry_address(&self) -> usize {
+    fn entry_address(&self) -> usize {
         ptr::from_ref(&self.entry) as usize
     }
 
-    pub(crate) fn set_prev_link(&self, to: *mut usize) {
+    fn set_prev_link(&self, to: *mut usize) {
         let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
-        // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is.
+        // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is, and only
+        // this thread writes there.
         unsafe { back.write(to as usize) };
     }
 
-    pub(crate) fn register_own_head(&self) -> Option<*mut RobustHead> {
+    fn register_own_head(&self) -> Option<*mut RobustHead> {
         let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
         // SAFETY: the three words are this thread's alone, and the record lives
         // until the thread has ended.
@@ -113,24 +117,24 @@ impl Thread {
                 futex_offset: offset,
                 pending: ptr::null_mut(),
             });
-            system::set_robust_head(head).ok()?;
+            set_robust_head(head).ok()?;
         }
         // Some emulators say yes and do nothing.
-        (system::robust_head() == Some(head)).then_some(head)
+        (robust_head() == Some(head)).then_some(head)
     }
 
     /// Takes the entry off this thread's list.
-    pub(crate) fn unwatch(&self, tls: &Tls) {
+    pub(crate) fn unwatch(&self, block: usize) {
         if self.futex.swap(0, SeqCst) == 0 {
             return;
         }
         if self.own_head[0].swap(0, Relaxed) != 0 {
             // The whole list is ours, and in a record that may be unmapped.
-            // SAFETY: without a list the kernel looks at nothing.
-            let _ = unsafe { system::set_robust_head(ptr::null_mut()) };
+            // SAFETY: without a list Linux looks at nothing.
+            let _ = unsafe { set_robust_head(ptr::null_mut()) };
             return;
         }
-        let Some(head) = robust_head_of(tls).filter(|head| !head.is_null()) else { return };
+        let Some(head) = robust_head_of(block).filter(|head| !head.is_null()) else { return };
         let ours = self.entry_address();
         // SAFETY: this thread's own list, whose entries its C library keeps valid.
         unsafe {
@@ -156,32 +160,31 @@ impl Thread {
 
 /// The address in a link of a robust list; its lowest bit may be a flag
 /// (include/uapi/linux/futex.h: a priority-inheriting lock).
-pub(crate) fn entry_without_flag(entry: *mut usize) -> *mut usize {
+fn entry_without_flag(entry: *mut usize) -> *mut usize {
     entry.map_addr(|address| address & !1)
 }
 
 /// The robust head of this thread. Where the C library keeps it at one distance
 /// from the thread-local blocks of all its threads, only the first has to ask.
-pub(crate) fn robust_head_of(tls: &Tls) -> Option<*mut RobustHead> {
-    if let Some(head) = learned_head(tls) {
+fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
+    if let Some(head) = learned_head(block) {
         return Some(head);
     }
-    let head = system::robust_head()?;
+    let head = robust_head()?;
     if !head.is_null() && key().is_some() {
-        let block = ptr::from_ref(tls) as usize;
-        // SAFETY: the kernel says that this is this thread's head.
+        // SAFETY: Linux says that this is this thread's head.
         HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
         HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
     }
     Some(head)
 }
 
-pub(crate) fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
+/// The robust head of this thread, without asking.
+fn learned_head(block: usize) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
     if distance == 0 || key().is_none() {
         return None;
     }
-    let block = ptr::from_ref(tls) as usize;
     let head = block.wrapping_add(distance - 1) as *mut RobustHead;
     // SAFETY: the same C library made this thread (it has keys), so its
     // own record is around the thread pointer as in the first one.
@@ -192,19 +195,19 @@ pub(crate) fn learned_head(tls: &Tls) -> Option<*mut RobustHead> {
 /// Bytes from a thread's number in the C library's record to the robust head there:
 /// glibc's, which has a word between the two (`struct pthread` in nptl/descr.h). Relied
 /// on only once it was seen to be so in two threads of different numbers.
-pub(crate) const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
+const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
 
 /// The first thread's number while one has been seen; then [`SEEN_TWICE`], or
 /// [`SEEN_OTHERWISE`].
-pub(crate) static TID_SEEN: AtomicU32 = AtomicU32::new(0);
+static TID_SEEN: AtomicU32 = AtomicU32::new(0);
 
-pub(crate) const SEEN_TWICE: u32 = u32::MAX;
+const SEEN_TWICE: u32 = u32::MAX;
 
-pub(crate) const SEEN_OTHERWISE: u32 = u32::MAX - 1;
+const SEEN_OTHERWISE: u32 = u32::MAX - 1;
 
-/// This thread's number.
-pub(crate) fn tid(tls: &Tls) -> u32 {
-    let Some(head) = learned_head(tls) else { return system::current() };
+/// This thread's number: without a system call, where the C library is seen to keep it.
+pub(super) fn tid(block: usize) -> u32 {
+    let Some(head) = learned_head(block) else { return thread::current() };
     // SAFETY: that many bytes before the head are the C library's record still, of
     // which the head is not the beginning.
     let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
@@ -212,7 +215,7 @@ pub(crate) fn tid(tls: &Tls) -> u32 {
     if seen == SEEN_TWICE {
         return noted;
     }
-    let tid = system::current();
+    let tid = thread::current();
     let next = match (seen, noted == tid) {
         (SEEN_OTHERWISE, _) | (_, false) => SEEN_OTHERWISE,
         (0, true) => tid,
