@@ -1,4 +1,5 @@
-/* From a G to the system stack. The Rust side is src/callback/ccall.rs (`on_g0`). */
+/* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
+   and the stack pointer. */
 #include "asm.h"
 
 #define FRAME_BYTES  208
@@ -13,9 +14,9 @@
 
 /* fn needm_on_g0(fn (a0), arg (a1), seg (a2), g0sp (a3))
 
-   Calls fn(arg) on the system stack. All callee-saved registers are spilled on the G's stack
-   first, so that a collector which scans it from SEG_GSP up sees them: fs0-fs11 too, in which a
-   compiler may keep a pointer (fld, fmv.d.x).
+   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's stack,
+   so that a scan of that stack from SEG_GSP up sees them: fs0-fs11, too, in which a runtime
+   may keep a pointer (one that is boxed in a NaN). Clobbers what a call does.
 
         the G's stack                  the system stack
                         <- CFA, s0     ...down to the caller's Call  <- a3
@@ -25,9 +26,10 @@
         fs0-fs11        (s0-200 .. -112)
         (padding)       <- SEG_GSP
 
-   SEG_GSP is set while this thread still counts as running, and cleared when it does again: a
-   stopper in between always finds the G's live range. What orders it is `running::leave` and
-   `enter`, which fn calls first and last. Clobbers what a call may. */
+   SEG_GSP is set while this thread still counts as running, and cleared after it does again,
+   so a stopper that finds the thread not running always finds the G's live range. The order
+   for other processors comes from `leave` and `enter` of src/running.rs, which fn calls first
+   and last. */
 ROUTINE(needm_on_g0)
         .cfi_startproc
         addi    sp, sp, -FRAME_BYTES
@@ -40,7 +42,7 @@ ROUTINE(needm_on_g0)
         .cfi_offset s1, -24
         addi    s0, sp, FRAME_BYTES
         .cfi_def_cfa s0, 0
-        /* The CFI need not speak of the others, because fn keeps them. */
+        /* The CFI has no rule for the others, because they are as at the call: fn keeps them. */
         spill   s2, 32
         spill   s3, 40
         spill   s4, 48
@@ -86,7 +88,9 @@ ROUTINE(needm_on_g0)
         .cfi_endproc
 END(needm_on_g0)
 
-/* fn needm_sp() -> usize (a0): the caller's stack pointer. Clobbers nothing else. */
+/* fn needm_sp() -> usize (a0)
+
+   The caller's stack pointer: arch/mod.rs. Clobbers nothing else. */
 ROUTINE(needm_sp)
         .cfi_startproc
         mv      a0, sp

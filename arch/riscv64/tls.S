@@ -1,21 +1,24 @@
-/* The thread-local block and the gate: the two things that the entry code of every thread
-   reads. Both are hidden, so that they are reached without a table of the dynamic linker's;
-   only the block's offset from the thread pointer is in the GOT, which a static link fills in. */
+/* The two things that the entry code of every thread reads: the thread-local block, and the
+   gate. Both are hidden, so code reaches them without a table of the dynamic linker's; only
+   the block's offset from the thread pointer is in the GOT, and a static link fills it in. */
 #include "asm.h"
 
-/* struct Tls (src/tls.rs), initial-exec: RISC-V ELF psABI, "Initial Exec" of "Thread Local
-   Storage". */
+/* struct Tls (src/tls.rs), initial-exec, as on x86_64 (RISC-V ELF psABI, "Thread Local Storage",
+   "Initial Exec"). */
 THREAD_LOCAL(needm_tls)
         .zero   TLS_BYTES
 END(needm_tls)
 
-/* struct Gate (arch/mod.rs). A value of 1 is "closed": nothing has been started. */
+/* struct Gate (arch/mod.rs), alone in its cache line. The value 1 is "closed": needm has not
+   been started. */
 CACHE_LINE_DATA(needm_gate)
         .word   1, 0
 END(needm_gate)
         .p2align 6
 
-/* fn needm_tls_block() -> *mut Tls (a0). Clobbers nothing else. */
+/* fn needm_tls_block() -> *mut Tls (a0)
+
+   This thread's block: src/tls.rs. Clobbers nothing else; uses no stack. */
 ROUTINE(needm_tls_block)
         .cfi_startproc
         la.tls.ie a0, needm_tls

@@ -1,15 +1,18 @@
-//! Requests to valgrind: shifts of the zero register, which do nothing, then a register or
-//! itself, which valgrind takes for a call (valgrind.h, PLAT_riscv64_linux).
+//! Requests to valgrind: shifts of the zero register, which change nothing, then the `or` of a
+//! register with itself. Valgrind takes the sequence for a call (include/valgrind.h,
+//! PLAT_riscv64_linux).
 
 use core::arch::asm;
 
-/// What valgrind answers to a request; 0 where there is none.
+/// What valgrind answers to a request; 0 without valgrind.
 ///
 /// # Safety
-/// The request must be true.
+/// What the request says is true: valgrind then believes it of this program's memory.
 pub(crate) unsafe fn valgrind_request(request: &[usize; 6]) -> usize {
     let answer;
-    // SAFETY: without valgrind the instructions leave all as it was.
+    // SAFETY: without valgrind the instructions change nothing: the zero register stays 0, and a0
+    // or a0 is a0. With it, valgrind reads the six words, which are borrowed here, and writes a3,
+    // which is an output.
     unsafe {
         asm!(
             ".option push",

@@ -46,7 +46,7 @@ impl RiscV {
         let before = at.checked_sub(4)?;
         match self.read(image, before)? {
             (Decoded::AUIPC { rd, imm }, 4) if rd == base => {
-                let high = i64::from(imm.cast_signed());
+                let high = i64::from(imm.cast_signed() << 12);
                 Some(before.wrapping_add_signed(high + i64::from(offset)))
             }
             _ => None,

@@ -2,12 +2,12 @@
 //! sigcontext.h: 40 bytes of uc_flags, uc_link and uc_stack, 128 for uc_sigmask, and then,
 //! 16-aligned, `struct user_regs_struct` (ptrace.h there): pc, and x1 to x31 in their order.
 
-/// What `needm_sigjump` puts back into registers.
+/// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 13;
 
 const SIGMASK: usize = 5;
 const PC: usize = 22;
-/// x1, x2, x8 and x18: each is as far behind the pc as its number says.
+/// x1, x2, x8 and x18: each is as many words behind the pc as its number says.
 const RA: usize = PC + 1;
 const SP: usize = PC + 2;
 const S0: usize = PC + 8;
@@ -20,7 +20,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The instruction that was interrupted, or faulted.
+    /// The instruction that was interrupted, or that faulted.
     pub(crate) fn pc(&self) -> usize {
         self.words[PC]
     }

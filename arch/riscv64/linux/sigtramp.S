@@ -1,12 +1,15 @@
-/* The edges of a signal handler. The Rust side is src/callback/fault.rs (`handle`, `unwind`,
-   `sigpanic`). */
+/* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
+   by a jump. The Rust side is src/callback/fault.rs (`handle`, `sigpanic`),
+   src/os/linux/forward.rs (which installs needm_handler) and src/os/linux/signal.rs. */
 #include "asm.h"
 
 #define NR_rt_sigreturn 139     /* include/uapi/asm-generic/unistd.h */
 
-/* What a handler returns into on other architectures (sa_restorer). Here Linux has no such
-   word in its sigaction, and handlers return into the vDSO; this is for a system that asks. The
-   two instructions are those by whose bytes unwinders know the vDSO's. */
+/* fn needm_sigreturn() -> !
+
+   What Linux has a handler return to on other architectures (sa_restorer of sigaction(2)). Its
+   struct has no such word here, and a handler returns to the vDSO: nothing runs this. Debuggers
+   and unwinders know the vDSO's two instructions by their bytes, and these are the same. */
         .option push
         .option norvc
 ROUTINE(needm_sigreturn)
@@ -17,7 +20,7 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (a0), info (a1), context (a2))
 
-   The handler of the fault signals. Linux aligns its stack. */
+   The handler of the fault signals; goes on in `handle`. Linux aligns its stack. */
 ROUTINE(needm_handler)
         .cfi_startproc
         tail    needm_handle
@@ -26,10 +29,11 @@ END(needm_handler)
 
 /* fn needm_sigjump(fault (a0), regs (a1)) -> !
 
-   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the callee-saved
-   registers get the values they had at the fault (regs: s0-s11, ra), so that an unwinder
-   started in sigpanic can go on through the frame that faulted. ra is one of them in a frame
-   that has called nothing yet; it is on the stack, since the call below takes the register.
+   Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
+   registers get the values that they had at the fault (regs: s0-s11, ra), so that an unwinder
+   started in sigpanic can go on through the frame that faulted. ra counts as one of them in a
+   frame that has called nothing yet; it is on the stack, because the call below takes the
+   register.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault
@@ -38,14 +42,14 @@ END(needm_handler)
         (padding)
         ra                           <- sp
 
-   fs0-fs11 and fcsr are left as they are: no code goes on after the fault, the functions
-   deferred to it make no use of them, and needm_unwind puts back those of the callback's
-   caller.
+   fs0-fs11 and fcsr stay as they are: no code goes on after the fault, the functions deferred to
+   it do not use their values, and needm_unwind puts back those of the callback's caller.
 
-   DWARF, 4, 6.4.2 and 2.5.1: the CFA is [sp + BELOW + FAULT_SP], pc is stored at sp + BELOW +
-   FAULT_PC and ra at sp. The return address has a column of its own, as ra is another thing
-   here: 64, the alternate frame return column (RISC-V DWARF Specification, "DWARF Register
-   Numbers"). */
+   For an unwinder this is the frame of a signal, called by the instruction that faulted. DWARF
+   (4, 6.4.2 "Call Frame Instructions", 2.5.1 "General Operations"; the numbers of registers:
+   RISC-V DWARF Specification, "DWARF Register Numbers"): the CFA is [sp + BELOW + FAULT_SP], pc
+   is stored at sp + BELOW + FAULT_PC and ra at sp. The return address has a column of its own
+   (64, the alternate frame return column), because ra is another value here. */
 #define BELOW   16
 
 ROUTINE(needm_sigjump)

@@ -1,14 +1,19 @@
-/* Where a program without a C library starts (feature freestanding). The Rust side is
-   src/host/start.rs. */
+/* The start of a program without a C library (feature freestanding). The Rust side is
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
 
-/* _start: what the system gives a program is on its stack (linux/fs/binfmt_elf.c,
-   create_elf_tables):
+/* _start() -> !
+
+   Gives needm_host_start the stack as Linux leaves it (create_elf_tables in
+   linux/fs/binfmt_elf.c):
 
         sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
 
-   The linker shortens accesses to data by gp, which holds the address that its script defines
-   as __global_pointer$ (RISC-V ELF psABI, "Global Pointer"); nothing before has set it. */
+   The linker shortens the addresses of data to offsets from gp, which is the address that its
+   script defines as __global_pointer$ (RISC-V ELF psABI, "Global Pointer Relaxation"). Nothing
+   has set it before.
+
+   There is no frame below this one: a backtrace ends here. */
 PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined ra

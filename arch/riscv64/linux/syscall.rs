@@ -1,20 +1,21 @@
 //! System calls: `ecall`, number in a7, arguments in a0 to a5; all but a0 are kept (syscall(2),
-//! "Architecture calling conventions"), and the vector registers are lost (linux/Documentation/
-//! arch/riscv/vector.rst).
+//! "Architecture calling conventions"), except the vector registers (linux/Documentation/arch/
+//! riscv/vector.rst, 3).
 
 use core::arch::asm;
 
 use crate::arch::linux::slots::Slots;
 
-/// A system call, the errors as small negative numbers.
+/// A system call; errors are small negative numbers.
 ///
 /// # Safety
-/// The arguments must be right for `nr`; what the call does to memory is the
-/// caller's to answer for.
+/// The arguments are what the call `nr` takes, and what it does to memory and to this thread is
+/// sound.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
-    // SAFETY: Linux keeps every register but the result and the vector registers, all of which
-    // are named; what the call itself does is the caller's duty.
+    // SAFETY: Linux keeps every register but a0 and the vector registers, which are outputs here.
+    // Linux uses no stack of this thread's (nostack). What the call itself does is sound by this
+    // function's own contract.
     unsafe {
         asm!(
             "ecall",

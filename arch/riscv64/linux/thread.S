@@ -1,23 +1,24 @@
-/* The first and the last instructions of a thread that is made without a C library.
+/* The first and the last instructions of a thread that needm makes where there is no C library.
    The Rust side is src/spawn/clone.rs. */
 #include "asm.h"
 
-/* include/uapi/asm-generic/unistd.h */
+/* linux/include/uapi/asm-generic/unistd.h */
 #define NR_clone        220
 #define NR_exit         93
 #define NR_munmap       215
-/* include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
-   PARENT_SETTID, CHILD_CLEARTID */
+/* linux/include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
+   PARENT_SETTID, CHILD_CLEARTID. */
 #define THREAD_FLAGS    0x3d0f00
 
 /* fn needm_clone(stack (a0), tid (a1), tp (a2), fn (a3), arg (a4)) -> isize (a0)
 
-   A thread that runs fn(arg), which never returns, on the stack that ends at `stack`
-   (16-aligned), with tp as its thread pointer. The system writes its number to *tid before either
-   thread goes on, and 0 when it has ended, and wakes what waits for that.
+   Starts a thread that runs fn(arg), which never returns, on the stack that ends at `stack`
+   (a multiple of 16), with tp as its thread pointer: clone(2). Linux writes the thread's number
+   to *tid before either thread goes on. When the thread has exited it writes 0 there, and wakes
+   what waits for that (futex(2)). Returns the number, or an error as a negative one. Clobbers
+   what a call does. Uses no stack, and the new one is empty.
 
-   Registers are the new thread's, too: it finds fn and arg in t1 and t2, and gp as it must be.
-   Clobbers what a call may. */
+   The new thread starts with this one's registers, and finds fn and arg there, and gp. */
 ROUTINE(needm_clone)
         .cfi_startproc
         mv      t1, a3
@@ -31,7 +32,8 @@ ROUTINE(needm_clone)
         ecall
         beqz    a0, 1f
         ret
-        /* The new thread. t1: fn; t2: arg; all else as the other thread has it. */
+        /* The new thread. t1: fn; t2: arg; everything else as in the other thread. There is no
+           frame below this one: a backtrace ends here. */
 1:
         .cfi_undefined ra
         li      s0, 0
@@ -44,8 +46,7 @@ END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (a0), len (a1)) -> !
 
-   Ends this thread and unmaps the stack that it runs on: nothing is on a stack here.
-   All signals must be blocked. */
+   As on x86_64. */
 ROUTINE(needm_unmap_and_exit)
         .cfi_startproc
         .cfi_undefined ra
