@@ -46,7 +46,8 @@ END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (a0), len (a1)) -> !
 
-   As on x86_64. */
+   Unmaps the stack that this thread runs on, and exits the thread. Nothing is on a stack here,
+   and all signals must be blocked, because a handler would have none. */
 ROUTINE(needm_unmap_and_exit)
         .cfi_startproc
         .cfi_undefined ra
