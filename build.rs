@@ -1,9 +1,11 @@
-//! Assembles `arch/<arch>/*.S` with the offsets of `src/layout.rs`.
+//! Assembles the target's room of `arch/`, with the offsets of `src/layout.rs`; and compiles the
+//! C sides of the examples.
 
 use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::{env, fs};
 
+#[allow(unused_imports, unused_macros)] // for the structs of the crate
 #[path = "src/layout.rs"]
 mod layout;
 
@@ -16,59 +18,12 @@ const LINUX: &[&str] = &["linux/sigtramp.S", "linux/thread.S"];
 /// The start of a program without a C library.
 const LINUX_START: &str = "linux/start.S";
 
+/// `offsets.h`: the names of the table, for words of so many bytes.
 fn offsets(word: usize) -> String {
     let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
-    let mut line = |name: &str, words: usize| {
-        writeln!(out, "#define {name} {}", words * word).expect("a String takes all");
-    };
-    line("WORD", 1);
-    line("TLS_M", layout::tls::M);
-    line("TLS_BOUND_EPOCH", layout::tls::BOUND_EPOCH);
-    line("TLS_THREAD", layout::tls::THREAD);
-    line("TLS_REBIND_EPOCH", layout::tls::REBIND_EPOCH);
-    line("TLS_SIZE", layout::tls::WORDS);
-    line("M_SEG", layout::m::SEG);
-    line("M_TOP", layout::m::TOP);
-    line("M_NEEDS_CLEANUP", layout::m::NEEDS_CLEANUP);
-    line("M_STATE", layout::m::STATE);
-    line("M_BASE", layout::m::BASE);
-    line("M_THREAD", layout::m::THREAD);
-    line("M_SIG_LO", layout::m::SIG_LO);
-    line("M_SIG_LEN", layout::m::SIG_LEN);
-    line("THREAD_M", layout::thread::M);
-    line("THREAD_LAST", layout::thread::LAST);
-    line("THREAD_CLAIM", layout::thread::CLAIM);
-    line("THREAD_SIG_LO", layout::thread::SIG_LO);
-    line("THREAD_SIG_LEN", layout::thread::SIG_LEN);
-    line("SEG_CALL", layout::segment::CALL);
-    line("SEG_GSP", layout::segment::GSP);
-    line("SEG_DEFERS", layout::segment::DEFERS);
-    line("SEG_FLAGS", layout::segment::FLAGS);
-    line("SEG_SIZE", layout::segment::WORDS);
-    line("CALL_FN", layout::call::FN);
-    line("CALL_FRAME", layout::call::FRAME);
-    line("CALL_SIZE", layout::call::SIZE);
-    line("CALL_INFO", layout::call::INFO);
-    line("CALL_ARG", layout::call::ARG);
-    line("CALL_OUT", layout::call::OUT);
-    line("CALL_BYTES", layout::call::WORDS);
-    line("FAULT_SP", layout::fault::SP);
-    line("FAULT_PC", layout::fault::PC);
-    for (name, bits) in [
-        ("RUNNING", layout::m::RUNNING),
-        ("GATE_WAITERS", layout::gate::WAITERS),
-        ("GATE_BYTES", layout::gate::BYTES),
-        ("M_IDLE", layout::m::IDLE as usize),
-        ("BOUND_HERE", layout::segment::BOUND_HERE),
-        ("CALL_PENDING", layout::call::PENDING),
-        ("CALL_ON_G", layout::call::ON_G),
-    ] {
-        writeln!(out, "#define {name} {bits}").expect("a String takes all");
+    for (name, value) in layout::TABLE.iter().copied().flatten() {
+        writeln!(out, "#define {name} {}", value(word)).expect("a String takes all");
     }
-    // The three ints take four bytes more where a word of eight must follow aligned.
-    let ints = layout::panic_info::INT_BYTES.next_multiple_of(word);
-    writeln!(out, "#define INFO_BYTES {}", layout::panic_info::WORDS * word + ints)
-        .expect("a String takes all");
     out
 }
 

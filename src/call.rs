@@ -5,9 +5,6 @@ use crate::error::Error;
 use crate::layout;
 use core::ffi::c_int;
 use core::ffi::c_void;
-use memoffset::offset_of;
-
-const WORD: usize = size_of::<usize>();
 
 /// What a callback runs.
 pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
@@ -23,15 +20,7 @@ pub(crate) struct Call {
     pub(crate) out: usize,
 }
 
-const _: () = {
-    assert!(offset_of!(Call, function) == layout::call::FN * WORD);
-    assert!(offset_of!(Call, frame) == layout::call::FRAME * WORD);
-    assert!(offset_of!(Call, size) == layout::call::SIZE * WORD);
-    assert!(offset_of!(Call, info) == layout::call::INFO * WORD);
-    assert!(offset_of!(Call, arg) == layout::call::ARG * WORD);
-    assert!(offset_of!(Call, out) == layout::call::OUT * WORD);
-    assert!(size_of::<Call>() == layout::call::WORDS * WORD);
-};
+layout::prove_call!(Call);
 
 /// What a stack's alignment is for the code that runs on it, on every
 /// architecture here.
@@ -90,14 +79,8 @@ pub struct PanicInfo {
     pub value: *mut c_void,
 }
 
-const _: () = {
-    let ints = layout::panic_info::INT_BYTES.next_multiple_of(WORD);
-    assert!(size_of::<PanicInfo>() == layout::panic_info::WORDS * WORD + ints);
-    assert!(offset_of!(PanicInfo, size) == 0);
-    assert!(offset_of!(FaultFrame, sp) == layout::fault::SP * WORD);
-    assert!(offset_of!(FaultFrame, pc) == layout::fault::PC * WORD);
-    assert!(size_of::<FaultFrame>() == layout::fault::WORDS * WORD);
-};
+layout::prove_panic_info!(PanicInfo);
+layout::prove_fault!(FaultFrame);
 
 impl PanicInfo {
     /// Whether there is none, or one that is large enough to be filled.

@@ -79,6 +79,7 @@ mod os;
 mod arch;
 mod error;
 mod sync;
+#[deny(unused_imports, unused_macros)] // a record that nothing proves
 mod layout;
 
 pub use api::*;

@@ -29,7 +29,6 @@ use crate::table::{Rows, Table};
 use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
-use memoffset::offset_of;
 
 /// Where `exit` may run for an ending that is not a return: prev_held all that it reads.
 pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
@@ -121,24 +120,10 @@ impl Links for Table<M> {
     }
 }
 
-pub(crate) const WORD: usize = size_of::<usize>();
+layout::prove_m!(M);
 
 const _: () = {
-    assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
-    assert!(offset_of!(M, top) == layout::m::TOP * WORD);
-    assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, needs_cleanup) == layout::m::NEEDS_CLEANUP * WORD);
-    assert!(offset_of!(M, state) == layout::m::STATE * WORD);
-    assert!(offset_of!(M, thread) == layout::m::THREAD * WORD);
     assert!(align_of::<M>() > layout::call::PENDING);
-    assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
-    assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
-    assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
-    assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
-    assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
-    assert!(offset_of!(Segment, flags) == layout::segment::FLAGS * WORD);
-    assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
-    assert!(align_of::<Segment>() > layout::m::RUNNING);
     assert!(size_of::<M>() <= 384);
 };
 

@@ -34,6 +34,10 @@ pub(crate) struct Segment {
     pub(crate) around: tools::Around,
 }
 
+layout::prove_segment!(Segment);
+
+const _: () = assert!(align_of::<Segment>() > layout::m::RUNNING);
+
 /// Callback code ran before, on this G.
 pub(crate) const WAS_RUNNING: usize = 1;
 

@@ -13,7 +13,6 @@ use crate::state;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence};
 use crate::table::Table;
 use core::ptr;
-use memoffset::offset_of;
 
 pub(crate) static THREADS: Table<Thread> = Table::new();
 
@@ -24,8 +23,6 @@ impl Links for Table<Thread> {
         self.get(index).map(|thread| &thread.next)
     }
 }
-
-const WORD: usize = size_of::<usize>();
 
 // `state`: one of these, and above them a count that rises with each thread that
 // takes the record, so that who has found one thread's end cannot take the record of
@@ -82,15 +79,10 @@ pub(crate) struct Thread {
     pub(crate) stack: [AtomicUsize; 2],
 }
 
-const _: () = {
-    assert!(offset_of!(Thread, m) == layout::thread::M * WORD);
-    assert!(offset_of!(Thread, last) == layout::thread::LAST * WORD);
-    assert!(offset_of!(Thread, claim) == layout::thread::CLAIM * WORD);
-    let sig = offset_of!(Thread, sig);
-    assert!(sig + offset_of!(stack::Signals, base) == layout::thread::SIG_LO * WORD);
-    assert!(sig + offset_of!(stack::Signals, size) == layout::thread::SIG_LEN * WORD);
-    assert!(offset_of!(Thread, entry) % WORD == 0);
-};
+layout::prove_thread!(Thread);
+
+// Linux reads and writes the entry as pointers.
+const _: () = assert!(core::mem::offset_of!(Thread, entry) % align_of::<usize>() == 0);
 
 impl Thread {
     pub(crate) fn index(&self) -> u32 {

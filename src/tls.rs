@@ -14,8 +14,6 @@
 
 use core::ptr;
 
-use memoffset::offset_of;
-
 use crate::layout;
 use crate::m::M;
 use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
@@ -39,14 +37,7 @@ pub(crate) struct Tls {
     pad_rebind: u32,
 }
 
-const WORD: usize = size_of::<usize>();
-const _: () = {
-    assert!(offset_of!(Tls, m) == layout::tls::M * WORD);
-    assert!(offset_of!(Tls, bound_epoch) == layout::tls::BOUND_EPOCH * WORD);
-    assert!(offset_of!(Tls, thread) == layout::tls::THREAD * WORD);
-    assert!(offset_of!(Tls, rebind_epoch) == layout::tls::REBIND_EPOCH * WORD);
-    assert!(size_of::<Tls>() == layout::tls::WORDS * WORD);
-};
+layout::prove_tls!(Tls);
 
 impl Tls {
     /// This thread's block.

@@ -93,7 +93,7 @@
         .endm
 
         /* Begins the segment and goes to the G. r4: M; ip: the M's own segment, and
-           RUNNING; r5: the gate's value; r6: the gate; sp: Call. The look afterwards:
+           M_RUNNING; r5: the gate's value; r6: the gate; sp: Call. The look afterwards:
            arch/x86_64/entry.S. Clobbers lr. */
         .macro  begin   again, closed, flags
         str     sp, [r4, #M_BASE+SEG_CALL]
@@ -167,7 +167,7 @@ ROUTINE(needm_entry)
         plain_or ip, .Linfo
 .Lplain:
         off_signal_stack r4, M_SIG_LO, M_SIG_LEN
-        add     ip, r4, #(M_BASE+RUNNING)
+        add     ip, r4, #(M_BASE+M_RUNNING)
 .Lbegin:
         begin   .Lretry, .Lclosed
         OTHER_STACK
@@ -200,7 +200,7 @@ ROUTINE(needm_entry)
         str     lr, [r4, #M_SEG]
         b       .Lslow
 
-        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
+        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and M_RUNNING */
 .Lretry:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
@@ -249,10 +249,10 @@ ROUTINE(needm_entry)
         cmp     lr, r7
         bne     .Lreclaimed
 .Lrebound:
-        add     ip, r4, #(M_BASE+RUNNING)
+        add     ip, r4, #(M_BASE+M_RUNNING)
         str     r4, [r8, #TLS_M]                /* published last */
 .Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   .Lretry_rebound, .Lclosed_rebound, SEG_BOUND_HERE
         blx     ip
         /* sp: the G's top; r4: M; r5: the gate's value; r6: gate; r11: the caller's
            frame */
@@ -304,7 +304,7 @@ ROUTINE(needm_entry)
         str     lr, [r4, #M_SIG_LEN]
         b       .Lrebound
 
-        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
+        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and M_RUNNING */
 .Lretry_rebound:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
@@ -367,10 +367,10 @@ ROUTINE(needm_entry)
         ldr     ip, [r5, #CALL_FN]
         blx     ip
         ldr     ip, [r4, #M_SEG]
-        ldr     r0, [ip, #SEG_CALL-RUNNING]
+        ldr     r0, [ip, #SEG_CALL-M_RUNNING]
         cmp     r0, r5                          /* C may have jumped out of others, back here */
         bne     2f
-        ldr     ip, [ip, #SEG_DEFERS-RUNNING]
+        ldr     ip, [ip, #SEG_DEFERS-M_RUNNING]
         cmp     ip, #0
         beq     3f
 2:

@@ -84,7 +84,7 @@
         .endm
 
         /* Begins the segment and goes to the G. ebx: M; edx: the M's own segment, and
-           RUNNING; esi: the gate's value; edi: the gate; esp: Call. The look afterwards:
+           M_RUNNING; esi: the gate's value; edi: the gate; esp: Call. The look afterwards:
            arch/x86_64/entry.S. */
         .macro  begin   again, closed, flags
         movl    %esp, M_BASE+SEG_CALL(%ebx)
@@ -137,7 +137,7 @@ ROUTINE(needm_entry)
         plain_or %eax, .Linfo
 .Lplain:
         off_signal_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
-        leal    M_BASE+RUNNING(%ebx), %edx
+        leal    M_BASE+M_RUNNING(%ebx), %edx
 .Lbegin:
         begin   .Lretry, .Lclosed
         OTHER_STACK
@@ -167,7 +167,7 @@ ROUTINE(needm_entry)
         movl    $0, M_SEG(%ebx)
         jmp     .Lslow
 
-        /* esp: Call; edx: the M's own segment, and RUNNING */
+        /* esp: Call; edx: the M's own segment, and M_RUNNING */
 .Lretry:
         movl    $0, M_SEG(%ebx)
         jmp     .Lbegin
@@ -208,11 +208,11 @@ ROUTINE(needm_entry)
         cmpl    %ecx, M_THREAD(%ebx)
         jne     .Lreclaimed
 .Lrebound:
-        leal    M_BASE+RUNNING(%ebx), %edx
+        leal    M_BASE+M_RUNNING(%ebx), %edx
         movl    CALL_OFFSET(%esp), %eax
         movl    %ebx, %gs:TLS_M(%eax)           /* published last */
 .Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   .Lretry_rebound, .Lclosed_rebound, SEG_BOUND_HERE
         calll   *8(%ebp)
         /* esp: ARGS below the G's top; ebx: M; esi: the gate's value; edi: gate; ebp:
            the caller's frame */
@@ -257,7 +257,7 @@ ROUTINE(needm_entry)
         movl    %eax, M_SIG_LEN(%ebx)
         jmp     .Lrebound
 
-        /* esp: Call; edx: the M's own segment, and RUNNING */
+        /* esp: Call; edx: the M's own segment, and M_RUNNING */
 .Lretry_rebound:
         movl    $0, M_SEG(%ebx)
         jmp     .Lbegin_rebound
@@ -318,9 +318,9 @@ ROUTINE(needm_entry)
         movl    %eax, (%esp)
         calll   *CALL_FN(%edi)
         movl    M_SEG(%ebx), %eax
-        cmpl    %edi, SEG_CALL-RUNNING(%eax)    /* C may have jumped out of others, back here */
+        cmpl    %edi, SEG_CALL-M_RUNNING(%eax)    /* C may have jumped out of others, back here */
         jne     2f
-        cmpl    $0, SEG_DEFERS-RUNNING(%eax)
+        cmpl    $0, SEG_DEFERS-M_RUNNING(%eax)
         je      3f
 2:
         movl    %edi, (%esp)

@@ -12,8 +12,8 @@
         .hidden needm_tls
         .type needm_tls, @object
 needm_tls:
-        .zero TLS_SIZE
-        .size needm_tls, TLS_SIZE
+        .zero TLS_BYTES
+        .size needm_tls, TLS_BYTES
 
 /* struct Gate (arch/mod.rs). A value of 1 is "closed": nothing has been started. */
         .data

@@ -65,7 +65,7 @@
         .endm
 
         /* Begins the segment and goes to the G. rbx: M; r10: the M's own segment, and
-           RUNNING; r12: the gate's value; rsp: Call. A handler that calls back before
+           M_RUNNING; r12: the gate's value; rsp: Call. A handler that calls back before
            M_SEG is set uses this segment too, and leaves its own call in it: hence the
            look afterwards. */
         .macro  begin   again, closed, flags
@@ -122,7 +122,7 @@ ROUTINE(needm_entry)
         plain_or %rax, .Linfo
 .Lplain:
         off_signal_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
-        leaq    M_BASE+RUNNING(%rbx), %r10
+        leaq    M_BASE+M_RUNNING(%rbx), %r10
 .Lbegin:
         begin   .Lretry, .Lclosed
         OTHER_STACK
@@ -194,10 +194,10 @@ ROUTINE(needm_entry)
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lreclaimed
 .Lrebound:
-        leaq    M_BASE+RUNNING(%rbx), %r10
+        leaq    M_BASE+M_RUNNING(%rbx), %r10
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
 .Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   .Lretry_rebound, .Lclosed_rebound, SEG_BOUND_HERE
         callq   *%rax
         /* rsp: the G's top; rbx: M; rbp: the caller's frame */
         cmpq    $0, M_NEEDS_CLEANUP(%rbx)
@@ -294,9 +294,9 @@ ROUTINE(needm_entry)
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
         movq    M_SEG(%rbx), %rax
-        cmpq    %r12, SEG_CALL-RUNNING(%rax)    /* C may have jumped out of others, back here */
+        cmpq    %r12, SEG_CALL-M_RUNNING(%rax)    /* C may have jumped out of others, back here */
         jne     2f
-        cmpq    $0, SEG_DEFERS-RUNNING(%rax)
+        cmpq    $0, SEG_DEFERS-M_RUNNING(%rax)
         je      3f
 2:
         movq    %r12, %rdi

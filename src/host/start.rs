@@ -1,13 +1,12 @@
 //! From the first instruction to the host's program; the Rust side of
 //! `arch/<arch>/start.S`.
 
-use core::arch::global_asm;
 use core::ffi::{CStr, c_char, c_int};
 use core::panic::PanicInfo;
 
-use crate::arch::{self, upcalls};
+use crate::arch::{self, upcalls, weak_table};
 use crate::os::image::Image;
-use crate::os::libc::{self, word};
+use crate::os::libc;
 use crate::os::memory::{self, Access};
 use crate::{fatal, os};
 
@@ -16,21 +15,7 @@ upcalls! {
 }
 
 // Where the linker has put the program's constructors; two nulls where it says nothing.
-global_asm!(
-    ".pushsection .data.rel.ro.needm_init_array,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_init_array",
-    ".hidden needm_init_array",
-    ".weak __init_array_start",
-    ".hidden __init_array_start",
-    ".weak __init_array_end",
-    ".hidden __init_array_end",
-    "needm_init_array:",
-    concat!(word!(), "__init_array_start"),
-    concat!(word!(), "__init_array_end"),
-    ".size needm_init_array, . - needm_init_array",
-    ".popsection",
-);
+weak_table!("needm_init_array": hidden "__init_array_start", "__init_array_end");
 
 /// A constructor, given what `needm_main` is given.
 type Constructor = unsafe extern "C" fn(c_int, *const *const c_char, *const *const c_char);

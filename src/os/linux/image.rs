@@ -4,26 +4,13 @@
 //!
 //! For threads that no C library makes. The program is static: one image is all.
 
-use core::arch::global_asm;
 use core::ptr;
 
-use super::libc::word;
 use crate::arch::linux::PAGE;
 use crate::arch::linux::thread::{TCB, TCB_SELF, TLS_ABOVE};
 
 // The linker defines __ehdr_start as the address of the ELF header, if a segment has it.
-global_asm!(
-    ".pushsection .data.rel.ro.needm_ehdr,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_ehdr",
-    ".hidden needm_ehdr",
-    ".weak __ehdr_start",
-    ".hidden __ehdr_start",
-    "needm_ehdr:",
-    concat!(word!(), "__ehdr_start"),
-    ".size needm_ehdr, . - needm_ehdr",
-    ".popsection",
-);
+crate::arch::weak_table!("needm_ehdr": hidden "__ehdr_start");
 
 unsafe extern "C" {
     #[link_name = "needm_ehdr"]

@@ -4,46 +4,14 @@
 //! The crate must link without any of them, so they are weak references in a
 //! table: 0 where the program has none.
 
-use core::arch::global_asm;
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
 #[cfg(feature = "freestanding")]
 use crate::sync::{AtomicUsize, Relaxed};
 
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "64")]
-macro_rules! word {
-    () => {
-        ".quad "
-    };
-}
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "32")]
-macro_rules! word {
-    () => {
-        ".long "
-    };
-}
-pub(crate) use word;
-
-macro_rules! weak_table {
-    ($($name:literal),* $(,)?) => {
-        global_asm!(
-            ".pushsection .data.rel.ro.needm_host,\"aw\",%progbits",
-            ".p2align 3",
-            ".globl needm_host",
-            ".hidden needm_host",
-            ".type needm_host,%object",
-            "needm_host:",
-            $(concat!(".weak ", $name), concat!(word!(), $name),)*
-            concat!(".size needm_host, . - needm_host"),
-            ".popsection",
-        );
-    };
-}
-
-weak_table!(
+crate::arch::weak_table!(
+    "needm_host":
     "pthread_key_create",
     "pthread_key_delete",
     "pthread_setspecific",
@@ -100,17 +68,7 @@ unsafe extern "C" {
     safe static DSO_HANDLE: *mut c_void;
 }
 
-global_asm!(
-    ".pushsection .data.rel.ro.needm_dso_handle,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_dso_handle",
-    ".hidden needm_dso_handle",
-    ".weak __dso_handle",
-    ".hidden __dso_handle",
-    "needm_dso_handle:",
-    concat!(word!(), "__dso_handle"),
-    ".popsection",
-);
+crate::arch::weak_table!("needm_dso_handle": hidden "__dso_handle");
 
 /// Whether there is a C library. Threads are its to make, then.
 pub(crate) fn is_there() -> bool {
