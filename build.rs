@@ -10,7 +10,8 @@ use std::{env, fs};
 mod layout;
 
 /// Target architectures (as Cargo names them) and their rooms under `arch/`.
-const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
+const ROOMS: &[(&str, &str)] =
+    &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm"), ("aarch64", "aarch64")];
 
 /// A room's assembly: for the CPU, and for the CPU under Linux.
 const CPU: &[&str] = &["tls.S", "entry.S", "switch.S", "call_on.S"];

@@ -15,7 +15,16 @@ mod room;
 #[path = "arm/mod.rs"]
 mod room;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64/mod.rs"]
+mod room;
+
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "arm",
+    target_arch = "aarch64",
+)))]
 compile_error!("needm has no room for this architecture: see arch/README.md");
 
 mod elf;

@@ -10,6 +10,8 @@
 #include "i386.h"
 #elif defined __arm__
 #include "arm.h"
+#elif defined __aarch64__
+#include "aarch64.h"
 #else
 #error "no header in tests/arch for this architecture"
 #endif

@@ -20,6 +20,7 @@ const TABLE: &[Arch] = &[
     // qemu-i386 has one table of segments for all threads.
     Arch { rust: "x86", name: "i386", qemu_mixes_up_threads: true, c_flags: &[] },
     Arch { rust: "arm", name: "arm", qemu_mixes_up_threads: false, c_flags: &["-marm"] },
+    Arch { rust: "aarch64", name: "aarch64", qemu_mixes_up_threads: false, c_flags: &[] },
 ];
 
 /// The row of an architecture, by its name in Rust.
