@@ -9,6 +9,7 @@
 #[path = "arch/table.rs"]
 mod arch;
 mod nosplit {
+    pub(crate) mod aarch64;
     pub(crate) mod arm;
     pub(crate) mod code;
     pub(crate) mod decoders;
