@@ -1,4 +1,4 @@
-//! Compiles the C side: the loops that are measured, and what they are compared with.
+//! Compiles `src/loops.c`: the loops that are measured, and what they are compared with.
 
 fn main() {
     cc::Build::new()

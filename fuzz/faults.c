@@ -118,7 +118,7 @@ void fuzz_guard(int installed) {
 /* What needm is started with. */
 static needm_config config;
 static needm_hooks hooks;
-static struct { uint64_t made, taken; } counts;
+static struct { uint64_t made, bound; } counts;
 static int m_new(void *user, needm_m *m) {
     (void)user, (void)m;
     __atomic_add_fetch(&counts.made, 1, __ATOMIC_SEQ_CST);
@@ -130,11 +130,11 @@ static void m_free(void *user, needm_m *m) {
 }
 static void minit(void *user, needm_m *m) {
     (void)user, (void)m;
-    __atomic_add_fetch(&counts.taken, 1, __ATOMIC_SEQ_CST);
+    __atomic_add_fetch(&counts.bound, 1, __ATOMIC_SEQ_CST);
 }
 static void unminit(void *user, needm_m *m) {
     (void)user, (void)m;
-    __atomic_sub_fetch(&counts.taken, 1, __ATOMIC_SEQ_CST);
+    __atomic_sub_fetch(&counts.bound, 1, __ATOMIC_SEQ_CST);
 }
 void fuzz_configure(int binding, int seed_ms, int max_ms, int with_hooks) {
     hooks = (needm_hooks){.size = sizeof hooks, .m_new = m_new, .m_free = m_free, .thread_start = fuzz_thread_start};
@@ -145,10 +145,10 @@ void fuzz_configure(int binding, int seed_ms, int max_ms, int with_hooks) {
     config = (needm_config){.size = sizeof config, .binding = (uint32_t)binding, .seed_ms = (uint32_t)seed_ms,
                             .max_ms = (uint32_t)max_ms, .signal_stack_size = 128 * 1024,
                             .wait_ns = 3000000, .hooks = &hooks};
-    counts.made = counts.taken = 0;
+    counts.made = counts.bound = 0;
 }
-void fuzz_counts(uint64_t *made, uint64_t *taken) {
+void fuzz_counts(uint64_t *made, uint64_t *bound) {
     *made = __atomic_load_n(&counts.made, __ATOMIC_SEQ_CST);
-    *taken = __atomic_load_n(&counts.taken, __ATOMIC_SEQ_CST);
+    *bound = __atomic_load_n(&counts.bound, __ATOMIC_SEQ_CST);
 }
 int fuzz_start(void) { return needm_start(&config); }

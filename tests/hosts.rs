@@ -1,8 +1,9 @@
-//! Hosts without a C library: the programs of `tests/hosts`, built by `qemu/host` and
-//! run natively, or by `NEEDM_RUNNER`; and the same test bodies with a C library.
+//! Hosts without a C library: builds the programs of `tests/hosts` with `qemu/host`, runs
+//! them, natively or under `NEEDM_RUNNER`, and runs the same test bodies with a C library.
 //!
-//! `qemu/test` sets `NEEDM_ARCH`, `NEEDM_CC` and `NEEDM_RUNNER`. Without it, only the
-//! bodies with a C library are run: building without one takes core's sources.
+//! `qemu/test` sets `NEEDM_ARCH`, `NEEDM_CC` and `NEEDM_RUNNER`. Without `NEEDM_ARCH` only
+//! the bodies with a C library run, because a program without one needs a core that is
+//! built from source.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -12,21 +13,21 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-/// Test bodies that run on either kind of host.
+/// The test bodies that run on both kinds of host.
 #[path = "hosts/bodies.rs"]
 mod bodies;
 
-/// What an accident cannot give.
+/// The exit status of a program that found all well: not 0, which an accident may give.
 const SUCCESS: i32 = 200;
 
 /// How long a program may take.
 const LIMIT: Duration = Duration::from_secs(240);
 
-/// What the bodies ask of their host.
+/// What the bodies need of their host.
 #[path = "hosts/hosted.rs"]
 mod host;
 
-/// For programs that cannot see by themselves what runs them.
+/// The argument that tells a program whether an emulator runs it.
 fn how() -> &'static str {
     if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" }
 }
@@ -35,7 +36,7 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// A command for a program of the architecture.
+/// A command that runs a program of the architecture.
 fn command(program: &Path) -> Command {
     let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
     let mut words = runner.split_whitespace();
@@ -45,7 +46,7 @@ fn command(program: &Path) -> Command {
     command
 }
 
-/// How a program ends, and what it says on standard error.
+/// Runs a program: its exit status, and what it wrote to standard error.
 fn run(command: &mut Command, name: &str) -> (ExitStatus, String) {
     let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}-{}.log", how()));
     let file = fs::File::create(&log).expect("a log");
@@ -64,15 +65,15 @@ fn run(command: &mut Command, name: &str) -> (ExitStatus, String) {
         sleep(Duration::from_millis(5));
     };
     let said = fs::read_to_string(&log).unwrap_or_default();
-    let status = status.unwrap_or_else(|| panic!("{name} is not done after {LIMIT:?}:\n{said}"));
+    let status = status.unwrap_or_else(|| panic!("{name} still runs after {LIMIT:?}:\n{said}"));
     (status, said)
 }
 
-/// `ARCH`, if `qemu/test` runs this.
+/// The architecture, if `qemu/test` runs this.
 fn arch() -> Option<String> {
     let arch = env::var("NEEDM_ARCH").ok();
     if arch.is_none() {
-        eprintln!("not without qemu/test: it sees to it that core can be built");
+        eprintln!("skipped: needs a core built from source, which qemu/test sets up");
     }
     arch
 }
@@ -94,14 +95,14 @@ fn assert_success((status, said): (ExitStatus, String)) {
     assert_eq!(status.code(), Some(SUCCESS), "{status}:\n{said}");
 }
 
-/// Runs a body without a C library.
+/// Runs a body without a C library: `None` if it was not built.
 fn without(name: &str) -> Option<(ExitStatus, String)> {
     let mut command = command(&built()?.join("bodies"));
     command.arg(name).arg(how());
     Some(run(&mut command, &format!("without-{name}")))
 }
 
-/// Runs a body with a C library: in this process, if it is the one that was made for it.
+/// Runs a body with a C library, in a process of its own: this function starts itself again.
 fn with(name: &str, body: fn()) {
     const OWN: &str = "NEEDM_HOST_BODY";
     if env::var_os(OWN).is_some_and(|own| own == name) {
@@ -121,8 +122,8 @@ macro_rules! bodies {
         mod without_a_c_library {
             $(#[test]
             fn $name() {
-                if let Some(ended) = crate::without(stringify!($name)) {
-                    crate::assert_success(ended);
+                if let Some(result) = crate::without(stringify!($name)) {
+                    crate::assert_success(result);
                 }
             })*
         }
@@ -138,16 +139,16 @@ macro_rules! bodies {
 }
 
 bodies! {
-    threads_call_in_fault_and_recover
-    callbacks_nest_through_the_systems_stack
+    foreign_threads_fault_and_recover
+    callbacks_nest_through_ccall
     a_stack_that_runs_out_is_an_error
-    raw_exits_give_their_ms_back
+    raw_exits_return_their_ms
     the_world_stops_with_many_threads
     spawned_threads_leave_nothing
     spawned_threads_that_exit_raw_leave_nothing
     the_world_stops_with_many_spawned_threads
     threads_are_spawned_from_many_at_once
-    the_kernel_stops_and_starts
+    needm_stops_and_starts
 }
 
 #[test]
@@ -158,15 +159,15 @@ fn every_body_is_run() {
 
 #[test]
 fn joined_threads_have_run_and_leave_nothing() {
-    if let Some(ended) = without("joined_threads_have_run_and_leave_nothing") {
-        assert_success(ended);
+    if let Some(result) = without("joined_threads_have_run_and_leave_nothing") {
+        assert_success(result);
     }
 }
 
 #[test]
 fn threads_have_a_guard_below_their_stacks() {
-    if let Some(ended) = without("threads_have_a_guard_below_their_stacks") {
-        assert_success(ended);
+    if let Some(result) = without("threads_have_a_guard_below_their_stacks") {
+        assert_success(result);
     }
 }
 
@@ -181,9 +182,9 @@ fn a_panic_without_a_c_library_prints_one_line_and_aborts() {
 }
 
 #[test]
-fn a_thread_that_overruns_its_own_stack_meets_its_guard() {
+fn a_thread_that_overruns_its_stack_faults_in_the_guard() {
     use std::os::unix::process::ExitStatusExt;
-    let name = "a_thread_that_overruns_its_stack_meets_its_guard";
+    let name = "a_thread_that_overruns_its_stack_faults_in_the_guard";
     let Some((status, said)) = without(name) else { return };
     assert_eq!(status.signal(), Some(libc::SIGSEGV), "{said}");
 }
@@ -201,13 +202,14 @@ fn the_smallest_program_fits_in_64_kib() {
     let done = strip.arg("-o").arg(&stripped).arg(folder.join("minimal")).status();
     assert!(done.expect("strip runs").success());
     let size = fs::metadata(&stripped).expect("it is there").len();
-    // Past the test harness, which would keep it to itself.
+    // Written directly: the test harness hides what a passing test prints.
     let _ = writeln!(io::stderr(), "the smallest program without a C library: {size} bytes");
     assert!(size < 64 * 1024, "{size} bytes");
     assert_success(run(&mut command(&stripped), "minimal-stripped"));
 }
 
-/// Compiles a host in C with the library in `folder`, linked by the script in `scripts`.
+/// Compiles a host in C with the library in `folder`, linked by the script in `scripts`:
+/// `None` without `qemu/test`, an error with what the compiler said.
 fn compile(
     source: &Path,
     folder: &Path,
@@ -218,7 +220,7 @@ fn compile(
     let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
     cc.args(["-O2", "-g", "-Wall", "-Wextra", "-Wno-infinite-recursion"]);
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
-    // A memcpy in C must not become a call of memcpy.
+    // The compiler must not turn own.c's memcpy into a call of itself.
     cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
     cc.args(["-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
     cc.arg("-I").arg(root().join("include"));
@@ -231,7 +233,7 @@ fn compile(
 }
 
 #[test]
-fn a_host_in_c_without_a_c_library_does_all_of_it() {
+fn a_host_in_c_without_a_c_library_calls_back_and_stops_the_world() {
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-c");
     let source = root().join("tests/hosts/host.c");
     let Some(folder) = built() else { return };
@@ -241,7 +243,7 @@ fn a_host_in_c_without_a_c_library_does_all_of_it() {
 }
 
 #[test]
-fn a_host_that_brings_everything_itself_needs_no_more_than_two_memory_functions() {
+fn a_host_with_its_own_start_provides_only_two_memory_functions() {
     let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-own");
     let source = root().join("tests/hosts/own.c");
@@ -267,8 +269,8 @@ fn the_guides_host_without_a_c_library_runs() {
 }
 
 #[test]
-fn a_static_c_library_without_threads_makes_none() {
-    // What is ours would lack what that library keeps for each thread.
+fn with_a_static_c_library_without_threads_needm_spawn_is_refused() {
+    // A thread that needm makes itself would lack what that library keeps for each thread.
     let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
     let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-static");
     let source = program.with_extension("c");
@@ -288,7 +290,8 @@ fn a_static_c_library_without_threads_makes_none() {
     assert_success(run(&mut command(&program), "host-static"));
 }
 
-/// Links a host with `changed` linker scripts: how that ends, or what the program says.
+/// Links a host with changed linker scripts: what the linker says if it refuses, else what
+/// the program says, which must end at its start.
 fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option<String> {
     let scripts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("linker-{name}"));
     fs::create_dir_all(&scripts).expect("a folder");
@@ -301,7 +304,7 @@ fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option
         return Some(said);
     }
     let (status, said) = run(command(&program).arg(how()), name);
-    // A loader's status for what it cannot load, and never a signal.
+    // The exit status of a loader that cannot load a program; no signal.
     assert_eq!(status.code(), Some(127), "{status}:\n{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     Some(said)
@@ -329,7 +332,7 @@ fn a_program_without_its_headers_says_so_at_its_start() {
 }
 
 #[test]
-fn a_program_with_storage_where_nobody_looks_for_it_says_so_at_its_start() {
+fn a_program_with_thread_local_storage_outside_its_segment_says_so_at_its_start() {
     // The thread-local segment is there, with the wrong section in it.
     let elsewhere = |text: &str| {
         let text = text.replace(".tdata : { *(.tdata .tdata.*) } :data :tls", "");

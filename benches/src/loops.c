@@ -1,5 +1,6 @@
-/* The loops that are measured: a C caller, as callbacks have. Each does something `n`
-   times and returns the nanoseconds that took. Functions of needm come as pointers. */
+/* The loops that are measured. They are C, as the callers of callbacks are. Each repeats
+   something `n` times and returns the nanoseconds that took. needm's functions are passed
+   as pointers. */
 #define _GNU_SOURCE
 #include "../../tests/arch/arch.h"
 #include <pthread.h>
@@ -52,7 +53,7 @@ uint64_t loop_framed_callbacks(callback *call, uint64_t n) {
     return now() - start;
 }
 
-/* From inside a callback: out to C, and from there in again. */
+/* From inside a callback: out to C, and from there to a nested callback. */
 static callback *nested_call;
 static void call_again(void *sum) { nested_call(count, sum, 0, NULL); }
 struct nested {
@@ -92,7 +93,7 @@ uint64_t loop_sigaltstacks(uint64_t n) {
     return now() - start;
 }
 
-/* Faults: two ways that need nothing of needm, and needm's. */
+/* Faults: two ways to handle one without needm, and needm's. */
 static volatile int *volatile nowhere;
 static sigjmp_buf escape;
 static void jump(int signal) {
@@ -109,7 +110,7 @@ uint64_t loop_faults_left_by_jump(uint64_t n) {
     struct sigaction before = handle(jump);
     volatile uint64_t left = n;
     uint64_t start = now();
-    /* Without the mask, which the handler's is not different from. */
+    /* The mask is not saved: SA_NODEFER leaves it as it is in the handler. */
     sigsetjmp(escape, 0);
     if (left > 0) {
         left--;
@@ -158,7 +159,7 @@ uint64_t loop_recovered_faults(callback *call, int (*push)(void *, function *, v
     return now() - start;
 }
 
-/* Threads: made and joined, each having run `work(arg)`. */
+/* Makes and joins threads, one after the other, that run `work(arg)`. */
 struct thread {
     function *work;
     void *arg;
@@ -179,12 +180,11 @@ uint64_t loop_threads(function *work, void *arg, uint64_t n) {
     return now() - start;
 }
 
-/* Runs `work(arg)` on a thread that has nothing but what the C library gives it: Rust's
-   own have a signal stack. */
+/* Runs `work(arg)` on a thread without a signal stack, which Rust's own threads have. */
 void on_a_plain_thread(function *work, void *arg) { loop_threads(work, arg, 1); }
 
-/* `count` threads that have run `work(arg)` and are still there while `meanwhile` runs;
-   nanoseconds for making and ending them. */
+/* `n` threads that have run `work(arg)` and stay while `meanwhile(with)` runs; returns the
+   nanoseconds for starting and joining them. */
 struct crowd {
     struct thread thread;
     pthread_barrier_t here, go;
