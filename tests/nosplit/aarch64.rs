@@ -118,13 +118,15 @@ impl Aarch64 {
         })
     }
 
-    /// Whether a jump goes to one of several places: its register was written last by an
-    /// addition of two registers, a table's address and an entry of it.
+    /// Whether a jump goes to one of several places: its register was loaded last from a table
+    /// by a register, or written by an addition of two, a table's address and an entry of it.
     fn is_computed(image: &Image, at: u64, jump: u32) -> bool {
         let start = image.function(at).map_or(at, |function| function.start);
         let mut earlier = (1..=(at - start) / 4).map_while(|n| word(image, at - 4 * n));
         let wrote = earlier.find(|word| writes(*word).contains(&register(jump, 5)));
-        wrote.is_some_and(|word| is(word, 0x7f00_0000, 0x0b00_0000))
+        wrote.is_some_and(|word| {
+            is(word, 0x7f00_0000, 0x0b00_0000) || is(word, 0x3b20_0c00, 0x3820_0800)
+        })
     }
 
     /// C4.1.94: loads and stores.
