@@ -15,6 +15,10 @@ mod room;
 #[path = "arm/mod.rs"]
 mod room;
 
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64/mod.rs"]
+mod room;
+
 #[cfg(target_arch = "riscv64")]
 #[path = "riscv64/mod.rs"]
 mod room;
@@ -23,6 +27,7 @@ mod room;
     target_arch = "x86_64",
     target_arch = "x86",
     target_arch = "arm",
+    target_arch = "aarch64",
     target_arch = "riscv64"
 )))]
 compile_error!("needm has no room for this architecture: see arch/README.md");

@@ -1,4 +1,4 @@
-//! Compiles the C side: threads that do as they are told.
+//! Compiles the C side: the threads, and what faults.
 
 fn main() {
     cc::Build::new()

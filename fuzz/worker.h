@@ -20,21 +20,21 @@ enum kind { OUT, CALLBACK, IN_C, HANDLER };
 enum turn { CONTROLLER, WORKER };
 
 #define WORKERS 3
-#define LEVELS 12   /* as in src/model.rs */
+#define LEVELS 12   /* as in src/model/mod.rs */
 #define HANDLERS 3  /* likewise */
 #define FRAME 1024
 #define LOG 64
 #define DEPTH 1536
-#define IS_PC ((uintptr_t)1)     /* a fault's address is the instruction's */
+#define IS_PC ((uintptr_t)1)     /* the fault's address is that of the instruction */
 
 struct entry {
     int kind, code;
     uintptr_t value;
 };
-/* What was seen; as in src/worker.rs. */
+/* What a thread saw; as in src/worker.rs. */
 struct report {
     int event, code, quiet, on_signal_stack, signal_stack, child, logged;
-    const char *wrong;          /* the first thing that C found to be wrong */
+    const char *wrong;          /* the first mistake that C found */
     uintptr_t frame;
     uint64_t m, visited;
     needm_panic_info info;
@@ -43,7 +43,7 @@ struct report {
 struct worker {
     int turn;                   /* a futex */
     int operation, arg, arg2, quiet;
-    int begun;                  /* it is about to do the operation */
+    int begun;                  /* it is about to run the operation */
     pid_t tid;
     pthread_t thread;
     uint64_t asked, mask;

@@ -10,6 +10,8 @@
 #include "i386.h"
 #elif defined __arm__
 #include "arm.h"
+#elif defined __aarch64__
+#include "aarch64.h"
 #elif defined __riscv && __riscv_xlen == 64
 #include "riscv64.h"
 #else

@@ -17,11 +17,18 @@ pub(crate) struct Arch {
     pub(crate) decodable: &'static [&'static str],
 }
 
-const ALL: [Arch; 4] = [
+const ALL: [Arch; 5] = [
     Arch { name: "x86_64", rust: "x86_64", headers: "x86_64-linux-gnu", decodable: &[] },
     Arch { name: "i386", rust: "x86", headers: "i386-linux-gnu", decodable: &[] },
     // The decoder knows no Thumb code.
     Arch { name: "arm", rust: "arm", headers: "arm-linux-gnueabihf", decodable: &["-marm"] },
+    // The compiler's own functions for atomics have the instructions of two ways each.
+    Arch {
+        name: "aarch64",
+        rust: "aarch64",
+        headers: "aarch64-linux-gnu",
+        decodable: &["-mno-outline-atomics"],
+    },
     Arch { name: "riscv64", rust: "riscv64", headers: "riscv64-linux-gnu", decodable: &[] },
 ];
 

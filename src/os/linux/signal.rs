@@ -53,13 +53,8 @@ pub(super) struct Action {
 
 impl Action {
     /// Nothing special: the default action.
-    pub(super) const DEFAULT: Self = Self {
-        handler: SIG_DFL,
-        flags: 0,
-        restorer: [0; RESTORERS],
-        mask: [0; 2],
-        beyond: [0; 2],
-    };
+    pub(super) const DEFAULT: Self =
+        Self { handler: SIG_DFL, flags: 0, restorer: [0; RESTORERS], mask: [0; 2], beyond: [0; 2] };
 
     /// A handler of ours, with an empty mask.
     pub(super) fn ours(handler: usize, flags: usize) -> Self {
