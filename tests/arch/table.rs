@@ -58,7 +58,7 @@ const TABLE: &[Arch] = &[
         name: "riscv64",
         qemu_mixes_up_threads: false,
         c_flags: &[],
-        fast_instructions: 74,
+        fast_instructions: 75,
     },
 ];
 

@@ -27,6 +27,23 @@ fn is_undefined(bytes: &[u8]) -> bool {
     bytes.starts_with(&[0, 0]) || bytes.starts_with(&0xc000_1073_u32.to_le_bytes())
 }
 
+/// What riscv-isa 0.3.1 takes for undefined though it is of rv64gc (The RISC-V Instruction Set
+/// Manual, volume I, "Integer Computational Instructions" of the C extension): c.and, and the
+/// compressed shifts by 32 bits and more. Each changes one register, and nothing else.
+fn not_known(bytes: &[u8]) -> Option<(Register, &'static str)> {
+    let code = u16::from_le_bytes(bytes.get(..2)?.try_into().ok()?);
+    let field = |from: u32, count: u32| code >> from & ((1 << count) - 1);
+    let short = Register::try_from(field(7, 3)).ok()? + 8;
+    let long = Register::try_from(field(7, 5)).ok()?;
+    match (field(0, 2), field(13, 3), field(10, 3)) {
+        (0b01, 0b100, 0b011) if field(5, 2) == 0b11 => Some((short, "c.and")),
+        (0b01, 0b100, 0b100) => Some((short, "c.srli")),
+        (0b01, 0b100, 0b101) => Some((short, "c.srai")),
+        (0b10, 0b000, _) if long != 0 => Some((long, "c.slli")),
+        _ => None,
+    }
+}
+
 impl RiscV {
     pub(crate) fn new() -> Self {
         // ra, t0 to t2, a0 to a7, t3 to t6.
@@ -119,8 +136,20 @@ fn is_atomic(decoded: &Decoded) -> bool {
 impl Processor for RiscV {
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction> {
         let (decoded, len) = self.read(image, at)?;
-        if decoded == Decoded::UNIMP && !is_undefined(image.bytes(at)?) {
-            return None;
+        let bytes = image.bytes(at)?;
+        if decoded == Decoded::UNIMP && !is_undefined(bytes) {
+            let (register, text) = not_known(bytes)?;
+            return Some(Instruction {
+                next: at + len,
+                flow: Flow::Next,
+                through: None,
+                ops: vec![Op::Forget(register)],
+                conditional: false,
+                computed: false,
+                atomic: false,
+                system_call: false,
+                text: text.into(),
+            });
         }
         let text = decoded.to_string();
         let through = match decoded {
