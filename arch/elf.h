@@ -25,7 +25,7 @@
 
 /* Around the calls of a routine that are on another stack. If that stack is at higher
    addresses, gdb takes the caller's frame for a broken one and ends its backtrace, except in
-   a routine of this name, which GCC's split stacks use (gdb/frame.c, get_prev_frame). A
+   a routine of this name, which GCC's split stacks use (gdb/frame.c). A
    symbol stands in a file once, so a file can have one pair; it has no type and is hidden,
    so that other tools go on to name the routine around it. */
 #define OTHER_STACK             .hidden __morestack; __morestack:

@@ -34,22 +34,22 @@ macro_rules! records {
     ($dollar:tt $(
         $(#[$about:meta])*
         mod $module:ident ($prefix:literal, $unit:ident, $prove:ident) {
-            fields { $( $(#[$doc:meta])* $name:ident = $value:expr => $($field:ident).+; )* }
-            $( size $size_unit:ident { $(#[$size_doc:meta])* $size:ident = $size_value:expr; } )?
-            $( numbers { $( $(#[$number_doc:meta])* $number:ident: $type:ty = $number_value:expr; )* } )?
+            fields { $( $(#[$doc:meta])* $name:ident = $at:expr => $($field:ident).+; )* }
+            $( size $size_unit:ident { $(#[$size_doc:meta])* $size:ident = $len:expr; } )?
+            $( numbers { $( $(#[$also:meta])* $number:ident: $type:ty = $value:expr; )* } )?
         }
     )*) => {
         $(
             $(#[$about])*
             pub(crate) mod $module {
-                $( $(#[$doc])* pub(crate) const $name: usize = $value; )*
-                $( $(#[$size_doc])* pub(crate) const $size: usize = $size_value; )?
-                $( $( $(#[$number_doc])* pub(crate) const $number: $type = $number_value; )* )?
+                $( $(#[$doc])* pub(crate) const $name: usize = $at; )*
+                $( $(#[$size_doc])* pub(crate) const $size: usize = $len; )?
+                $( $( $(#[$also])* pub(crate) const $number: $type = $value; )* )?
 
                 /// All of these, for `offsets.h`.
-                pub(super) const ROWS: &[super::Row] = &[
-                    $( (concat!($prefix, stringify!($name)), |_word| bytes!($unit, $name, _word)), )*
-                    $( (concat!($prefix, "BYTES"), |_word| bytes!($size_unit, $size, _word)), )?
+                pub(super) const ROWS: &[crate::layout::Row] = &[
+                    $( (concat!($prefix, stringify!($name)), |_w| bytes!($unit, $name, _w)), )*
+                    $( (concat!($prefix, "BYTES"), |_w| bytes!($size_unit, $size, _w)), )?
                     $( $( (concat!($prefix, stringify!($number)), |_| $number as usize), )* )?
                 ];
             }
@@ -58,14 +58,14 @@ macro_rules! records {
             macro_rules! $prove {
                 ($dollar record:ty) => {
                     const _: () = {
+                        use $crate::layout::{$module as rows, bytes};
                         const _WORD: usize = size_of::<usize>();
                         $( assert!(
                             core::mem::offset_of!($dollar record, $($field).+)
-                                == $crate::layout::bytes!($unit, $crate::layout::$module::$name, _WORD)
+                                == bytes!($unit, rows::$name, _WORD)
                         ); )*
                         $( assert!(
-                            size_of::<$dollar record>()
-                                == $crate::layout::bytes!($size_unit, $crate::layout::$module::$size, _WORD)
+                            size_of::<$dollar record>() == bytes!($size_unit, rows::$size, _WORD)
                         ); )?
                     };
                 };
@@ -131,7 +131,7 @@ records! { $
             /// The segment of the outermost callback.
             BASE = 8 => base;
             /// The thread that it is bound to, or was bound to last.
-            THREAD = BASE + super::segment::WORDS => thread;
+            THREAD = BASE + crate::layout::segment::WORDS => thread;
         }
         numbers {
             /// The bit of [`SEG`] which says that callback code runs.
@@ -148,7 +148,7 @@ records! { $
             M = 0 => m;
             /// The M that it had last.
             LAST = 1 => last;
-            /// [`super::m::STATE`] of an M on the extra list that is bound to it.
+            /// `m::STATE` of an M on the extra list that is bound to it.
             CLAIM = 2 => claim;
             /// The lowest address of its signal stack.
             SIG_LO = 3 => sig.base;
@@ -160,7 +160,7 @@ records! { $
     /// A segment: the record of one callback's part of a G's stack.
     mod segment ("SEG_", words, prove_segment) {
         fields {
-            /// The caller's [`super::call`].
+            /// The caller's `call`.
             CALL = 0 => call;
             /// The G's stack pointer while C runs on the system stack, else 0.
             GSP = 1 => gsp;

@@ -12,7 +12,7 @@ pub(crate) const RED_ZONE: usize = 0;
 
 /// What jumps between Rust and assembly (`arch/elf.rs`) are written with here. If the other
 /// side is Thumb code the linker puts a veneer between, which changes ip at most (Procedure
-/// Call Standard for the Arm Architecture, 6.1.1 "Core registers").
+/// Call Standard for the Arm Architecture, 6.3.1.1 "Use of IP by the linker").
 macro_rules! dialect {
     (jump) => {
         "b"

@@ -1,5 +1,5 @@
 //! From the first instruction to the host's program; the Rust side of
-//! `arch/<arch>/start.S`.
+//! `arch/<arch>/linux/start.S`.
 
 use core::ffi::{CStr, c_char, c_int};
 use core::panic::PanicInfo;
