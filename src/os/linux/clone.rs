@@ -20,12 +20,12 @@ use core::ptr;
 
 use super::image::Image;
 use super::memory::{self, page_size};
-use super::thread::low;
-use super::{ENOMEM, Errno, checked, signal};
+#[cfg(feature = "freestanding")]
+use super::wait;
+use super::{ENOMEM, Errno, checked, low, signal};
 use crate::arch::linux::{needm_clone, needm_unmap_and_exit};
 use crate::arch::needm_sp;
-use crate::os::memory::Access;
-use crate::os::thread::needm_thread_exit;
+use crate::os::terms::{Access, needm_thread_exit};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 
 // `state`:
@@ -225,7 +225,7 @@ impl Row {
         loop {
             match self.tid.load(SeqCst) {
                 0 => break,
-                tid => super::wait::wait_for_clear(&self.tid, tid),
+                tid => wait::wait_for_clear(&self.tid, tid),
             }
         }
         self.unmap();

@@ -12,8 +12,7 @@
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
-use crate::os::exit::OnExit;
-use crate::os::thread::Main;
+use crate::os::terms::{Main, OnExit};
 #[cfg(feature = "freestanding")]
 use crate::sync::{AtomicUsize, Relaxed};
 
