@@ -20,7 +20,7 @@ pub(crate) static TURN: AtomicU32 = AtomicU32::new(0);
 /// pass the gate as its own do. Who ends as the owner is owner no more: [`disown`].
 pub(crate) static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether the owner is about to stop the kernel: then its handlers' callbacks are refused.
+/// Whether the owner is about to stop needm: then its handlers' callbacks are refused.
 pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// The owner's callback in which it has stopped the world, if it was in one.
@@ -54,7 +54,7 @@ pub(crate) fn open(value: u32) {
     wake_all();
 }
 
-/// Has everybody who waits at the gate look again: it is open, or the kernel is stopped.
+/// Has everybody who waits at the gate look again: it is open, or needm is stopped.
 pub(crate) fn wake_all() {
     wake(gate(), u32::MAX >> 1);
 }
@@ -71,7 +71,7 @@ pub(crate) fn owns_the_world() -> bool {
     Tls::current().thread().is_some_and(is_owner)
 }
 
-pub(crate) fn is_owner(thread: &Thread) -> bool {
+fn is_owner(thread: &Thread) -> bool {
     ptr::eq(OWNER.load(SeqCst), thread)
 }
 

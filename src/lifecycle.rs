@@ -1,7 +1,7 @@
-//! Starting, stopping and forking the kernel; its settings; what it counts.
+//! Starting, stopping and forking needm; its settings; what it counts.
 //!
 //! Settings are written under [`LIFECYCLE`] while the gate is closed and nobody is
-//! on the way in, and only read while the kernel is open.
+//! on the way in, and only read while needm is open.
 #![allow(unsafe_code)] // the settings' cell
 
 use crate::barrier;
@@ -23,19 +23,19 @@ use core::ptr;
 use spin::Mutex;
 use spin::MutexGuard;
 
-/// Held by who starts or stops the kernel. Never waited for: who finds it taken
+/// Held by who starts or stops needm. Never waited for: who finds it taken
 /// has lost, and is told so.
-pub(crate) static LIFECYCLE: Mutex<()> = Mutex::new(());
+static LIFECYCLE: Mutex<()> = Mutex::new(());
 
 /// The thread-local block of who holds it. A forked child without that thread takes it away.
-pub(crate) static HOLDER: AtomicUsize = AtomicUsize::new(0);
+static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the fork handler is registered; it cannot be taken back.
-pub(crate) static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
+static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
 
-/// That this thread, and no other, starts or stops the kernel.
-pub(crate) struct LifecycleGuard {
-    pub(crate) _lock: MutexGuard<'static, ()>,
+/// That this thread, and no other, starts or stops needm.
+struct LifecycleGuard {
+    _lock: MutexGuard<'static, ()>,
 }
 
 impl LifecycleGuard {
@@ -45,7 +45,7 @@ impl LifecycleGuard {
         Some(Self { _lock: lock })
     }
 
-    /// In a forked child: whether this thread starts or stops the kernel. Nobody else does.
+    /// In a forked child: whether this thread starts or stops needm. Nobody else does.
     pub(crate) fn fork_child(tls: &Tls) -> bool {
         let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
         if !is_own && LIFECYCLE.is_locked() {
@@ -63,7 +63,7 @@ impl Drop for LifecycleGuard {
     }
 }
 
-/// Starts the kernel.
+/// Starts needm.
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     os::memory::ask_page_size();
     let checked = asked.checked()?;
@@ -81,7 +81,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     *own = checked;
     own.enters_with_fence = !os::barrier::register();
     tools::begin();
-    // First: a thread that was on its way in an earlier start of the kernel goes by the
+    // First: a thread that was on its way in an earlier start of needm goes by the
     // number, and then counts on the rest.
     thread::start();
     let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
@@ -94,13 +94,13 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if settings().handles_signals() {
         os::fault::install();
     }
-    // The gate first: who finds the kernel open may close it.
+    // The gate first: who finds needm open may close it.
     gate::open(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
 }
 
-/// Stops the kernel and undoes all that it did.
+/// Stops needm and undoes all that it did.
 pub(crate) fn stop() -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
@@ -125,9 +125,9 @@ pub(crate) fn stop() -> Result<(), Error> {
     ended
 }
 
-/// With the world taken: ends this start of the kernel and releases the world, unless a
+/// With the world taken: ends this start of needm and releases the world, unless a
 /// callback is under way.
-pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
+fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     gate::close();
     reap::reap_all();
     if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
@@ -148,14 +148,14 @@ pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
-    // Who takes it now finds the kernel stopped.
+    // Who takes it now finds needm stopped.
     gate::release_world();
     undo(tls);
     Ok(())
 }
 
 /// With the gate closed, nobody waiting, and no M in use: undoes what a start did.
-pub(crate) fn undo(tls: &Tls) {
+fn undo(tls: &Tls) {
     os::fault::uninstall();
     let live = thread::stop(tls);
     EXTRA.end();
@@ -179,7 +179,7 @@ pub(crate) extern "C" fn fork_child() {
         spawn::fork_child();
         thread::fork_child(tls);
         if !is_open() {
-            // Another thread was about to start the kernel, or to undo its start.
+            // Another thread was about to start needm, or to undo its start.
             return undo(tls);
         }
         // Unless a handler has interrupted what goes on with the list in a moment: then what

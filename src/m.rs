@@ -61,7 +61,7 @@ pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
     segment
 }
 
-/// The context that the kernel lends to a thread.
+/// The context that needm lends to a thread.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -89,7 +89,7 @@ pub struct M {
     pub(crate) thread: AtomicPtr<()>,
     /// 1 if its taker owes_spare the extra list a spare.
     pub(crate) owes_spare: AtomicU32,
-    /// The start of the kernel that it was made in.
+    /// The start of needm that it was made in.
     pub(crate) epoch: AtomicU32,
     /// `trim.rs`: when it was returned_at back last, and whether it has memory to give up.
     pub(crate) returned_at: AtomicU32,
@@ -224,7 +224,7 @@ impl M {
         unsafe { segment.as_ref() }
     }
 
-    /// A number of its own, from 1 on; the same for as long as the kernel runs.
+    /// A number of its own, from 1 on; the same for as long as needm runs.
     ///
     /// ```
     /// # needm::start(needm::Config::default())?;

@@ -34,11 +34,11 @@ crate::arch::upcalls! {
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 /// How long a waiter leaves it to others to make the spare. Nanoseconds.
-pub(crate) const GRACE: u64 = 1_000_000;
+const GRACE: u64 = 1_000_000;
 
 impl Extra {
     /// Takes the M that this thread had last, if it is still free.
-    pub(crate) fn rebind(&self, thread: &Thread) -> Option<&'static M> {
+    fn rebind(&self, thread: &Thread) -> Option<&'static M> {
         let m = thread.last()?;
         claim(m, thread, false).then_some(m)
     }
@@ -56,7 +56,7 @@ impl Extra {
     }
 
     #[cold]
-    pub(crate) fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+    fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         let start = now();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
@@ -172,13 +172,13 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Acquired {
+enum Acquired {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is this thread's now.
     Bound(&'static M),
 }
 
-pub(crate) fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
+fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
     loop {
         let mut over = tls.m();
         if let Some(stale) = over.filter(|m| !pool::is_held_by(m, thread)) {
@@ -212,7 +212,7 @@ pub(crate) fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Resul
     }
 }
 
-/// What lets a bound M take the steady path. Of the start of the kernel that the M is of,
+/// What lets a bound M take the steady path. Of the start of needm that the M is of,
 /// which may be over by now.
 pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
     if unbinds_on_exit(m) || !fast_path_allowed(thread) {
@@ -228,7 +228,7 @@ pub(crate) fn gate_of(m: &M) -> u32 {
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-pub(crate) fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
+fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     let settings = state::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
@@ -236,7 +236,7 @@ pub(crate) fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
 }
 
 /// Whether neither the gate nor the thread's handler stack wants the slow path.
-pub(crate) fn fast_path_allowed(thread: &Thread) -> bool {
+fn fast_path_allowed(thread: &Thread) -> bool {
     !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
 }
 
@@ -253,7 +253,7 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
 }
 
 /// From `needm_entry`: the last M was taken again, and the gate is closed.
-pub(crate) extern "C" fn dropm_rebound(m: *const M) {
+extern "C" fn dropm_rebound(m: *const M) {
     // SAFETY: this thread has just taken it.
     dropm(Tls::current(), unsafe { &*m });
 }

@@ -16,7 +16,7 @@ crate::arch::upcalls! {
     "needm_notify_stopper" => notify_stopper,
 }
 
-/// Says that `m` runs, once the gate lets it. False if the kernel was stopped.
+/// Says that `m` runs, once the gate lets it. False if needm was stopped.
 ///
 /// Must not be called with the G's stack in use below the segment's `gsp`: it
 /// may sleep here while a collector reads that stack.
@@ -29,7 +29,7 @@ pub(crate) fn enter(m: &M) -> bool {
 }
 
 #[cold]
-pub(crate) fn enter_closed(m: &M) -> bool {
+fn enter_closed(m: &M) -> bool {
     if owns_the_world() {
         return !STOPPING.load(SeqCst) || {
             leave(m);
@@ -76,7 +76,7 @@ pub(crate) fn leave(m: &M) {
 }
 
 /// Wakes the stopper. `needm_notify_stopper` for assembly.
-pub(crate) extern "C" fn notify_stopper() {
+extern "C" fn notify_stopper() {
     STOPPER_WAKE.fetch_add(1, SeqCst);
     wake(&STOPPER_WAKE, u32::MAX >> 1);
 }

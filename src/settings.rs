@@ -1,4 +1,4 @@
-//! What the kernel is started with: sizes, limits, and the host's functions.
+//! What needm is started with: sizes, limits, and the host's functions.
 #![allow(unsafe_code)] // the host's functions
 
 use core::any::TypeId;
@@ -111,7 +111,7 @@ impl Hooks {
     }
 }
 
-/// What the kernel was started with, the defaults filled in.
+/// What needm was started with, the defaults filled in.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) seed_ms: u32,

@@ -8,7 +8,7 @@ use core::cell::UnsafeCell;
 /// Whether callbacks are let in, or about to be.
 pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 
-/// How often the kernel has been started.
+/// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
 pub(crate) struct Cell(pub(crate) UnsafeCell<Settings>);
@@ -18,23 +18,23 @@ unsafe impl Sync for Cell {}
 
 pub(crate) static SETTINGS: Cell = Cell(UnsafeCell::new(Settings::DEFAULT));
 
-/// The settings of the kernel that runs, or ran last.
+/// The settings of needm that runs, or ran last.
 pub(crate) fn settings() -> &'static Settings {
     // SAFETY: see the head of this file.
     unsafe { &*SETTINGS.0.get() }
 }
 
-/// Whether the kernel lets callbacks in.
+/// Whether needm lets callbacks in.
 pub(crate) fn is_open() -> bool {
     OPEN.load(SeqCst)
 }
 
-/// The number of this start of the kernel.
+/// The number of this start of needm.
 pub(crate) fn epoch() -> u32 {
     EPOCH.load(Relaxed)
 }
 
-/// The gate's value while the gate of this start of the kernel is open.
+/// The gate's value while the gate of this start of needm is open.
 pub(crate) fn gate_of(epoch: u32) -> u32 {
     epoch << 1
 }

@@ -1,6 +1,6 @@
 //! Rows that never move: what Ms and threads are kept in.
 //!
-//! A row, once there, stays where it is until the kernel is stopped, so a
+//! A row, once there, stays where it is until needm is stopped, so a
 //! pointer to it that was read a while ago still points to a row. That is what
 //! lets the extra list be popped without a lock.
 //!

@@ -6,7 +6,7 @@
 //!
 //! Invariants:
 //! - `bound_epoch` is the gate's value only while `m` is bound to this thread and of that
-//!   start of the kernel; it is withdrawn before `m` is.
+//!   start of needm; it is withdrawn before `m` is.
 //! - `rebind_epoch` is the gate's value only while a callback may take the M that the record
 //!   calls the last by one compare-and-swap, with nothing else to be done for the
 //!   thread or the M: its signal stack is in order, and there are no hooks to call.
@@ -57,7 +57,7 @@ impl Tls {
 
     /// Makes `m` current where `before` was: the last step of needm, and the first of
     /// dropm. False if a handler has found `before` gone with an earlier start of the
-    /// kernel, and has published another.
+    /// needm, and has published another.
     pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, bound_epoch: u32) -> bool {
         let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         self.bound_epoch.store(0, Relaxed);

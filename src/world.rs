@@ -1,6 +1,6 @@
 //! The world gate: stopping all callback code, and letting it go on.
 //!
-//! The gate is one 32-bit word: twice the number of the kernel's start, plus one
+//! The gate is one 32-bit word: twice the number of needm's start, plus one
 //! while the gate is closed. Who comes in says "running" in its M and then reads
 //! the gate; who closes the gate and then reads each M either sees that, or has
 //! the entry see the closed gate. That is a store and a load that
@@ -36,7 +36,7 @@ use crate::tools;
 use core::ffi::c_int;
 use core::ptr;
 
-/// As [`acquire_world`], to stop the kernel.
+/// As [`acquire_world`], to stop needm.
 pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
     reap_dead_owner();
     let taken = acquire_world(own);
@@ -47,7 +47,7 @@ pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
 }
 
 /// Waits until nobody but this thread runs callback code; the gate is closed.
-pub(crate) fn wait_until_quiet(own: &Thread) {
+fn wait_until_quiet(own: &Thread) {
     for m in MS.iter().filter(|m| !ptr::eq(own, m.thread.load(SeqCst).cast())) {
         loop {
             let seen = STOPPER_WAKE.load(SeqCst);
@@ -153,14 +153,14 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
 
 /// The lowest address that may be in use on the stack of an M that does not run. Of
 /// callback code that a handler has interrupted nobody knows where it is: all of it.
-pub(crate) fn live_from(m: &M) -> usize {
+fn live_from(m: &M) -> usize {
     match m.segment().map_or(0, |inner| inner.gsp.load(SeqCst)) {
         0 => m.stack.lo(),
         gsp => gsp,
     }
 }
 
-/// In a forked child: nobody else has the world stopped, nor starts or stops the kernel.
+/// In a forked child: nobody else has the world stopped, nor starts or stops needm.
 pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
         OWNER.store(ptr::null_mut(), SeqCst);

@@ -16,7 +16,7 @@ use core::ptr;
 
 unsafe extern "C" {
     /// `switch.S`: a call on the system stack, all registers spilled on the G's.
-    pub(crate) fn needm_on_g0(
+    fn needm_on_g0(
         function: unsafe extern "C" fn(*mut c_void),
         arg: *mut c_void,
         segment: *mut Segment,
@@ -26,7 +26,7 @@ unsafe extern "C" {
 
 /// Runs `work` on the system stack, out of the world, from a G.
 pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
-    pub(crate) struct Out<'a, W> {
+    struct Out<'a, W> {
         m: &'a M,
         segment: &'a Segment,
         work: &'a mut W,
@@ -52,7 +52,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
 }
 
 /// Back from C, still on the system stack: what C left behind goes, then the gate.
-pub(crate) fn come_back(m: &M, segment: &Segment) {
+fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.prev_current().is_none() {

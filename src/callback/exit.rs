@@ -55,7 +55,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 }
 
 /// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
-pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
     // What a handler borrowed.
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.prev_current().is_none() {
@@ -82,7 +82,7 @@ pub(crate) fn run_deferred(m: &M) {
 
 /// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
 /// something to be done.
-pub(crate) extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
+extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
@@ -91,7 +91,7 @@ pub(crate) extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
 
 /// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
 /// and left something to be done.
-pub(crate) extern "C" fn on_g_cleanup(m: *const M) {
+extern "C" fn on_g_cleanup(m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.

@@ -32,7 +32,7 @@ use core::ptr;
 
 unsafe extern "C" {
     /// `entry.S`: ends a callback from wherever it is.
-    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
+    fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
 }
 
 impl PanicInfo {
@@ -94,8 +94,8 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
 }
 
 /// A panic of C that a callback called: back in the world, and on its G.
-pub(crate) fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
-    pub(crate) unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
+fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
+    unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
         // SAFETY: `raise_from_c` gives these three, and waits for ever.
         unsafe {
             raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo))
@@ -130,7 +130,7 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
     finish(m, segment, panic.info.kind)
 }
 
-pub(crate) fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
+fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
     segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
     // SAFETY: the segment's call is its caller's, who waits for just this.
@@ -138,7 +138,7 @@ pub(crate) fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
 }
 
 /// The contract's one line, and death by the signal.
-pub(crate) fn die(m: &M, info: &PanicInfo) -> ! {
+fn die(m: &M, info: &PanicInfo) -> ! {
     let id = m.id();
     if info.signo == 0 {
         fatal::throw(format_args!("needm: unrecovered panic({:p}) on M {id}", info.value));

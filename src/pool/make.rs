@@ -27,7 +27,7 @@ impl Extra {
         made.map(Some)
     }
 
-    pub(crate) fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
+    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
         let settings = state::settings();
         let index = match self.blank.pop(&MS) {
             Some((index, _)) => index,
@@ -61,7 +61,7 @@ impl Extra {
 
     /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
     /// stays with it.
-    pub(crate) fn unmake(&self, m: &M) {
+    fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
         tools::stack_gone(m.stack.lo()..m.stack.hi(), &m.fiber);
@@ -72,7 +72,7 @@ impl Extra {
         }
     }
 
-    /// Frees the rows that `thread` still held when the kernel was stopped: those of
+    /// Frees the rows that `thread` still held when needm was stopped: those of
     /// starts before `epoch`, or all.
     pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
         let own = held_by(thread);
@@ -101,7 +101,7 @@ impl Extra {
         self.forget_list();
     }
 
-    pub(crate) fn forget_list(&self) {
+    fn forget_list(&self) {
         self.idle.clear();
         self.listed.store(0, SeqCst);
     }

@@ -7,7 +7,7 @@
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
 //! | `LISTED` | nobody has popped it since it was put on the list, as far as its holder needs to know |
 //! | `HELD` and the rest | the number of the thread that holds it |
-//! | only those | its stack has gone with the start of the kernel it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
+//! | only those | its stack has gone with the start of needm it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
 //!
 //! Taking is a compare-and-swap that sets `HELD`; giving back is one that clears
 //! it. A thread with per-call binding takes the M it had last without looking at
@@ -53,7 +53,7 @@ const _: () = assert!(READY | LISTED == layout::m::IDLE);
 
 pub(crate) const HELD: u32 = 4;
 
-pub(crate) const OWNER_SHIFT: u32 = 3;
+const OWNER_SHIFT: u32 = 3;
 
 /// The list, and who waits for it.
 pub(crate) struct Extra {
@@ -113,7 +113,7 @@ pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
 }
 
-pub(crate) fn is_held_ready(state: u32) -> bool {
+fn is_held_ready(state: u32) -> bool {
     state & (READY | HELD) == READY | HELD
 }
 
@@ -169,7 +169,7 @@ impl Extra {
     /// Gives an M back: the last step of dropm. It is as new, and nobody's.
     pub(crate) fn release(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
-        // If the kernel was stopped in the meantime, the M has gone with it.
+        // If needm was stopped in the meantime, the M has gone with it.
         while is_held_ready(state) {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => return self.enlist(m),
@@ -179,7 +179,7 @@ impl Extra {
     }
 
     /// `thread` has another last M than this now. False if it was another thread's, or has
-    /// gone with an earlier start of the kernel.
+    /// gone with an earlier start of needm.
     pub(crate) fn release_last(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut().cast();
         let was = m.thread.load(Relaxed) == own
@@ -207,7 +207,7 @@ impl Extra {
         }
     }
 
-    /// Has every waiter look again: the kernel is being stopped.
+    /// Has every waiter look again: needm is being stopped.
     pub(crate) fn wake_all(&self) {
         self.returned.fetch_add(1, SeqCst);
         os::wait::wake(&self.returned, u32::MAX >> 1);

@@ -36,7 +36,7 @@ pub(crate) fn stack_unmapped(id: usize) {
     }
 }
 
-/// The kernel is about to write to a stack below its stack pointer.
+/// Needm is about to write to a stack below its stack pointer.
 pub(crate) fn writes(from: usize, bytes: usize) {
     if WATCHED.load(Relaxed) {
         request(MAKE_MEM_UNDEFINED, from, bytes);
