@@ -1,5 +1,12 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! The gate: one word that every callback reads on its way in and out, and the thread that
+//! owns the world while the gate is closed.
+//!
+//! The word is twice the number of needm's start, plus one while the gate is closed. How
+//! callbacks and the closing thread agree is told in `world.rs`.
+//!
+//! # Safety
+//! Assembly defines the word; it is an atomic and lives as long as the program.
+#![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;
 use crate::barrier::heavy_barrier;

@@ -1,8 +1,12 @@
-//! Starting, stopping and forking needm; its settings; what it counts.
+//! Starting needm, stopping it, and what a forked child has to put right.
 //!
-//! Settings are written under [`LIFECYCLE`] while the gate is closed and nobody is
+//! Settings are written under [`LIFECYCLE`] while the gate is closed and no thread is
 //! on the way in, and only read while needm is open.
-#![allow(unsafe_code)] // the settings' cell
+//!
+//! # Safety
+//! Rows of the tables of Ms and of records are unmapped here alone: with the gate closed,
+//! when no other live thread has a record, so that no pointer to a row is left.
+#![allow(unsafe_code)] // the settings' cell, and the tables' ends
 
 use crate::barrier;
 use crate::error::Error;
@@ -23,11 +27,11 @@ use core::ptr;
 use spin::Mutex;
 use spin::MutexGuard;
 
-/// Held by who starts or stops needm. Never waited for: who finds it taken
-/// has lost, and is told so.
+/// Held by the thread that starts or stops needm. Never waited for: a thread that finds it
+/// taken is told so.
 static LIFECYCLE: Mutex<()> = Mutex::new(());
 
-/// The thread-local block of who holds it. A forked child without that thread takes it away.
+/// The thread-local block of the thread that holds it. A forked child without that thread takes it away.
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the fork handler is registered; it cannot be taken back.
@@ -76,7 +80,8 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if is_open() {
         return Err(Error::Already);
     }
-    // SAFETY: this is the only starter, and nobody reads while not open.
+    // SAFETY: this thread has the guard, so it is the only one that starts needm; and no
+    // other counts on the settings while needm is not open.
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
     own.enters_with_fence = !os::barrier::register();
@@ -161,7 +166,7 @@ fn undo(tls: &Tls) {
     EXTRA.end();
     if !live {
         EXTRA.forget_rows();
-        // SAFETY: the gate is closed, nobody waits, and no live thread's block
+        // SAFETY: the gate is closed, no thread waits, and no live thread's block
         // leads to an M.
         unsafe { MS.clear() };
     }

@@ -8,6 +8,10 @@
 //! The steady path of per-call binding is in `arch/<arch>/entry.S` and does the same
 //! steps in the same order, for an M that was this thread's last and needs nothing
 //! but to be taken: `tls.rs` says when it may.
+//!
+//! # Safety
+//! Pointers to Ms lead to rows of a table, which stay mapped while a live thread has a
+//! record. The thread that is here has one, or has been given the M by assembly.
 #![allow(unsafe_code)] // an M from assembly
 
 use crate::barrier;
@@ -115,9 +119,9 @@ impl Extra {
 }
 
 impl Extra {
-    /// newextram: makes the spare that the taker of the last M owes_spare, and one more
-    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
-    /// now is made by who needs it.
+    /// newextram: makes the spare that the thread which took the last M owes the list, and one
+    /// for each thread that waits. Runs on a G, after the gate. What cannot be made now is
+    /// made by the thread that needs it.
     pub(crate) fn newextram(&self) {
         if reap::reap_next_asking() != 0 {
             return;
@@ -254,7 +258,7 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
 
 /// From `needm_entry`: the last M was taken again, and the gate is closed.
 extern "C" fn dropm_rebound(m: *const M) {
-    // SAFETY: this thread has just taken it.
+    // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
     dropm(Tls::current(), unsafe { &*m });
 }
 
@@ -289,7 +293,8 @@ impl Thread {
         // What is borrowed goes back before what is below it, which stays the last one.
         if below.is_null() {
             let before = self.last.swap(fresh, Relaxed);
-            // SAFETY: as for `last`.
+            // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while a
+            // live thread has a record; this one does.
             if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
                 EXTRA.release_last(before, self);
             }

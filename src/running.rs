@@ -1,5 +1,10 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! A thread says that it runs callback code, and waits while the gate is closed; it says that
+//! it no longer does, and wakes the thread that stops the world.
+//!
+//! # Safety
+//! The owner of the world is reached by a pointer to its record. Records stay mapped while a
+//! live thread has one, and a thread that comes here has one.
+#![allow(unsafe_code)] // the owner's record
 
 use crate::barrier::order;
 use crate::gate::{
@@ -81,10 +86,10 @@ extern "C" fn notify_stopper() {
     wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
-/// Looks whether the owner has ended without a word.
+/// Has the world go on if the thread that owns it has exited without a word.
 pub(crate) fn reap_dead_owner() {
-    // SAFETY: records stay mapped while a thread that has one may look at others; who
-    // wants the world has one.
+    // SAFETY: records stay mapped while a thread that has one may look at others, and this
+    // thread has one.
     if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
         reap::reap(owner);
     }

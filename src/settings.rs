@@ -1,4 +1,8 @@
 //! What needm is started with: sizes, limits, and the host's functions.
+//!
+//! # Safety
+//! Each of the host's functions is called as `include/needm.h` promises, with the pointer that
+//! the host gave for it.
 #![allow(unsafe_code)] // the host's functions
 
 use core::any::TypeId;
@@ -81,31 +85,32 @@ impl Hooks {
         thread_start: None,
     };
 
-    // Each of the host's functions is called as include/needm.h promises, with
-    // the pointer that the host gave for it.
-
+    /// Calls the host's function of this name.
     pub(crate) fn m_new(&self, m: &M) -> bool {
-        // SAFETY: see above.
+        // SAFETY: the host gave the function and `user` together, for a new M, which no thread has.
         self.m_new.is_none_or(|hook| unsafe { hook(self.user, m) } == 0)
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn m_free(&self, m: &M) {
         if let Some(hook) = self.m_free {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for an M that is about to be unmapped.
             unsafe { hook(self.user, m) }
         }
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn minit(&self, m: &M) {
         if let Some(hook) = self.minit {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for the M that was just bound to this thread.
             unsafe { hook(self.user, m) }
         }
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn unminit(&self, m: &M) {
         if let Some(hook) = self.unminit {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for the M that is about to be unbound.
             unsafe { hook(self.user, m) }
         }
     }

@@ -6,13 +6,17 @@
 //! the entry see the closed gate. That is a store and a load that
 //! must not pass each other on both sides. The closing side pays for both with
 //! `membarrier`, a barrier on every running thread; where the system has none,
-//! entries go by the slow path, which has a fence ([`order`], `needm::pass`).
+//! entries go by the slow path, which has a fence (`barrier.rs`).
 //!
 //! Leaving is the same: "running" is withdrawn, then the gate is read; whoever finds
 //! it closed wakes the stopper. Two more barriers on the closing side, once all Ms are
 //! at rest and before the gate is opened, order what callback code reads and writes
 //! against what is done in the stopped world; the assembly's way in and out has none.
-#![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
+//!
+//! # Safety
+//! Records of threads stay mapped while a live thread has one, and a thread that stops the
+//! world has one.
+#![allow(unsafe_code)] // records, by the address in an M
 
 use crate::barrier::heavy_barrier;
 use crate::callback::ccall;
@@ -55,7 +59,8 @@ fn wait_until_quiet(own: &Thread) {
                 break;
             }
             // A thread that died in a callback, or had jumped out of one, says nothing.
-            // SAFETY: as in `reap_dead_owner`.
+            // SAFETY: records stay mapped while a thread that has one may look at others, and the
+            // stopper has one.
             if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
                 reap::reap(thread);
             }

@@ -1,4 +1,8 @@
 //! Calls from a callback back out to C: on the system stack, out of the world.
+//!
+//! # Safety
+//! Work that goes to the system stack starts below the call that the thread left there, and
+//! waits on the G: what it refers to on the G stays.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
 use crate::call::Function;
@@ -69,7 +73,7 @@ fn come_back(m: &M, segment: &Segment) {
 /// Runs `function(arg)` on the system stack: `needm_ccall`.
 pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
     let (m, segment) = running_segment(Tls::current()).ok_or(Error::Invalid)?;
-    // SAFETY: the caller vouches for the function and its argument.
+    // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
     on_g0(m, segment, &mut || unsafe { function(arg) });
     Ok(())
 }

@@ -1,17 +1,17 @@
-//! Callbacks: the Rust side of `arch/<arch>/entry.S`.
+//! The way in of a callback, on the slow path: the Rust side of `arch/<arch>/entry.S`.
 //!
-//! The steady paths never come here. [`enter`] is reached when this thread has no
-//! M that may be used or bound_here again unasked, is in a callback already, has a frame to
+//! The fast paths never come here. [`enter`] is reached when this thread has no
+//! M that may be used or bound again unasked, is in a callback already, has a frame to
 //! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
 //! the callback goes, and returns that stack pointer; assembly switches, calls the
-//! function, and brings every kind of ending to [`ending::exit`].
+//! function, and brings every kind of ending to `exit` (`exit.rs`).
 //!
 //! # Where a nested callback goes
 //! | the thread is | the new segment goes |
 //! | --- | --- |
 //! | in C that a callback called | below the G's saved stack pointer |
 //! | on the G itself | below the caller's frame there |
-//! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
+//! | elsewhere, while callback code runs | on another M's G: how deep this one is in use is not known |
 //!
 //! The last is a signal handler on a signal stack, or a fiber.
 //!
@@ -56,7 +56,7 @@ struct Place {
     pub(crate) m: &'static M,
     pub(crate) below: usize,
     pub(crate) outer: Option<&'static Segment>,
-    /// The M was bound_here for this callback.
+    /// The M was bound for this callback.
     pub(crate) bound_here: bool,
 }
 

@@ -1,7 +1,8 @@
-//! The ends of callbacks: what assembly calls on the way out.
+//! The end of a callback: what assembly calls on the way out.
 //!
 //! # Safety
-//! As for all callbacks: `mod.rs`.
+//! Assembly gives the call that it has built, which stands in its caller's frame, and the M
+//! that is bound to this thread.
 #![allow(unsafe_code)] // records on stacks
 
 use crate::call::Call;
@@ -34,7 +35,8 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
     let Some(segment) = m.segment() else { return code };
     let size = segment.size.load(Relaxed);
     if size != 0 {
-        // SAFETY: as in `begin`; the copy still stands, below the segment.
+        // SAFETY: the caller gave `size` bytes at `frame`, and waits; the copy still stands on
+        // the G, below the segment.
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));

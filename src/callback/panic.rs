@@ -8,7 +8,11 @@
 //!
 //! A fault becomes a panic in [`sigpanic`], which the signal handler has made look
 //! as if the faulting instruction had called it.
-#![allow(unsafe_code)] // records on stacks, and functions of the host's
+//!
+//! # Safety
+//! A panic stands in the frame that raises it, which is not left before the callback is over.
+//! A segment's call stands in its caller's frame, which waits for the callback.
+#![allow(unsafe_code)] // records on stacks
 
 use crate::arch::needm_call_on;
 use crate::call::Call;
@@ -133,7 +137,7 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
 fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
     segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
-    // SAFETY: the segment's call is its caller's, who waits for just this.
+    // SAFETY: the segment's call stands in its caller's frame, which waits for just this.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, m::exit_sp(m, segment)) }
 }
 

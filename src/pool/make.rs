@@ -1,4 +1,8 @@
 //! Where Ms come from and where they go: newextram, the end of a start, a forked child.
+//!
+//! # Safety
+//! The stack of an M is unmapped only when no thread is in a callback on it or may enter one:
+//! the M is new, or needm is stopped.
 #![allow(unsafe_code)] // unmapping stacks
 
 use crate::error::Error;
@@ -91,7 +95,7 @@ impl Extra {
 
     /// Unmaps the stack of every M, and leaves its row blank.
     ///
-    /// Only for `runtime::stop`, when no thread is in a callback or on its way.
+    /// Only for `lifecycle::stop`, when no thread is in a callback or on its way.
     pub(crate) fn end(&self) {
         for m in MS.iter().filter(|m| is_ready(m)) {
             state::settings().hooks().m_free(m);

@@ -1,31 +1,34 @@
-//! The extra list: the Ms that no thread holds; who waits for one; newextram.
+//! The extra list: the Ms that are bound to no thread; which threads wait for one; newextram.
 //!
 //! An M's `state` says whose it is, and is the only thing that does:
 //!
 //! | bits | |
 //! | --- | --- |
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
-//! | `LISTED` | nobody has popped it since it was put on the list, as far as its holder needs to know |
-//! | `HELD` and the rest | the number of the thread that holds it |
-//! | only those | its stack has gone with the start of needm it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
+//! | `LISTED` | it was not popped since it was put on the list, as far as its holder needs to know |
+//! | `HELD` and the rest | the number of the thread that it is bound to |
+//! | `HELD` without `READY` | a stop of needm has unmapped its stack; the row stays reserved while its thread may still read it, until [`Extra::retire`] |
 //!
-//! Taking is a compare-and-swap that sets `HELD`; giving back is one that clears
-//! it. A thread with per-call binding takes the M it had last without looking at
-//! the list, so one that is held may still be on the list. Who pops such an M says
-//! so, in `listed` and then by clearing `LISTED`, and goes on; who gives it back
-//! puts it on the list again.
+//! Binding is a compare-and-swap that sets `HELD`; unbinding is one that clears
+//! it. A thread with per-call binding binds the M it had last without looking at
+//! the list, so one that is bound may still be on the list. A thread that pops such an M
+//! clears `listed`, then `LISTED`, and tries the next; the thread that unbinds it puts it on
+//! the list again.
 //!
-//! A steady callback gives back by a store, which may undo that clearing. So:
-//! - Who pops an M makes its `listed` false, and if it was held looks then whether it is
-//!   free by now; who gives one back makes it free and then looks at `listed`; and who
-//!   makes that true puts the M on the list, whoever holds it by then.
+//! A callback on the fast path unbinds by a store, which may undo that clearing. So:
+//! - A thread that pops an M makes its `listed` false, and if it was bound looks then whether
+//!   it is free by now; a thread that unbinds one makes it free and then looks at `listed`;
+//!   and the thread that makes `listed` true puts the M on the list, bound or not.
 //! - An M that is free is on the list, or is the last one of a live thread, which
-//!   lets go of it in [`Extra::release_last`] when it has another, and when it ends.
+//!   releases it in [`Extra::release_last`] when it has another, and when it exits.
 //!
 //! A thread that is killed between two of these steps leaves an M that is free but
 //! not on the list: [`Extra::sweep`] finds it when the list is empty.
 //!
 //! Nothing here allocates or locks.
+//!
+//! # Safety
+//! Assembly defines the count of waiters; it is an atomic and lives as long as the program.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 mod make;
@@ -45,12 +48,14 @@ crate::arch::upcalls! {
     "needm_wake" => wake,
 }
 
+/// It has a stack, and its hooks have run.
 pub(crate) const READY: u32 = 1;
-
+/// It was not popped since it was put on the list.
 pub(crate) const LISTED: u32 = 2;
 
 const _: () = assert!(READY | LISTED == layout::m::IDLE);
 
+/// It is bound to a thread.
 pub(crate) const HELD: u32 = 4;
 
 const OWNER_SHIFT: u32 = 3;

@@ -24,7 +24,7 @@ pub(crate) const CHECKS: u32 = 8;
 /// Threads that take a record, or one apart: [`while_open`].
 pub(crate) static RECORD_CHANGES: AtomicU32 = AtomicU32::new(0);
 
-/// Where the next next_to_check begins.
+/// Where [`next_to_check`] begins.
 static NEXT_TO_CHECK: AtomicU32 = AtomicU32::new(0);
 
 /// A record for this thread, unless needm is being stopped.
@@ -176,9 +176,10 @@ impl Thread {
             // It ended in the middle of taking one, or of giving one back.
             MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(give);
         }
-        // SAFETY: as for `last()`.
+        // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while
+        // this record is in use.
         while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
-            // Nobody waits for this one to be taken again.
+            // No thread binds this one again as its last.
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
             }

@@ -6,6 +6,9 @@
 //!
 //! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
 //! must not be left by `pthread_exit` or `longjmp`.
+//!
+//! # Safety
+//! The functions are called as the header says. Addresses are only names to them.
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::{c_uint, c_void};
@@ -67,7 +70,7 @@ fn create() -> *mut c_void {
 
 fn destroy(fiber: *mut c_void) {
     if !fiber.is_null() {
-        // SAFETY: `create` made it, and who was in it has left.
+        // SAFETY: `create` made it, and no code runs in it any more.
         unsafe { __tsan_destroy_fiber(fiber) };
     }
 }

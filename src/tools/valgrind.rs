@@ -1,5 +1,8 @@
 //! Client requests of valgrind (its manual, "The Client Request mechanism"; the numbers
 //! are of valgrind.h and memcheck.h, "an ABI exported by Valgrind to programs").
+//!
+//! # Safety
+//! A request changes nothing of the program; what it tells of memory is true.
 #![allow(unsafe_code)] // instructions that only valgrind sees anything in
 
 use crate::arch;

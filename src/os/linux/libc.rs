@@ -127,13 +127,13 @@ impl Key {
 pub(super) unsafe fn spawn(start: Main, arg: *mut c_void) -> Option<Result<(), i32>> {
     let create = needm_libc.create?;
     let mut thread = 0;
-    // SAFETY: null attributes are the defaults; the caller vouches for the rest.
+    // SAFETY: null attributes are the defaults; the caller lets `start` be called with `arg`.
     let refused = unsafe { create(&raw mut thread, ptr::null(), start, arg) };
     if refused != 0 {
         return Some(Err(refused));
     }
     if let Some(detach) = needm_libc.detach {
-        // SAFETY: the thread has just been made, and nobody else knows it.
+        // SAFETY: the thread has just been made joinable, and no other code knows it.
         unsafe { detach(thread) };
     }
     Some(Ok(()))
