@@ -43,17 +43,18 @@ struct LifecycleGuard {
 }
 
 impl LifecycleGuard {
+    /// The guard, unless another thread has it.
     pub(crate) fn new(tls: &Tls) -> Option<Self> {
         let lock = LIFECYCLE.try_lock()?;
         HOLDER.store(ptr::from_ref(tls).addr(), SeqCst);
         Some(Self { _lock: lock })
     }
 
-    /// In a forked child: whether this thread starts or stops needm. Nobody else does.
+    /// In a forked child: whether this thread starts or stops needm. No other does.
     pub(crate) fn fork_child(tls: &Tls) -> bool {
         let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
         if !is_own && LIFECYCLE.is_locked() {
-            // SAFETY: whoever locked it does not exist here. (Nothing is protected that a
+            // SAFETY: the thread that locked it does not exist here. (Nothing is protected that a
             // handler could need which forks between this thread's locking and saying so.)
             unsafe { LIFECYCLE.force_unlock() };
         }
@@ -99,7 +100,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if settings().handles_signals() {
         os::fault::install();
     }
-    // The gate first: who finds needm open may close it.
+    // The gate first: a thread that finds needm open may close it.
     gate::open(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
@@ -118,7 +119,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
-    // Nobody else stops the world, or has it stopped.
+    // No other thread stops the world, or has it stopped.
     if spawn::is_under_way() || !world::acquire_world_to_stop(thread::record(tls)?) {
         return Err(Error::Busy);
     }
@@ -141,7 +142,7 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     OPEN.store(false, SeqCst);
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Ms that are being taken or given back just now, and threads that wait for one: they
-    // meet the closed gate, and are done in a moment. Who never comes back from there
+    // meet the closed gate, and are done in a moment. One that never comes back from there
     // (C has jumped out of a handler that was on its way) is not waited for for ever;
     // an M that such a thread keeps on the list cannot be unmade.
     let settled = thread::wait_until(|| {
@@ -153,13 +154,13 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
-    // Who takes it now finds needm stopped.
+    // A thread that takes it now finds needm stopped.
     gate::release_world();
     undo(tls);
     Ok(())
 }
 
-/// With the gate closed, nobody waiting, and no M in use: undoes what a start did.
+/// With the gate closed, no thread waiting, and no M in use: undoes what a start did.
 fn undo(tls: &Tls) {
     os::fault::uninstall();
     let live = thread::stop(tls);

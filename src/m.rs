@@ -180,6 +180,7 @@ impl M {
         self.needs_cleanup.store(1, Relaxed);
     }
 
+    /// Whether a plain return is not all there is to the outermost callback's end.
     pub(crate) fn needs_cleanup(&self) -> bool {
         self.needs_cleanup.load(Relaxed) != 0
     }

@@ -34,7 +34,7 @@ crate::arch::upcalls! {
 }
 
 /// How long one sleep of a waiter is at most before it looks for dead threads
-/// again, whose ends may wake nobody. Nanoseconds.
+/// again, whose ends may wake no thread. Nanoseconds.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 /// How long a waiter leaves it to others to make the spare. Nanoseconds.
@@ -50,7 +50,7 @@ impl Extra {
     /// Takes an M, waiting for one if need be: the first step of needm.
     ///
     /// `nested`: this thread holds an M already and must not leave it to others
-    /// to make one, since it may have interrupted the one who does.
+    /// to make one, since it may have interrupted the very thread that does.
     pub(crate) fn acquire(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         reap::reap_next();
         match self.pop(thread) {
@@ -64,7 +64,7 @@ impl Extra {
         let start = now();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
-        // From here on who gives back sees a waiter, or what it gave is seen here.
+        // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
         barrier::heavy_barrier();
         let mut waited = false;
         let result = loop {
@@ -227,6 +227,7 @@ pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
     gate_of(m)
 }
 
+/// The gate's value while it is open in the start of needm that `m` is of.
 pub(crate) fn gate_of(m: &M) -> u32 {
     state::gate_of(m.epoch.load(Relaxed))
 }

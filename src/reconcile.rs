@@ -165,7 +165,7 @@ fn drop_abandoned_on_g(m: &M, at: usize) {
     }
 }
 
-/// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
+/// Whether `at` is on the G of an M that `m` was borrowed over: then the code that
 /// borrowed it has been jumped out of.
 fn prev_g_holds(m: &M, at: usize) -> bool {
     let mut over = m.prev_current();

@@ -75,6 +75,7 @@ pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut
 pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
 impl Hooks {
+    /// None.
     pub(crate) const NONE: Self = Self {
         user: core::ptr::null_mut(),
         kind: None,
@@ -133,6 +134,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Before the first start.
     pub(crate) const DEFAULT: Self = Self {
         seed_ms: 0,
         max_ms: 0,
@@ -147,10 +149,12 @@ impl Settings {
         least_signal_stack: 0,
     };
 
+    /// The most Ms ever made.
     pub(crate) fn max_ms(&self) -> u32 {
         self.max_ms
     }
 
+    /// Usable bytes of a G's stack.
     pub(crate) fn stack_size(&self) -> usize {
         self.stack_size
     }
@@ -170,14 +174,17 @@ impl Settings {
         self.least_signal_stack
     }
 
+    /// Whether an M goes back after each callback.
     pub(crate) fn binds_calls(&self) -> bool {
         self.binds_calls
     }
 
+    /// Whether faults are handled.
     pub(crate) fn handles_signals(&self) -> bool {
         self.handles_signals
     }
 
+    /// Whether a panic that no deferred function stops ends the process.
     pub(crate) fn unrecovered_aborts(&self) -> bool {
         self.unrecovered_aborts
     }
@@ -192,6 +199,7 @@ impl Settings {
         self.enters_with_fence
     }
 
+    /// The host's functions.
     pub(crate) fn hooks(&self) -> &Hooks {
         &self.hooks
     }

@@ -35,7 +35,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
         segment: &'a Segment,
         work: &'a mut W,
     }
-    pub(crate) unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
+    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
         // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
         tools::out(&m::from_g0(out.m, out.segment).around);

@@ -1,7 +1,7 @@
 //! Deferred functions: kept for the end of the innermost callback, and run there.
 //!
 //! # Safety
-//! Whoever defers a function says that it may be called with its argument until the callback
+//! The code that defers a function says that it may be called with its argument until the callback
 //! is over.
 #![allow(unsafe_code)] // functions of the host's
 

@@ -141,7 +141,8 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
 }
 
 impl Place {
-    pub(crate) fn base(m: &'static M, bound_here: bool) -> Self {
+    /// For the outermost callback of an M.
+    fn base(m: &'static M, bound_here: bool) -> Self {
         Self { m, below: m.stack.hi(), outer: None, bound_here }
     }
 }

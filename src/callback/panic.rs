@@ -67,6 +67,7 @@ pub(crate) struct Raised {
     pub(crate) overflows: AtomicU64,
 }
 
+/// The counts, since the process began.
 pub(crate) static RAISED: Raised =
     Raised { panics: AtomicU64::new(0), faults: AtomicU64::new(0), overflows: AtomicU64::new(0) };
 

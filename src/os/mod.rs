@@ -75,7 +75,7 @@ pub(crate) mod memory {
     /// Changes what a range may be used for. What it holds stays.
     ///
     /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made, and nobody uses it in a
+    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
     /// way that is no longer allowed.
     pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
         // SAFETY: the caller promises what the room asks for.
@@ -142,7 +142,7 @@ pub(crate) mod thread {
     use core::ffi::c_void;
     use core::ops::Range;
 
-    /// Runs `main(arg)` on a new thread that nobody joins. May allocate and lock; not from
+    /// Runs `main(arg)` on a new thread that is not joined. May allocate and lock; not from
     /// a handler. If the system refuses: its error number.
     ///
     /// # Safety
@@ -228,7 +228,7 @@ pub(crate) mod exit {
             self.0.has_exited(ask)
         }
 
-        /// The record is nobody's.
+        /// The record is no thread's.
         pub(crate) fn forget(&self) {
             self.0.forget();
         }
@@ -260,7 +260,7 @@ pub(crate) mod process {
     use super::room::process as room;
     use core::ffi::c_int;
 
-    /// Writes to standard error what of `text` it takes. May wait for whoever reads it.
+    /// Writes to standard error what of `text` it takes. May wait for its reader.
     pub(crate) fn last_words(text: &[u8]) {
         room::last_words(text);
     }

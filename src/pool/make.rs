@@ -117,7 +117,7 @@ impl Extra {
     }
 
     /// In a forked child: what no longer has a thread is free again. A row in which a
-    /// thread was just making an M is lost; nobody can tell it from one of `own`'s.
+    /// thread was just making an M is lost; it cannot be told from one of `own`'s.
     pub(crate) fn rebuild(&self, own: Option<&Thread>) {
         let held = || {
             let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));

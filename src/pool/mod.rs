@@ -60,7 +60,7 @@ pub(crate) const HELD: u32 = 4;
 
 const OWNER_SHIFT: u32 = 3;
 
-/// The list, and who waits for it.
+/// The list, and the threads that wait for it.
 pub(crate) struct Extra {
     pub(crate) idle: List,
     /// Rows on it; never fewer than there are.
@@ -69,7 +69,7 @@ pub(crate) struct Extra {
     pub(crate) blank: List,
     /// Ms made and not refused, or being made.
     pub(crate) made: AtomicU32,
-    /// Changes when an M comes back while somebody waits: what waiters sleep on.
+    /// Changes when an M comes back while a thread waits: what waiters sleep on.
     pub(crate) returned: AtomicU32,
     pub(crate) waits: AtomicU64,
     pub(crate) timeouts: AtomicU64,
@@ -94,11 +94,12 @@ pub(crate) fn waiters() -> &'static AtomicU32 {
     unsafe { &needm_gate.waiters }
 }
 
-/// From `needm_entry`: an M has come back, and somebody waits.
+/// From `needm_entry`: an M has come back, and a thread waits.
 pub(crate) extern "C" fn wake() {
     EXTRA.wake();
 }
 
+/// The bits of `state` for an M that is bound to this thread.
 pub(crate) fn held_by(thread: &Thread) -> u32 {
     HELD | thread.index() << OWNER_SHIFT
 }
@@ -148,7 +149,7 @@ impl Extra {
             let (index, last) = self.idle.pop(&MS)?;
             self.listed.fetch_sub(1, SeqCst);
             let m = MS.get(index)?;
-            // If so, who gives it back is this thread, which then knows that it is not listed.
+            // If so, this thread unbinds it, and then knows that it is not listed.
             let mut mine = claim(m, thread, true);
             m.listed.store(false, Release);
             if !mine {
@@ -171,7 +172,7 @@ impl Extra {
         Some(m)
     }
 
-    /// Gives an M back: the last step of dropm. It is as new, and nobody's.
+    /// Unbinds an M: the last step of dropm. It is as new, and no thread's.
     pub(crate) fn release(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
         // If needm was stopped in the meantime, the M has gone with it.
@@ -205,6 +206,7 @@ impl Extra {
         self.wake();
     }
 
+    /// Wakes a thread that waits, if one does.
     pub(crate) fn wake(&self) {
         if waiters().load(SeqCst) != 0 {
             self.returned.fetch_add(1, SeqCst);

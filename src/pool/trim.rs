@@ -3,8 +3,8 @@
 //!
 //! The Ms that threads gave back last are the next to be taken and stay warm. Each one
 //! that is given back pushes another out of a ring; if that has not been used since, its
-//! stack's pages are given up. So a burst pays for itself while it ends, and who comes
-//! and goes steadily finds a warm M and pays nothing.
+//! stack's pages are given up. So a burst pays for itself while it ends, and threads
+//! that come and go steadily find warm Ms and pay nothing.
 
 use crate::m::{M, MS};
 use crate::pool;
@@ -22,7 +22,7 @@ static RECENT: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
 static RETURNED: AtomicU32 = AtomicU32::new(0);
 
 /// Notes that a thread has no more use for `m`, and gives up the memory of the one that
-/// was given back [`WARM`] times ago, if it is still idle. `thread` is who gives.
+/// was given back [`WARM`] times ago, if it is still idle. `thread` is the one that unbinds `m`.
 pub(crate) fn note_returned(m: &M, thread: &Thread) {
     let now = RETURNED.fetch_add(1, Relaxed);
     m.returned_at.store(now, Relaxed);

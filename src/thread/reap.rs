@@ -17,8 +17,8 @@ use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THRE
 use crate::tls::Tls;
 use core::ptr;
 
-/// Records that are looked at for ended threads, each time, by who lacks a record or an M;
-/// and by who takes one, if there are no more.
+/// Records that are looked at for ended threads, each time, by a thread that lacks a record
+/// or an M; and by one that gets one, if there are no more.
 pub(crate) const CHECKS: u32 = 8;
 
 /// Threads that take a record, or one apart: [`while_open`].
@@ -50,7 +50,7 @@ pub(crate) fn reap_next() -> u32 {
 }
 
 /// Looks at some more, and asks the system about those of which nothing else tells. Before
-/// an M is made, so that threads whose ends nobody hears of do not take one each.
+/// an M is made, so that threads that exit unnoticed do not take one each.
 pub(crate) fn reap_next_asking() -> u32 {
     next_to_check(CHECKS).map(|thread| thread.reap(true)).sum()
 }
@@ -187,14 +187,14 @@ impl Thread {
         count
     }
 
-    /// The record is nobody's any more.
+    /// The record is no thread's any more.
     pub(crate) fn release(&self) {
         self.clear();
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
     }
 
-    /// What a record is as long as it is nobody's.
+    /// What a record is as long as it is no thread's.
     pub(crate) fn clear(&self) {
         self.retire_rows();
         self.notice.forget();
@@ -213,7 +213,7 @@ impl Thread {
     }
 
     /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
-    /// while needm does not stop, or for who stops it.
+    /// while needm does not stop, or for the thread that stops it.
     pub(crate) fn dismantle(&self, state: u32) -> u32 {
         let count = self.strip(state);
         if count.is_some() {

@@ -1,7 +1,7 @@
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!
-//! A G is a fiber. Who takes an M comes after who gave it back, which is what the extra
+//! A G is a fiber. A thread that binds an M comes after the one that unbound it, which is what the extra
 //! list sees to, unseen by the tool.
 //!
 //! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
@@ -62,7 +62,7 @@ fn switch(to: *mut c_void) -> *mut c_void {
     })
 }
 
-/// A fiber that nobody is in.
+/// A fiber in which no code runs.
 fn create() -> *mut c_void {
     // SAFETY: no more than asking for one.
     unsafe { __tsan_create_fiber(0) }

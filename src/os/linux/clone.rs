@@ -29,7 +29,7 @@ use crate::os::terms::{Access, needm_thread_exit};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 
 // `state`:
-/// Nobody's.
+/// No thread's.
 const FREE: u32 = 0;
 /// One thread makes it, or takes it apart.
 const TAKEN: u32 = 1;
@@ -108,7 +108,7 @@ struct Born<F> {
     run: F,
 }
 
-/// Runs `run` on a new thread that nobody joins.
+/// Runs `run` on a new thread that is not joined.
 ///
 /// # Errors
 /// As for [`spawn`].
@@ -168,7 +168,7 @@ fn spawn<F: FnOnce()>(stack_size: usize, state: u32, run: F) -> Result<(&'static
     }
 }
 
-/// A row that is nobody's: a free one, that of a thread which has ended, or a new one.
+/// A row that is no thread's: a free one, that of a thread which has ended, or a new one.
 fn take() -> Result<&'static Row, Errno> {
     loop {
         for row in rows() {

@@ -73,7 +73,7 @@ impl Notice {
         }
     }
 
-    /// The record is nobody's.
+    /// The record is no thread's.
     pub(crate) fn forget(&self) {
         self.futex.store(0, Relaxed);
     }

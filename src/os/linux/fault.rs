@@ -37,7 +37,7 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.
     let (what, interrupted) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is Linux's own word for what an instruction did; what
-    // was sent by anybody is not a fault of the callback (sigaction(2), si_code).
+    // was sent is not a fault of the callback (sigaction(2), si_code).
     if what.code > 0 {
         let sp = interrupted.sp();
         let fault = Fault {

@@ -119,7 +119,7 @@ impl Key {
     }
 }
 
-/// Runs `start(arg)` on a new thread that nobody joins; what the C library said, if there
+/// Runs `start(arg)` on a new thread that is not joined; what the C library said, if there
 /// is one.
 ///
 /// # Safety

@@ -11,7 +11,7 @@ use crate::os::terms::Main;
 /// what is touched takes memory.
 const STACK_SIZE: usize = 256 * 1024;
 
-/// Runs `main(arg)` on a new thread that nobody joins: by the C library, or, where there is
+/// Runs `main(arg)` on a new thread that is not joined: by the C library, or, where there is
 /// none, by `clone`.
 ///
 /// # Safety
