@@ -68,6 +68,8 @@ unsafe extern "C" {
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
     pub(crate) safe fn needm_sp() -> usize;
+    /// `tls.S`: this thread's block, a `Tls` (`src/tls.rs`).
+    pub(crate) safe fn needm_tls_block() -> *mut c_void;
     /// `tls.S`: the words that every callback reads.
     pub(crate) static needm_gate: Gate;
 }
