@@ -5,9 +5,6 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/arm64/include/asm/page-def.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
 /// What a signal frame needs if Linux does not say (`AT_MINSIGSTKSZ`, since Linux 4.19 here):
 /// `MINSIGSTKSZ` (linux/arch/arm64/include/uapi/asm/signal.h). That leaves out the state of the
 /// scalable vectors, which a Linux that does not say does not save.
