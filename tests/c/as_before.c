@@ -189,8 +189,7 @@ static void descriptors_keys_threads_and_handlers_are_as_before(void) {
         calls(NULL);
         join(thread(calls, NULL));
         CHECK_EQ(needm_spawn(nothing, NULL), 0);
-        for (int wait = 0; wait < 5000 && needm_stop() == NEEDM_EBUSY; wait++) usleep(100);
-        CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+        stop_when_idle();
     }
     for (int wait = 0; wait < 5000 && entries("/proc/self/task") > threads; wait++) usleep(100);
     CHECK_EQ(entries("/proc/self/fd"), files);
@@ -296,7 +295,7 @@ static void an_m_that_comes_back_is_as_new(void) {
 }
 
 int main(int argc, char **argv) {
-    binding = asked_for(argc, argv);
+    binding = parse_binding(argc, argv);
     RUN(a_thread_may_change_or_unmap_its_signal_stack);
     RUN(a_mask_that_c_changes_meanwhile_stays_changed_to_its_end);
     RUN(errno_is_what_the_callback_left_at_every_ending);

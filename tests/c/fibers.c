@@ -168,7 +168,7 @@ static void a_callback_from_a_fiber_makes_no_more_steps(void) {
 }
 
 int main(int argc, char **argv) {
-    seed = seed_asked_for(argc, argv, &binding);
+    seed = parse_seed(argc, argv, &binding);
     RUN(callbacks_from_fibers_are_as_any);
     RUN(stacks_may_overlap_those_of_before);
     RUN(a_callback_from_a_fiber_makes_no_more_steps);

@@ -257,7 +257,7 @@ int main(int argc, char **argv) {
         CHECK_EQ(needm_stop(), 0);
         return SUCCESS;
     }
-    seed = seed_asked_for(argc, argv, &binding);
+    seed = parse_seed(argc, argv, &binding);
     RUN(a_callback_before_main_is_refused_or_runs);
     RUN(callbacks_at_the_exit_of_the_process_run_or_are_refused);
     RUN(exec_and_vfork_work_in_and_out_of_callbacks);

@@ -115,7 +115,7 @@ static void an_unrecovered_fault_of_a_spawned_thread_ends_the_process(void) {
 }
 
 int main(int argc, char **argv) {
-    uint32_t binding = asked_for(argc, argv);
+    uint32_t binding = parse_binding(argc, argv);
     RUN(an_unrecovered_fault_of_a_spawned_thread_ends_the_process);
     start((needm_config){.binding = binding});
     RUN(no_callback_code_runs_while_the_world_is_stopped);
@@ -124,7 +124,6 @@ int main(int argc, char **argv) {
     if (handlers_lose_their_thread()) return SUCCESS;
     RUN(callbacks_from_handlers_at_5_khz_lose_nothing);
     RUN(also_from_handlers_on_the_signal_stack);
-    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
-    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    stop_when_idle();
     return SUCCESS;
 }

@@ -354,7 +354,7 @@ static void spawned_threads_and_cs_take_turns_to_stop_it(void) {
 }
 
 int main(int argc, char **argv) {
-    uint32_t binding = asked_for(argc, argv);
+    uint32_t binding = parse_binding(argc, argv);
     struct sigaction action = {.sa_sigaction = make_it_writable, .sa_flags = SA_SIGINFO};
     CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
     start((needm_config){.binding = binding});
@@ -376,8 +376,7 @@ int main(int argc, char **argv) {
     RUN(a_waiters_handler_may_fork_and_call_back);
     RUN(a_waiters_handler_may_jump_away);
     RUN(a_waiter_may_end_by_the_raw_system_call);
-    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
-    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    stop_when_idle();
     RUN(an_owner_that_has_ended_keeps_nobody_from_stopping_the_kernel);
     return SUCCESS;
 }

@@ -8,23 +8,15 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#if !defined __x86_64__ && !defined __i386__
+#if !ARCH_HAS_SINGLE_STEP
 int main(void) {
-    fprintf(stderr, "skipped: the processor has no trap flag\n");
+    fprintf(stderr, "skipped: the processor has no single step\n");
     return SUCCESS;
 }
 #else
-#ifdef __x86_64__
-#define SP "%rsp"
-#else
-#define SP "%esp"
-#endif
 void steps_on(void);
 void steps_off(void);
-__asm__(".text\n.globl steps_on\n.type steps_on, @function\nsteps_on:\n"
-        " pushf\n orl $0x100, (" SP ")\n popf\n ret\n"
-        ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"
-        " pushf\n andl $~0x100, (" SP ")\n popf\n ret\n");
+__asm__(ARCH_STEP_FUNCTIONS);
 
 static uint32_t binding;
 static uint64_t seed;
@@ -36,7 +28,7 @@ static void on_step(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
     if (left-- > 0) return;
     came = 1;
-    interrupted->uc_mcontext.gregs[REG_EFL] &= ~0x100;
+    ARCH_STOP_STEPPING(interrupted);
     comes();
 }
 static int flags_of_handler;
@@ -336,7 +328,7 @@ int main(int argc, char **argv) {
         fprintf(stderr, "skipped under an emulator\n");
         return SUCCESS;
     }
-    seed = seed_asked_for(argc, argv, &binding);
+    seed = parse_seed(argc, argv, &binding);
     RUN(a_handlers_callback_at_any_instruction_loses_nothing);
     RUN(a_handler_may_jump_away_from_a_callback_at_any_instruction);
     RUN(others_go_on_and_fork_wherever_a_thread_stands_still);

@@ -96,8 +96,7 @@ static void a_spawn_without_memory_is_refused(void) {
     limit_to(0);
     CHECK_EQ(needm_spawn(nothing, NULL), 0);
     CHECK_EQ(needm_detach(), 0);
-    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
-    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    stop_when_idle();
 }
 
 /* Every map refused from here on, by a filter that cannot be taken away again: a child. */
@@ -111,11 +110,6 @@ static void *calls_to_the_end(void *arg) {
 }
 static void is_refused_every_map(void) {
     pthread_t threads[THREADS];
-#ifdef SYS_mmap2
-    long map = SYS_mmap2;
-#else
-    long map = SYS_mmap;
-#endif
     start((needm_config){.binding = binding, .max_ms = 64});
     CHECK_EQ(pthread_barrier_init(&turn, NULL, THREADS + 1), 0);
     refused = 0;
@@ -124,7 +118,7 @@ static void is_refused_every_map(void) {
     for (int i = 0; i < THREADS; i++) threads[i] = thread(calls_to_the_end, NULL);
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, map, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_SYS_MAP, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -142,7 +136,7 @@ static void is_refused_every_map(void) {
 static void refused_maps_are_errors_and_who_has_an_m_goes_on(void) { CHECK_CHILD(is_refused_every_map); }
 
 int main(int argc, char **argv) {
-    binding = asked_for(argc, argv);
+    binding = parse_binding(argc, argv);
     if (emulated()) { /* whose own memory it would be */
         fprintf(stderr, "skipped under an emulator\n");
         return SUCCESS;
