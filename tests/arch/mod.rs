@@ -59,12 +59,14 @@ pub(crate) fn current() -> &'static Arch {
 /// The items given, where sanitizers, valgrind, musl and libunwind are installed and run
 /// natively.
 #[cfg(target_arch = "x86_64")]
+#[allow(unused_macros)] // only c_programs.rs uses it
 macro_rules! where_tools_run {
     ($($items:tt)*) => { $($items)* };
 }
 #[cfg(not(target_arch = "x86_64"))]
+#[allow(unused_macros)] // only c_programs.rs uses it
 macro_rules! where_tools_run {
     ($($items:tt)*) => {};
 }
-#[allow(unused_imports)] // as above
+#[allow(unused_imports)] // only c_programs.rs uses it
 pub(crate) use where_tools_run;
