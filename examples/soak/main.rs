@@ -108,7 +108,8 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
                 0 => 2,
                 other => c_int::from(other % 2 == 0),
             };
-            // SAFETY: `live` may run on any thread; `RUNNING` is a static int, which C changes atomically.
+            // SAFETY: `live` may run on any thread; `RUNNING` is a static int, which C changes
+            // atomically.
             let refused = unsafe { soak_thread(live, made, ending, RUNNING.as_ptr()) };
             if refused != 0 {
                 return Err(format!("thread {made} cannot be made: error {refused}"));
