@@ -57,16 +57,16 @@ pub(crate) mod memory {
         room::page_size()
     }
 
-    /// Maps `len` bytes of zeros at an address of the system's choice, aligned to a page.
-    /// They take memory only where they are touched.
+    /// Maps `len` bytes of zeros, up to the end of a page, at an address of the system's
+    /// choice, aligned to a page. They take memory only where they are touched.
     pub(crate) fn map(len: usize, access: Access) -> Result<usize, Refused> {
         room::map(len, access).map_err(|_| Refused)
     }
 
-    /// Unmaps a range. Cannot fail.
+    /// Unmaps what [`map`] gave for `len` bytes, the whole of it. Cannot fail.
     ///
     /// # Safety
-    /// The range is whole pages of mappings that [`map`] made, and nothing refers to it.
+    /// `start` and `len` are those of one [`map`], and nothing refers to the range.
     pub(crate) unsafe fn unmap(start: usize, len: usize) {
         // SAFETY: the caller promises what the room asks for.
         unsafe { room::unmap(start, len) }

@@ -62,18 +62,6 @@ struct Block {
 }
 
 impl Block {
-    const EMPTY: Self = Self {
-        rows: [const {
-            Row {
-                state: AtomicU32::new(FREE),
-                tid: AtomicU32::new(0),
-                map: AtomicUsize::new(0),
-                len: AtomicUsize::new(0),
-            }
-        }; ROWS],
-        next: AtomicPtr::new(ptr::null_mut()),
-    };
-
     /// The block after this one, if it was ever needed.
     fn next(&self) -> Option<&'static Self> {
         // SAFETY: it is null, or a block that `append` has mapped, which stays.
@@ -92,7 +80,18 @@ impl Block {
     }
 }
 
-static FIRST: Block = Block::EMPTY;
+/// The first rows; more are mapped when they are needed.
+static FIRST: Block = Block {
+    rows: [const {
+        Row {
+            state: AtomicU32::new(FREE),
+            tid: AtomicU32::new(0),
+            map: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+        }
+    }; ROWS],
+    next: AtomicPtr::new(ptr::null_mut()),
+};
 
 fn blocks() -> impl Iterator<Item = &'static Block> {
     core::iter::successors(Some(&FIRST), |block| block.next())

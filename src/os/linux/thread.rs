@@ -25,8 +25,8 @@ pub(crate) unsafe fn start(main: Main, arg: *mut c_void) -> Result<(), i32> {
         // A thread of ours would lack what the C library keeps for its own.
         return Err(ENOSYS.0);
     }
-    // SAFETY: the caller lets `main` be called with `arg`.
     let run = move || {
+        // SAFETY: `start`'s caller lets `main` be called with `arg` on another thread.
         unsafe { main(arg) };
     };
     clone::spawn_alone(STACK_SIZE, run).map_err(|refused| refused.0)
