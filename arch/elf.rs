@@ -73,22 +73,22 @@ pub(crate) use c_entry;
 /// nothing does afterwards (`.data.rel.ro`).
 macro_rules! weak_table {
     ($table:literal: hidden $($symbol:literal),+ $(,)?) => {
-        $crate::arch::weak_table!(@ $table, ".hidden ", $($symbol),+);
+        $crate::arch::weak_table!(@ $table, [$(concat!(".hidden ", $symbol),)+] $($symbol),+);
     };
     ($table:literal: $($symbol:literal),+ $(,)?) => {
-        $crate::arch::weak_table!(@ $table, ".weak ", $($symbol),+);
+        $crate::arch::weak_table!(@ $table, [] $($symbol),+);
     };
-    (@ $table:literal, $scope:literal, $($symbol:literal),+) => {
+    (@ $table:literal, [$($hidden:tt)*] $($symbol:literal),+) => {
         core::arch::global_asm!(
             concat!(".pushsection .data.rel.ro.", $table, ",\"aw\",%progbits"),
             ".p2align 3",
             concat!(".globl ", $table),
             concat!(".hidden ", $table),
             concat!(".type ", $table, ",%object"),
+            $($hidden)*
             concat!($table, ":"),
             $(
                 concat!(".weak ", $symbol),
-                concat!($scope, $symbol),
                 concat!($crate::arch::word!(), $symbol),
             )+
             concat!(".size ", $table, ", . - ", $table),

@@ -58,9 +58,8 @@ pub(crate) struct Gate {
 layout::prove_gate!(Gate);
 
 // What the rooms' assembly defines; each routine's head says what it does. Those that take one of
-// needm's records are declared beside that record: `needm_tls_block` (src/tls.rs), `needm_on_g0`
-// (src/callback/ccall.rs), `needm_unwind` (src/callback/panic.rs), `needm_sigjump`
-// (src/callback/fault.rs).
+// needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
+// `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
 unsafe extern "C" {
     /// `entry.S`: a callback, in and out.
     pub(crate) fn needm_entry(

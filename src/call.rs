@@ -1,5 +1,10 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! The records of one callback that assembly, the caller and the code on the G share: the
+//! call, what a panic is, what a fault leaves on the G.
+//!
+//! # Safety
+//! A caller that gives a `needm_panic_info` gives at least the bytes that its `size` says, and
+//! waits until its callback is over.
+#![allow(unsafe_code)] // records of the caller's
 
 use crate::error::Error;
 use crate::layout;

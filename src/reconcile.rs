@@ -53,12 +53,12 @@ pub(crate) fn is_inside(tls: &Tls) -> bool {
 
 /// A stack pointer less than this above a record is on the same stack: no stack that a
 /// callback is made from is smaller. Only where nothing exact decides.
-pub(crate) const SAME_STACK: usize = 16 * 1024;
+const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
-pub(crate) const NEAR: usize = 64 * 1024;
+const NEAR: usize = 64 * 1024;
 
-/// This thread's M, unless it has gone with an earlier start of the kernel: then the row
+/// This thread's M, unless it has gone with an earlier start of needm: then the row
 /// still says whose it was, but not that it is an M.
 pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
     let thread = tls.thread()?;
@@ -150,7 +150,7 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
 
 /// On its own G: segments below `at` are gone, and if C that the innermost, or one of
 /// those, called was jumped out of, callback code runs again.
-pub(crate) fn drop_abandoned_on_g(m: &M, at: usize) {
+fn drop_abandoned_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
     }
@@ -165,9 +165,9 @@ pub(crate) fn drop_abandoned_on_g(m: &M, at: usize) {
     }
 }
 
-/// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
+/// Whether `at` is on the G of an M that `m` was borrowed over: then the code that
 /// borrowed it has been jumped out of.
-pub(crate) fn prev_g_holds(m: &M, at: usize) -> bool {
+fn prev_g_holds(m: &M, at: usize) -> bool {
     let mut over = m.prev_current();
     while let Some(outer) = over {
         if outer.stack.holds(at) {
@@ -178,7 +178,7 @@ pub(crate) fn prev_g_holds(m: &M, at: usize) -> bool {
     false
 }
 
-pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
+fn last_segment(m: &M) -> Option<&'static Segment> {
     let mut segment = m.segment()?;
     while let Some(outer) = segment.outer() {
         segment = outer;
@@ -216,7 +216,7 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
 
 impl Thread {
     /// Whether an address is on the stack that this thread was made with.
-    pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
+    fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
         if self.stack[1].load(Relaxed) == 0 {
             let stack = os::thread::own_stack(tls.address()).unwrap_or(1..1);
             self.stack[0].store(stack.start, Relaxed);

@@ -124,6 +124,6 @@ unsafe extern "C" fn spawned_callback(run: *mut c_void) {
     SPAWNING.fetch_sub(1, SeqCst);
     // SAFETY: `spawned_main` waits with it.
     let run = unsafe { &*run.cast::<Run>() };
-    // SAFETY: who spawned it vouches for it.
+    // SAFETY: the caller of `spawn` lets the function be called with its argument, once.
     unsafe { (run.function)(run.arg) }
 }

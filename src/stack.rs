@@ -165,9 +165,9 @@ impl Stack {
         self.tool.store(tools::stack_mapped(self.reserve(), self.hi()), Relaxed);
     }
 
-    /// The start of the reserve.
+    /// The start of the reserve: the guard is one page.
     fn reserve(&self) -> usize {
-        self.lo() - RESERVE.next_multiple_of(memory::page_size())
+        self.map.load(Relaxed) + memory::page_size()
     }
 
     /// The lowest usable address.
@@ -212,14 +212,25 @@ impl Stack {
     /// stands on it.
     pub(crate) fn close_reserve(&self, sp: usize) {
         if self.opened.load(Relaxed) && sp >= self.lo() {
-            self.opened.store(false, Relaxed);
-            let (start, lo) = (self.reserve(), self.lo());
-            // SAFETY: whatever ran on the reserve has ended: the caller is back
-            // at `sp`, above it.
-            unsafe {
-                memory::discard(start, lo - start);
-                let _ = memory::protect(start, lo - start, Access::None);
-            }
+            // SAFETY: the stack is in use from `sp` upwards, which is above the reserve.
+            unsafe { self.close_opened_reserve() };
+        }
+    }
+
+    /// Closes the reserve, which is open.
+    ///
+    /// # Safety
+    /// Nothing runs on it, or below it.
+    #[cold]
+    #[inline(never)] // seldom done, and its callers' frames count
+    unsafe fn close_opened_reserve(&self) {
+        self.opened.store(false, Relaxed);
+        let (start, lo) = (self.reserve(), self.lo());
+        // SAFETY: the reserve is part of this mapping, and the caller says that nothing is in
+        // use there.
+        unsafe {
+            memory::discard(start, lo - start);
+            let _ = memory::protect(start, lo - start, Access::None);
         }
     }
 
@@ -331,7 +342,7 @@ mod tests {
     #[test]
     fn every_part_holds_what_it_is_for() {
         for (page, size, plan) in plans() {
-            assert!(plan.reserve >= page, "the guard: {page} {size} {plan:?}");
+            assert_eq!(plan.reserve, page, "the guard: {page} {size} {plan:?}");
             assert!(plan.lo - plan.reserve >= RESERVE, "{page} {size} {plan:?}");
             assert!(plan.hi - plan.lo >= size, "{page} {size} {plan:?}");
             let records = records(page, &plan);

@@ -4,10 +4,9 @@
 //! paths there is no system call, and no atomic read-modify-write but the one that rebinds
 //! an M.
 //!
-//! The library is the one that `qemu/build` makes; `NEEDM_LIB_DIR` says where it is.
+//! The library is the one that `qemu/build` makes: `tests/common/mod.rs` finds it.
 
-#[path = "arch/table.rs"]
-mod arch;
+mod common;
 mod nosplit {
     pub(crate) mod aarch64;
     pub(crate) mod arm;
@@ -21,30 +20,16 @@ mod nosplit {
 }
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::fs;
 use std::process::Command;
-use std::{env, fs};
 
+use common::{arch, c_compiler, libraries, manner, root, scratch};
 use nosplit::image::Image;
 use nosplit::lists::{self, Promise};
 use nosplit::walk::{self, Finding, FirstBranch, Report};
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 fn library() -> Image {
-    let folder = env::var_os("NEEDM_LIB_DIR").map_or_else(
-        || {
-            let built = Command::new(root().join("qemu/build")).arg(arch::own().name).output();
-            let built = built.expect("qemu/build can be run");
-            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-            let lines = String::from_utf8(built.stdout).expect("a path");
-            PathBuf::from(lines.lines().last().expect("the folder"))
-        },
-        PathBuf::from,
-    );
-    let path = folder.join("libneedm.so");
+    let path = libraries().join("libneedm.so");
     let image = Image::read(&fs::read(&path).expect("the library can be read"));
     assert!(image.named("needm_entry").is_some(), "{} has lost its symbols", path.display());
     image
@@ -155,13 +140,10 @@ fn callbacks_use_little_stack_and_call_only_what_is_listed() {
 /// Builds a library from a file that breaks a rule on purpose; what the check finds.
 fn found_in(violation: &str) -> Vec<String> {
     let source = root().join(format!("tests/nosplit/violations/{violation}.c"));
-    let native = if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" };
-    let library = PathBuf::from(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("violation-{violation}-{native}.so"));
-    let mut cc = Command::new(env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into()));
-    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::own().c_flags);
-    let output = cc.arg(&source).arg("-o").arg(&library).output().expect("the C compiler runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let library = scratch(&format!("violation-{violation}-{}.so", manner()));
+    let mut cc = Command::new(c_compiler());
+    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::current().decodable);
+    common::compile(cc.arg(&source).arg("-o").arg(&library));
     let image = Image::read(&fs::read(&library).expect("a library"));
     let path = walk::Path {
         root: "root",
@@ -208,9 +190,9 @@ fn nothing_is_found_where_no_rule_is_broken() {
 }
 
 #[test]
-fn the_fast_path_has_at_most_the_tables_instructions() {
+fn the_fast_path_has_at_most_the_instructions_of_its_architecture() {
     let count = walk::straight_line(&library(), "needm_callback");
-    let most = arch::own().fast_instructions;
+    let most = arch::current().fast_instructions;
     println!("the fast path: {count} instructions");
     assert!(count <= most as usize, "{count}, want at most {most}");
 }

@@ -1,17 +1,17 @@
-/* A call on another stack, and back. It is a file of its own because OTHER_STACK allows
-   one pair in each file. The Rust side is src/os/linux/forward.rs and src/callback/panic.rs. */
+/* A call on another stack, and back. The Rust side is src/os/linux/forward.rs, which runs an
+   earlier handler on the stack that it wants, and src/callback/panic.rs (`raise_from_c`). It is
+   a file of its own because a file can have one pair of OTHER_STACK (arch/elf.h). */
 #include "asm.h"
 #include "landing.h"
 
 /* fn needm_call_on(a (x0), b (x1), c (x2), fn (x3), sp (x4))
 
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. Changes what
-   a call may change.
+   Calls fn(a, b, c) on the stack that ends at sp, a multiple of 16. Clobbers what a call does.
 
-        this stack             the other one
-                  <- CFA                     <- x4
-        x30                    fn
- x29 -> x29                                                  */
+        the caller's stack             the other stack
+                        <- CFA         ...
+        x30                                            <- x4
+ x29 -> x29                            fn's own frame */
 ROUTINE(needm_call_on)
         .cfi_startproc
         LANDING_PAD

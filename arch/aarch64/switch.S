@@ -1,4 +1,5 @@
-/* From a G to the system stack. The Rust side is src/callback/ccall.rs (`on_g0`). */
+/* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
+   and the stack pointer. */
 #include "asm.h"
 #include "landing.h"
 
@@ -6,9 +7,9 @@
 
 /* fn needm_on_g0(fn (x0), arg (x1), seg (x2), g0sp (x3))
 
-   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
-   the G's stack first, so that a scan of it from SEG_GSP upwards sees them: d8-d15 too,
-   in which a compiler may keep a pointer (fmov, ldr). Changes what a call may change.
+   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's
+   stack, so that a scan of that stack from SEG_GSP up sees them: d8-d15, too,
+   in which a compiler may keep a pointer (fmov, ldr). Clobbers what a call does.
 
         the G's stack                  the system stack
                        <- CFA          ...down to the caller's Call  <- x3
@@ -17,9 +18,10 @@
         x30
  x29 -> x29            <- SEG_GSP
 
-   SEG_GSP is set while this thread still counts as running, and cleared when
-   it does again: a stopper in between always finds the G's live range. What orders
-   it is `running::leave` and `enter`, which fn calls first and last. */
+   SEG_GSP is set while this thread still counts as running, and cleared after it does again,
+   so a stopper that finds the thread not running always finds the G's live range. The order
+   for other processors comes from `leave` and `enter` of src/running.rs, which fn calls first
+   and last. */
 ROUTINE(needm_on_g0)
         .cfi_startproc
         LANDING_PAD
@@ -31,7 +33,7 @@ ROUTINE(needm_on_g0)
         .cfi_def_cfa_register x29
         stp     x19, x20, [sp, #16]
         .cfi_offset x19, 16-FRAME_BYTES
-        /* The CFI need not speak of the others, because fn keeps them. */
+        /* The CFI has no rule for the others, because they are as at the call: fn keeps them. */
         stp     x21, x22, [sp, #32]
         stp     x23, x24, [sp, #48]
         stp     x25, x26, [sp, #64]
@@ -60,7 +62,9 @@ ROUTINE(needm_on_g0)
         .cfi_endproc
 END(needm_on_g0)
 
-/* fn needm_sp() -> usize (x0): the caller's stack pointer. Clobbers nothing else. */
+/* fn needm_sp() -> usize (x0)
+
+   The caller's stack pointer: arch/mod.rs. Clobbers nothing else. */
 ROUTINE(needm_sp)
         .cfi_startproc
         LANDING_PAD

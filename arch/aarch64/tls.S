@@ -1,18 +1,17 @@
-/* The thread-local block and the gate: the two things that the entry code of
-   every thread reads. Both are defined here, and hidden, so that they are
-   reached without a table of the dynamic linker's; only the block's offset from
-   the thread pointer stands in the GOT, which a static link fills in. */
+/* The two things that the entry code of every thread reads: the thread-local block, and the
+   gate. Both are hidden, so code reaches them without a table of the dynamic linker's; only
+   the block's offset from the thread pointer is in the GOT, and a static link fills it in. */
 #include "asm.h"
 #include "landing.h"
 
-/* struct Tls (src/tls.rs), initial-exec.
-   ELF Handling For Thread-Local Storage, 4.3 "Initial Exec TLS Model"; ELF for the Arm
-   64-bit Architecture, 5.7.13 "Thread-local storage relocations". */
+/* struct Tls (src/tls.rs), initial-exec, as on x86_64 (ELF for the Arm 64-bit Architecture,
+   5.7.13.3 "Initial Exec TLS model"). */
 THREAD_LOCAL(needm_tls)
         .zero   TLS_BYTES
 END(needm_tls)
 
-/* struct Gate (arch/mod.rs). A value of 1 is "closed": nothing has been started. */
+/* struct Gate (arch/mod.rs), alone in its cache line. The value 1 is "closed": needm has not
+   been started. */
 CACHE_LINE_DATA(needm_gate)
         .word   1, 0
 END(needm_gate)
@@ -20,13 +19,13 @@ END(needm_gate)
 
 /* fn needm_tls_block() -> *mut Tls (x0)
 
-   Clobbers x1. */
+   This thread's block: src/tls.rs. Clobbers x1; uses no stack. */
 ROUTINE(needm_tls_block)
         .cfi_startproc
         LANDING_PAD
         adrp    x0, :gottprel:needm_tls
         ldr     x0, [x0, #:gottprel_lo12:needm_tls]
-        mrs     x1, tpidr_el0
+        mrs     x1, tpidr_el0                   /* the thread pointer */
         add     x0, x0, x1
         ret
         .cfi_endproc

@@ -10,7 +10,7 @@
 //! The functions of `foreign.c` are declared as there. What they call may run on any thread,
 //! and on the handler's side at any instruction.
 
-#[path = "../../tests/arch/table.rs"]
+#[path = "../../tests/arch/mod.rs"]
 mod arch;
 mod work;
 
@@ -53,7 +53,7 @@ fn emulated() -> bool {
 
 /// Whether a thread that returns from a handler has another thread's thread pointer.
 fn handlers_lose_their_thread() -> bool {
-    emulated() && arch::own().qemu_mixes_up_threads
+    emulated() && arch::current().emulator_loses_thread
 }
 
 fn config(random: &mut Random) -> Config {
@@ -108,7 +108,8 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
                 0 => 2,
                 other => c_int::from(other % 2 == 0),
             };
-            // SAFETY: `live` may run on any thread; `RUNNING` is a static int, which C changes atomically.
+            // SAFETY: `live` may run on any thread; `RUNNING` is a static int, which C changes
+            // atomically.
             let refused = unsafe { soak_thread(live, made, ending, RUNNING.as_ptr()) };
             if refused != 0 {
                 return Err(format!("thread {made} cannot be made: error {refused}"));

@@ -1,6 +1,7 @@
 //! What needm asks of the operating system: a contract in some thirty names. A system is a
 //! *room*, a folder below this one that has these names; this file alone chooses the room.
-//! Portable code asks through this file, and through nothing else.
+//! Portable code asks through this file, and through nothing else. What belongs to faults
+//! is in `fault.rs`.
 //!
 //! # Rules
 //!
@@ -14,7 +15,7 @@
 //!
 //! # Calls upward
 //!
-//! A room imports `arch`, `sync`, `error` and `layout`. It calls needm by
+//! A room imports `arch`, `sync`, `error`, `layout` and `terms.rs`. It calls needm by
 //! - `needm_on_fault` (defined in `callback/fault.rs`): a fault has happened;
 //! - `needm_thread_exit` (defined in `thread/mod.rs`): a thread that the room made is at its
 //!   end;
@@ -29,6 +30,8 @@
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
 mod room;
+pub(crate) mod fault;
+mod terms;
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("needm runs on Linux only");
@@ -36,15 +39,7 @@ compile_error!("needm runs on Linux only");
 /// Memory, in whole pages.
 pub(crate) mod memory {
     use super::room::memory as room;
-
-    /// What a range may be used for.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub(crate) enum Access {
-        /// An access is a fault.
-        None,
-        /// Reads and writes.
-        ReadWrite,
-    }
+    pub(crate) use super::terms::Access;
 
     /// The system has no memory, or no more mappings.
     #[derive(Clone, Copy, Debug)]
@@ -62,16 +57,16 @@ pub(crate) mod memory {
         room::page_size()
     }
 
-    /// Maps `len` bytes of zeros at an address of the system's choice, aligned to a page.
-    /// They take memory only where they are touched.
+    /// Maps `len` bytes of zeros, up to the end of a page, at an address of the system's
+    /// choice, aligned to a page. They take memory only where they are touched.
     pub(crate) fn map(len: usize, access: Access) -> Result<usize, Refused> {
         room::map(len, access).map_err(|_| Refused)
     }
 
-    /// Unmaps a range. Cannot fail.
+    /// Unmaps what [`map`] gave for `len` bytes, the whole of it. Cannot fail.
     ///
     /// # Safety
-    /// The range is whole pages of mappings that [`map`] made, and nothing refers to it.
+    /// `start` and `len` are those of one [`map`], and nothing refers to the range.
     pub(crate) unsafe fn unmap(start: usize, len: usize) {
         // SAFETY: the caller promises what the room asks for.
         unsafe { room::unmap(start, len) }
@@ -80,7 +75,7 @@ pub(crate) mod memory {
     /// Changes what a range may be used for. What it holds stays.
     ///
     /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made, and nobody uses it in a
+    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
     /// way that is no longer allowed.
     pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
         // SAFETY: the caller promises what the room asks for.
@@ -143,19 +138,11 @@ pub(crate) mod barrier {
 /// Threads: starting one, and where its stack is.
 pub(crate) mod thread {
     use super::room::thread as room;
+    pub(crate) use super::terms::Main;
     use core::ffi::c_void;
     use core::ops::Range;
 
-    unsafe extern "C" {
-        /// A thread that the room made is at its end, and no handler runs on it any more:
-        /// what is kept of it goes.
-        pub(super) safe fn needm_thread_exit();
-    }
-
-    /// What a new thread runs; what it returns goes nowhere.
-    pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
-
-    /// Runs `main(arg)` on a new thread that nobody joins. May allocate and lock; not from
+    /// Runs `main(arg)` on a new thread that is not joined. May allocate and lock; not from
     /// a handler. If the system refuses: its error number.
     ///
     /// # Safety
@@ -186,10 +173,8 @@ pub(crate) mod thread {
 /// call); the second finds every one.
 pub(crate) mod exit {
     use super::room::exit as room;
+    pub(crate) use super::terms::OnExit;
     use core::ffi::c_void;
-
-    /// What runs on a thread that exits: it is given what [`Notice::arm`] was.
-    pub(crate) type OnExit = unsafe extern "C" fn(*mut c_void);
 
     /// From here on [`Notice::arm`] works: exiting threads call `on_exit`. Not from a
     /// handler. May allocate.
@@ -243,7 +228,7 @@ pub(crate) mod exit {
             self.0.has_exited(ask)
         }
 
-        /// The record is nobody's.
+        /// The record is no thread's.
         pub(crate) fn forget(&self) {
             self.0.forget();
         }
@@ -255,219 +240,18 @@ pub(crate) mod exit {
     }
 }
 
-/// Faults of instructions, and the stack on which the system runs handlers.
-///
-/// A stack that has run out holds no handler. A thread that runs callbacks therefore needs
-/// another one, its *handler stack*. A system that runs handlers elsewhere has none: then
-/// bounds are 0 and 0, and what is done to it does nothing.
-pub(crate) mod fault {
-    use super::room::{alt_stack, fault as room};
-    use core::ffi::c_int;
-
-    /// A fault, as the system tells of it.
-    #[repr(C)]
-    pub(crate) struct Fault {
-        /// What hosts know this kind of fault by: its signal's number, on every system.
-        pub(crate) number: c_int,
-        /// The system's closer description (`si_code`).
-        pub(crate) code: c_int,
-        /// The address that was touched, or what the system says in its place.
-        pub(crate) addr: usize,
-        /// The instruction.
-        pub(crate) pc: usize,
-        /// The stack pointer there.
-        pub(crate) sp: usize,
-        /// From here on downwards the stack is not in use.
-        pub(crate) free_below: usize,
-        /// Whether it is a fault of memory, and `addr` where.
-        pub(crate) is_memory: bool,
-        /// Whether it may be that the system had no room on the thread's stack for a frame
-        /// of another handler. If so, `sp` is near the stack's end.
-        pub(crate) maybe_no_room: bool,
-    }
-
-    unsafe extern "C" {
-        /// What needm makes of a fault; called on the handler stack of the thread that has
-        /// faulted. 0: it is not a callback's, and the room does what would have been done
-        /// without needm. Else the address of a `FaultFrame` on a G: the room leaves the
-        /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
-        pub(super) fn needm_on_fault(fault: *const Fault) -> usize;
-    }
-
-    /// What a thread's handler stack has to hold, in bytes.
-    #[derive(Clone, Copy)]
-    pub(crate) struct Needs {
-        /// Whether faults are handled; if not, no thread needs such a stack.
-        pub(crate) handled: bool,
-        /// The size of one that is made.
-        pub(crate) stack: usize,
-        /// What one that the thread brought must have to be used as it is.
-        pub(crate) least: usize,
-        /// Below a handler that calls back: what the callback's end takes there.
-        pub(crate) exit_room: usize,
-    }
-
-    /// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
-    /// handler.
-    pub(crate) fn install() {
-        room::install();
-    }
-
-    /// Puts back what handled faults before, unless something else has been put over it
-    /// since. What that hands on is still forwarded, for as long as needm is loaded.
-    pub(crate) fn uninstall() {
-        room::uninstall();
-    }
-
-    /// In a forked child: makes what is installed agree with what the memory says.
-    pub(crate) fn fork_child() {
-        room::fork_child();
-    }
-
-    /// Bytes that the system itself takes of a handler stack for one handler, at most.
-    pub(crate) fn frame_size() -> usize {
-        room::frame_size()
-    }
-
-    /// Runs `work` while no handler runs on this thread.
-    #[cfg(any(feature = "asan", feature = "tsan"))]
-    pub(crate) fn without_handlers<R>(work: impl FnOnce() -> R) -> R {
-        room::without_handlers(work)
-    }
-
-    /// The handler stack that the system has for this thread now.
-    pub(crate) struct HandlerStack(alt_stack::Stack);
-
-    /// Asks for it: a system call.
-    pub(crate) fn handler_stack() -> HandlerStack {
-        HandlerStack(alt_stack::Stack::current())
-    }
-
-    impl HandlerStack {
-        /// Whether an address lies on it.
-        pub(crate) fn holds(&self, address: usize) -> bool {
-            self.0.holds(address)
-        }
-
-        /// Whether this thread runs on it.
-        pub(crate) fn in_use(&self) -> bool {
-            self.0.in_use()
-        }
-    }
-
-    /// The part of a thread's record that keeps the thread ready for faults: its handler
-    /// stack. All zeros is valid, and is ready for nothing. Only its own thread calls, but
-    /// where something else is said.
-    #[repr(transparent)]
-    pub(crate) struct Readiness {
-        pub(crate) room: alt_stack::Readiness,
-    }
-
-    impl Readiness {
-        /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
-        /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
-        /// has been found in order often enough. `tell` is given the bounds of a stack that
-        /// is made here, and says what a checking tool calls it. A thread for which there
-        /// is no memory goes without.
-        pub(crate) fn prepare(
-            &self,
-            careful: bool,
-            needs: Needs,
-            tell: impl FnOnce(usize, usize) -> usize,
-        ) {
-            self.room.prepare(careful, needs, tell);
-        }
-
-        /// Whether callbacks have to call [`Readiness::prepare`] again.
-        pub(crate) fn needs_checks(&self) -> bool {
-            self.room.needs_checks()
-        }
-
-        /// Has the next callback check.
-        pub(crate) fn check_again(&self, needs: Needs) {
-            self.room.check_again(needs);
-        }
-
-        /// The handler stack in effect: its lowest address, and bytes.
-        pub(crate) fn bounds(&self) -> (usize, usize) {
-            self.room.bounds()
-        }
-
-        /// Whether an address is on a stack where only handlers run.
-        pub(crate) fn holds(&self, address: usize) -> bool {
-            self.room.holds(address)
-        }
-
-        /// Whether below `caller`, a handler on that stack, there is room for a fault.
-        pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
-            self.room.has_room_below(caller, needs)
-        }
-
-        /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the
-        /// handler stack: handlers to come use what is free below it.
-        pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
-            self.room.make_way(&kept.0, caller, needs);
-        }
-
-        /// Whether a thread that exits may keep its handler stack until it is gone.
-        pub(crate) fn may_stay(&self) -> bool {
-            self.room.may_stay()
-        }
-
-        /// Puts back what the thread had before. False if it runs on ours right now, which
-        /// then stays.
-        pub(crate) fn release(&self) -> bool {
-            self.room.release()
-        }
-
-        /// The thread is gone. Called by another.
-        pub(crate) fn forget(&self) {
-            self.room.forget();
-        }
-
-        /// Unmaps a stack that was made here, which no thread has, and tells `forget` its
-        /// name. Called by any thread.
-        pub(crate) fn unmap(&self, forget: impl FnOnce(usize)) {
-            self.room.unmap(forget);
-        }
-    }
-
-    /// The part of a callback's segment that keeps what is to be put back at its end. All
-    /// zeros is valid: nothing. Its size is four words.
-    #[repr(transparent)]
-    pub(crate) struct Kept(alt_stack::Kept);
-
-    impl Kept {
-        /// Nothing is kept.
-        pub(crate) fn clear(&self) {
-            self.0.clear();
-        }
-
-        /// Before the switch to a G: no handler runs on this thread until
-        /// [`Readiness::make_way`], or the end.
-        pub(crate) fn hold(&self) {
-            self.0.hold();
-        }
-
-        /// At the callback's end, however it comes: all is as it was before.
-        pub(crate) fn put_back(&self) {
-            self.0.put_back();
-        }
-    }
-}
-
 /// The thread's last error (`errno`), where there is one.
 pub(crate) mod last_error {
-    use super::room::libc as room;
+    use super::room::last_error as room;
 
     /// Sets it.
     pub(crate) fn set(number: i32) {
-        room::set_errno(number);
+        room::set(number);
     }
 
     /// Runs `work` and leaves it as it was.
     pub(crate) fn keeping<R>(work: impl FnOnce() -> R) -> R {
-        room::keeping_errno(work)
+        room::keeping(work)
     }
 }
 
@@ -476,9 +260,9 @@ pub(crate) mod process {
     use super::room::process as room;
     use core::ffi::c_int;
 
-    /// Writes to standard error what of `text` it takes. May wait for whoever reads it.
+    /// Writes to standard error what of `text` it takes. May wait for its reader.
     pub(crate) fn last_words(text: &[u8]) {
-        room::write_error(text);
+        room::last_words(text);
     }
 
     /// Ends the process as `abort` does, whatever handlers are installed.
@@ -486,21 +270,21 @@ pub(crate) mod process {
         room::abort()
     }
 
-    /// Ends the process as a fault of this number does ([`Fault`](super::fault::Fault))
+    /// Ends the process as a fault of this number does (`Fault::number`)
     /// that nothing handles.
     pub(crate) fn die_of_fault(number: c_int) -> ! {
-        room::die_of(number)
+        room::die_of_fault(number)
     }
 }
 
 /// Forks.
 pub(crate) mod fork {
-    use super::room::libc as room;
+    use super::room::fork as room;
 
     /// Has every child of a fork call `child`, if the C library can. It cannot be taken
     /// back, and twice is twice. May allocate and lock; not from a handler.
     pub(crate) fn on_child(child: extern "C" fn()) {
-        room::at_fork_in_child(child);
+        room::on_child(child);
     }
 }
 
@@ -508,18 +292,20 @@ pub(crate) mod fork {
 /// The room brings `_start`, which calls the host's `needm_main`.
 #[cfg(feature = "freestanding")]
 pub(crate) mod program {
-    #[cfg(feature = "capi")]
-    /// What an argument that makes no sense is refused with.
-    pub(crate) use super::room::EINVAL as INVALID;
+    use super::room::program as room;
+
     /// Why the system refused, as a number of its own.
-    pub use super::room::Errno;
-    /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
-    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
-    pub(crate) use super::room::clone::{Row, spawn_joinable};
+    pub use room::Errno;
+    /// What an argument that makes no sense is refused with.
+    #[cfg(feature = "capi")]
+    pub(crate) use room::INVALID;
     /// Memory for a thread's thread-local storage, and what is laid out there: `find`,
     /// `align`, `bytes`, `copy_to`.
-    pub(crate) use super::room::image::Image as ThreadArea;
+    pub(crate) use room::ThreadArea;
+    /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
+    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
+    pub(crate) use room::{Row, spawn_joinable};
     /// `exit(status)`: ends the process. `write(file, bytes)`: writes what of them the
     /// file takes.
-    pub(crate) use super::room::process::{exit, write};
+    pub(crate) use room::{exit, write};
 }

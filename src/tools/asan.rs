@@ -3,6 +3,9 @@
 //!
 //! Both halves of a change of stacks are told on the new stack: nothing instrumented runs
 //! between the change and them.
+//!
+//! # Safety
+//! The functions are called as the two headers say, with bounds of stacks that are mapped.
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::c_void;
@@ -79,7 +82,7 @@ pub(crate) fn exited(
     }
     if unwound {
         let (lo, end) = (stack.start, stack.end);
-        // SAFETY: that part of the G is mapped, and in use by nobody.
+        // SAFETY: that part of the G is mapped, and nothing uses it.
         unsafe { __asan_unpoison_memory_region(lo as *const c_void, end - lo) };
     }
 }
@@ -102,7 +105,7 @@ pub(crate) fn back(stack: Range<usize>, around: &Around, _own: &Around) {
 
 pub(crate) fn stack_gone(stack: Range<usize>, _: &Fiber) {
     let (lo, hi) = (stack.start, stack.end);
-    // SAFETY: still mapped, and in use by nobody.
+    // SAFETY: still mapped, and nothing uses it.
     unsafe { __asan_unpoison_memory_region(lo as *const c_void, hi - lo) };
 }
 

@@ -7,6 +7,7 @@
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
+#include <sys/syscall.h>
 
 /* The system call that maps memory. */
 #define ARCH_SYS_MAP SYS_mmap
@@ -100,58 +101,49 @@ static inline uint64_t arch_pattern(int n) { return 0x3333333322222200u + (uint6
     " fmov d12, x19\n fmov d13, x19\n fmov d14, x19\n fmov d15, x19\n" \
     " blr x9\n udf #3\n"
 
-#endif /* __ASSEMBLER__ */
-
-#ifndef __ASSEMBLER__
-#include <stdint.h>
-#include <sys/syscall.h>
-
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
- * Thread-local storage lies above the thread pointer, behind two words or more. */
-#define START_CALLS_START                                                                   \
+ * Thread-local storage lies above the thread pointer, behind two words. */
+#define ARCH_START                                                                   \
     ".globl _start; .type _start, %function; _start: hint #34; mov x29, #0; mov x30, #0; " \
     "mov x0, sp; bl start"
-#define TLS_IS_BELOW 0
-static inline int set_thread_pointer(void *pointer) {
+#define ARCH_TLS_IS_BELOW 0
+#define ARCH_TCB 16
+static inline int arch_set_thread_pointer(void *pointer) {
     __asm__ volatile("msr tpidr_el0, %0" : : "r"(pointer) : "memory");
     return 1;
 }
 
+/* The third word of Linux's sigaction: the code that a handler returns to. */
+#define ARCH_RESTORER(code) ((uintptr_t)(code))
+
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void raw_getpid(void) {
+static inline __attribute__((always_inline)) void arch_getpid(void) {
     register long number __asm__("x8") = SYS_getpid;
     register long answer __asm__("x0");
     __asm__ volatile("svc #0" : "=r"(answer) : "r"(number) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: FPCR (and FPSR). */
-static inline void store_fp_control(uint32_t *word) {
+static inline void arch_store_fp_control(uint32_t *word) {
     unsigned long control;
     __asm__ volatile("mrs %0, fpcr" : "=r"(control));
     *word = (uint32_t)control;
 }
 
-/* fault_here() writes to address 0; a handler that sets the pc to fault_resume has it return. */
-#define FAULT_HERE                                                                        \
+/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
+#define ARCH_FAULT_HERE                                                                        \
     ".text\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "hint #34\nmov x0, #0\nstr x0, [x0]\n.globl fault_resume\nfault_resume:\nret\n"
-#define SET_CONTEXT_PC(context, to) ((context)->uc_mcontext.pc = (unsigned long)(to))
 
-/* Whether dividing by zero faults, and how an undefined instruction does: its si_code. */
-#define DIVISION_FAULTS 0
-static inline void divide_by_zero(void) {}
-#define UNDEFINED_CODE 1 /* ILL_ILLOPC: arch/arm64/kernel/traps.c */
-static inline void undefined_instruction(void) { __asm__ volatile("udf #0"); }
-
-/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
- * pointer of the thread that was made last. */
-#define QEMU_MIXES_UP_THREADS 0
-#endif
+/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
+static inline void arch_divide_by_zero(void) {}
+#define ARCH_ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm64/kernel/traps.c */
+#endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro FOREIGN_CLONE
+.macro ARCH_FOREIGN_CLONE
 foreign_clone:
         stp     x3, x4, [x0, #-16]!
         mov     x4, x1
@@ -170,7 +162,7 @@ foreign_clone:
         brk     #0
         .ltorg
 .endm
-.macro FOREIGN_CALL
+.macro ARCH_FOREIGN_CALL
 foreign_call:
         mov     x8, x0
         mov     x0, x1
@@ -182,7 +174,7 @@ foreign_call:
         svc     #0
         ret
 .endm
-.macro FOREIGN_RESTORER
+.macro ARCH_FOREIGN_RESTORER
 foreign_restorer:
         mov     x8, #SYS_rt_sigreturn
         svc     #0

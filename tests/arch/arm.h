@@ -7,6 +7,7 @@
 
 #ifndef __ASSEMBLER__
 #include <stdint.h>
+#include <sys/syscall.h>
 
 /* The system call that maps memory. */
 #define ARCH_SYS_MAP SYS_mmap2
@@ -90,18 +91,14 @@ static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 
     " vmov d8, r4, r4\n vmov.f64 d9, d8\n vmov.f64 d10, d8\n vmov.f64 d11, d8\n vmov.f64 d12, d8\n vmov.f64 d13, d8\n" \
     " vmov.f64 d14, d8\n vmov.f64 d15, d8\n bic sp, sp, #15\n mov r0, #0\n blx ip\n udf #3\n"
 
-#endif /* __ASSEMBLER__ */
-
-#ifndef __ASSEMBLER__
-#include <stdint.h>
-#include <sys/syscall.h>
 
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
- * Thread-local storage lies above the thread pointer, behind two words or more. */
-#define START_CALLS_START \
+ * Thread-local storage lies above the thread pointer, behind two words. */
+#define ARCH_START \
     ".arm; .globl _start; .type _start, %function; _start: mov r0, sp; bic sp, sp, #15; bl start"
-#define TLS_IS_BELOW 0
-static inline int set_thread_pointer(void *pointer) {
+#define ARCH_TLS_IS_BELOW 0
+#define ARCH_TCB 8
+static inline int arch_set_thread_pointer(void *pointer) {
     enum { NR_SET_TLS = 0xf0005 }; /* __ARM_NR_set_tls: arch/arm/include/uapi/asm/unistd.h */
     register long number __asm__("r7") = NR_SET_TLS;
     register void *answer __asm__("r0") = pointer;
@@ -109,37 +106,33 @@ static inline int set_thread_pointer(void *pointer) {
     return answer == 0;
 }
 
+/* The third word of Linux's sigaction: the code that a handler returns to. */
+#define ARCH_RESTORER(code) ((uintptr_t)(code))
+
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void raw_getpid(void) {
+static inline __attribute__((always_inline)) void arch_getpid(void) {
     register long number __asm__("r7") = SYS_getpid;
     register long answer __asm__("r0");
     __asm__ volatile("svc #0" : "=r"(answer) : "r"(number) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: FPSCR. */
-static inline void store_fp_control(uint32_t *word) { __asm__ volatile("vmrs %0, fpscr" : "=r"(*word)); }
+static inline void arch_store_fp_control(uint32_t *word) { __asm__ volatile("vmrs %0, fpscr" : "=r"(*word)); }
 
-/* fault_here() writes to address 0; a handler that sets the pc to fault_resume has it return. */
-#define FAULT_HERE                                                               \
+/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
+#define ARCH_FAULT_HERE                                                               \
     ".text\n.arm\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "mov r0, #0\nstr r0, [r0]\n.globl fault_resume\nfault_resume:\nbx lr\n"
-#define SET_CONTEXT_PC(context, to) ((context)->uc_mcontext.arm_pc = (unsigned long)(to))
 
-/* Whether dividing by zero faults, and how an undefined instruction does: its si_code. */
-#define DIVISION_FAULTS 0
-static inline void divide_by_zero(void) {}
-#define UNDEFINED_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
-static inline void undefined_instruction(void) { __asm__ volatile("udf #0"); }
-
-/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
- * pointer of the thread that was made last. */
-#define QEMU_MIXES_UP_THREADS 0
-#endif
+/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
+static inline void arch_divide_by_zero(void) {}
+#define ARCH_ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
+#endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro FOREIGN_CLONE
+.macro ARCH_FOREIGN_CLONE
         .syntax unified
         .arm
 foreign_clone:
@@ -164,7 +157,7 @@ foreign_clone:
         udf     #0
         .ltorg
 .endm
-.macro FOREIGN_CALL
+.macro ARCH_FOREIGN_CALL
         .syntax unified
         .arm
 foreign_call:
@@ -178,7 +171,7 @@ foreign_call:
         svc     0
         pop     {r4, r7, pc}
 .endm
-.macro FOREIGN_RESTORER
+.macro ARCH_FOREIGN_RESTORER
         .syntax unified
         .arm
 foreign_restorer:

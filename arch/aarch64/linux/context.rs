@@ -2,7 +2,7 @@
 //! sigcontext.h. After the 40 bytes of uc_flags, uc_link and uc_stack comes uc_sigmask with
 //! room for 1024 signals; then, aligned to 16 bytes, fault_address, x0 to x30, sp, pc.
 
-/// What `needm_sigjump` puts back into registers.
+/// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 12;
 
 const SIGMASK: usize = 5;
@@ -19,7 +19,7 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// The instruction that was interrupted, or faulted.
+    /// The instruction that was interrupted, or that faulted.
     pub(crate) fn pc(&self) -> usize {
         self.words[PC]
     }

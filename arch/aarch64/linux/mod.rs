@@ -1,18 +1,16 @@
-//! What is different on this CPU under Linux. See `arch/README.md`.
+//! AArch64 under Linux: `arch/README.md` says what a room defines.
 
 pub(crate) mod context;
 pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/arm64/include/asm/page-def.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where Linux does not say (AT_MINSIGSTKSZ is Linux 4.19 here):
-/// `MINSIGSTKSZ` (linux/arch/arm64/include/uapi/asm/signal.h). It does not count the scalable
-/// vectors; a Linux that knows those says what they take.
+/// What a signal frame needs if Linux does not say (`AT_MINSIGSTKSZ`, since Linux 4.19 here):
+/// `MINSIGSTKSZ` (linux/arch/arm64/include/uapi/asm/signal.h). That leaves out the state of the
+/// scalable vectors, which a Linux that does not say does not save.
 pub(crate) const MIN_SIGNAL_STACK: usize = 5120;
 
-/// Whether `sigaction` must name the code that ends a handler: here it need not, because the
-/// vDSO has it, but a process may be without one.
+/// The flag of `sigaction` which says that it names the code a handler returns to
+/// (linux/include/uapi/asm-generic/signal-defs.h). Linux has such code itself, in the vDSO, but a
+/// process may be without one.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;

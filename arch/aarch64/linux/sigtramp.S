@@ -1,26 +1,29 @@
-/* The edges of a signal handler. The Rust side is src/os/linux/fault.rs and forward.rs, and
-   src/callback/fault.rs (`sigpanic`). */
+/* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
+   by a jump. The Rust side is src/callback/fault.rs (`handle`, `sigpanic`), src/os/linux/forward.rs
+   (which installs needm_handler) and src/os/linux/signal.rs (needm_sigreturn). */
 #include "asm.h"
 #include "../landing.h"
 
 #define NR_rt_sigreturn 139     /* linux/include/uapi/asm-generic/unistd.h */
 
-/* What a handler returns into (sa_restorer). Debuggers and unwinders know the two
-   instructions by their bytes. They look one byte before a return address for the CFI that
-   describes it: hence an instruction that is never run, and of which no CFI speaks. A return
-   needs no landing pad. */
+/* fn needm_sigreturn() -> !
+
+   What Linux has a handler return to (sa_restorer of sigaction(2)). Debuggers and unwinders know
+   the two instructions by their bytes, and read the signal frame: no CFI here. They look for CFI
+   one byte before a return address: hence a nop that nothing runs. A return needs no landing
+   pad. */
         .text
         .p2align 4
         nop
-SYMBOL(needm_sigreturn, function)
+        SYMBOL(needm_sigreturn, function)
         mov     x8, #NR_rt_sigreturn
         svc     #0
 END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (w0), info (x1), context (x2))
 
-   The handler of the fault signals. Linux aligns its stack, and enters it as a call through a
-   pointer does. */
+   The handler of the fault signals; goes on in `handle`. Linux aligns its stack, and enters it as
+   an indirect call does. */
 ROUTINE(needm_handler)
         .cfi_startproc
         LANDING_PAD
@@ -30,11 +33,11 @@ END(needm_handler)
 
 /* fn needm_sigjump(fault (x0), regs (x1)) -> !
 
-   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
-   callee-saved registers get the values they had at the fault (regs: x19-x28, x29, x30), so
-   that an unwinder started in sigpanic can go on through the frame that faulted.
-   x30 is one of them in a frame that has called nothing yet; it stands on the stack,
-   since the call below takes the register.
+   Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
+   registers get the values that they had at the fault (regs: x19-x30), so that an unwinder
+   started in sigpanic can go on through the frame that faulted. x30 counts as one of them in a
+   frame that has called nothing yet; it is on the stack, because the call below takes the
+   register.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault
@@ -43,16 +46,18 @@ END(needm_handler)
         (padding)
         x30                          <- sp
 
-   d8-d15, fpcr and fpsr are left as they are: no code goes on after the fault,
-   the functions deferred to it make no use of them, and needm_unwind puts back
-   those of the callback's caller.
+   d8-d15, fpcr and fpsr stay as they are: no code goes on after the fault, the functions deferred
+   to it do not use their values, and needm_unwind puts back those of the callback's caller.
 
-   DWARF, 4, 6.4.2 and 2.5.1: the CFA is [sp + BELOW + FAULT_SP], pc is stored at
-   sp + BELOW + FAULT_PC and x30 at sp. The return address has a column of its own, as x30
-   is another thing here: 96, which libgcc keeps for that (config/aarch64/aarch64.h,
-   DWARF_ALT_FRAME_RETURN_COLUMN) and glibc uses in its own; the ABI's number for pc, 32, makes
-   libgcc abort. If the function that faulted has signed x30, its own CFI says so, and the
-   unwinder strips the signature from what is found here. */
+   For an unwinder this is the frame of a signal, called by the instruction that faulted. DWARF
+   (4, 6.4.2 "Call Frame Instructions", 2.5.1 "General Operations"): the CFA is
+   [sp + BELOW + FAULT_SP], pc is stored at sp + BELOW + FAULT_PC and x30 at sp. The return address
+   has a column of its own, because x30 is another value here: 96, which libgcc keeps for this
+   (gcc/config/aarch64/aarch64.h, DWARF_ALT_FRAME_RETURN_COLUMN) and gdb takes from the CFI. With
+   the ABI's number for pc, 32, libgcc aborts.
+
+   If the function that faulted has signed x30, its own CFI says so, and the unwinder takes the
+   signature off what it finds here. */
 #define BELOW           16
 #define RETURN_COLUMN   96
 
@@ -79,6 +84,6 @@ ROUTINE(needm_sigjump)
         ldp     x27, x28, [x1, #64]
         ldr     x29, [x1, #80]
         bl      needm_sigpanic
-        brk     #0
+        udf     #0
         .cfi_endproc
 END(needm_sigjump)

@@ -1,15 +1,17 @@
-/* Where a program without a C library starts (feature freestanding). The Rust side is
-   src/os/linux/start.rs. */
+/* The start of a program without a C library (feature freestanding). The Rust side is
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
 #include "../landing.h"
 
-/* _start: what Linux gives a program is on its stack (linux/fs/binfmt_elf.c,
-   create_elf_tables), which is aligned to 16 bytes:
+/* _start() -> !
+
+   Gives needm_host_start the stack as Linux leaves it, at a multiple of 16 (create_elf_tables in
+   linux/fs/binfmt_elf.c):
 
         sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
 
-   x0, in which a dynamic linker would find a function for the end, is not looked at: the
-   program is static. */
+   x0, in which a dynamic linker passes a function to run at the exit, is not looked at: the
+   program is static. There is no frame below this one: a backtrace ends here. */
 PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined x30
@@ -18,6 +20,6 @@ PUBLIC_ROUTINE(_start)
         mov     x30, #0
         mov     x0, sp
         bl      needm_host_start
-        brk     #0
+        udf     #0
         .cfi_endproc
 END(_start)

@@ -5,17 +5,18 @@ use core::arch::asm;
 
 use crate::arch::linux::slots::Slots;
 
-/// A system call, the errors as small negative numbers.
+/// A system call; errors are small negative numbers.
 ///
 /// # Safety
-/// The arguments must be right for `nr`; what the call does to memory is the
-/// caller's to answer for.
+/// The arguments are what the call `nr` takes, and what it does to memory and to this thread is
+/// sound.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
-    // SAFETY: Linux keeps every register but the result (arch/arm64/kernel/entry.S); the
-    // scalable vectors, of which it keeps the low halves only, are not named here because
-    // the C ABI lets every call change the rest. What the call itself does is the caller's
-    // duty.
+    // SAFETY: Linux keeps every register but x0, which is an output here. Of the scalable vectors
+    // it keeps what v0 to v31 are (linux/Documentation/arch/arm64/sve.rst, 3 "Exceptions"); the
+    // rest is the compiler's only in functions that are built for them, and this crate has none.
+    // Linux uses no stack of this thread's (nostack). What the call itself does is sound by this
+    // function's own contract.
     unsafe {
         asm!(
             "svc 0",

@@ -1,4 +1,4 @@
-/* The first and the last instructions of a thread that is made without a C library.
+/* The first and the last instructions of a thread that needm makes where there is no C library.
    The Rust side is src/os/linux/clone.rs. */
 #include "asm.h"
 #include "../landing.h"
@@ -7,19 +7,22 @@
 #define NR_clone        220
 #define NR_exit         93
 #define NR_munmap       215
-/* include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
-   PARENT_SETTID, CHILD_CLEARTID: 0x3d0f00 */
+/* linux/include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
+   PARENT_SETTID, CHILD_CLEARTID: 0x3d0f00. */
 #define THREAD_FLAGS_HIGH       0x3d
 #define THREAD_FLAGS_LOW        0x0f00
 
 /* fn needm_clone(stack (x0), tid (x1), tp (x2), fn (x3), arg (x4)) -> isize (x0)
 
-   A thread that runs fn(arg), which never returns, on the stack that ends at `stack`
-   (16-aligned), with tp as its thread pointer. Linux writes its number to *tid before either
-   thread goes on, and 0 when it has ended, and then wakes the waiters for that word. The
-   registers are the new thread's, too: it finds fn and arg there. Clobbers x1-x6, x8.
+   Starts a thread that runs fn(arg), which never returns, on the stack that ends at `stack`
+   (a multiple of 16), with tp as its thread pointer: clone(2). Linux writes the thread's number
+   to *tid before either thread goes on. When the thread has exited it writes 0 there, and wakes
+   what waits for that (futex(2)). Returns the number, or an error as a negative one. Clobbers
+   x1 to x6, and x8.
 
-   Linux wants flags, stack, tid, tp, tid (CONFIG_CLONE_BACKWARDS). */
+   The new thread starts with this one's registers, and finds fn and arg there; nothing is on its
+   stack. Linux takes the flags, the stack, tid, tp, and tid again, in this order (clone(2),
+   "C library/kernel differences"). */
 ROUTINE(needm_clone)
         .cfi_startproc
         LANDING_PAD
@@ -35,21 +38,22 @@ ROUTINE(needm_clone)
         svc     #0
         cbz     x0, 1f
         ret
-        /* The new thread. sp: its stack; x5: fn; x6: arg. */
+        /* The new thread. x5: fn; x6: arg; everything else as in the other thread. There is no
+           frame below this one: a backtrace ends here. */
 1:
         .cfi_undefined x30
         mov     x29, #0
         mov     x30, #0
         mov     x0, x6
         blr     x5
-        brk     #0
+        udf     #0
         .cfi_endproc
 END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (x0), len (x1)) -> !
 
-   Ends this thread and unmaps the stack that it runs on: nothing is on a stack here.
-   All signals must be blocked. */
+   Unmaps the stack that this thread runs on, and exits the thread. Nothing is on a stack here,
+   and all signals must be blocked, because a handler would have none. */
 ROUTINE(needm_unmap_and_exit)
         .cfi_startproc
         .cfi_undefined x30
@@ -59,6 +63,6 @@ ROUTINE(needm_unmap_and_exit)
         mov     x0, #0
         mov     x8, #NR_exit
         svc     #0
-        brk     #0
+        udf     #0
         .cfi_endproc
 END(needm_unmap_and_exit)

@@ -28,13 +28,11 @@
 //! thread has the record. Fields are atomics because the thread's handlers, and a thread
 //! that takes over the record of one that is gone, use them too.
 
-use super::fault::FAULTS;
 use super::memory;
 pub(crate) use super::signal::Stack;
-use super::signal::{self, SIGKILL};
+use super::signal::{self, FAULTS, SIGKILL};
 use crate::arch::needm_sp;
-use crate::os::fault::Needs;
-use crate::os::memory::Access;
+use crate::os::terms::{Access, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 
 /// Checks that have to find all in order before a thread is no longer checked.

@@ -1,4 +1,4 @@
-//! The asymmetric barrier, by membarrier(2): the kernel interrupts the processors that run
+//! The asymmetric barrier, by membarrier(2): Linux interrupts the processors that run
 //! threads of this process, so only the side that is rarely taken pays.
 
 use super::call;

@@ -20,16 +20,16 @@ use core::ptr;
 
 use super::image::Image;
 use super::memory::{self, page_size};
-use super::thread::low;
-use super::{ENOMEM, Errno, checked, signal};
+#[cfg(feature = "freestanding")]
+use super::wait;
+use super::{ENOMEM, Errno, checked, low, signal};
 use crate::arch::linux::{needm_clone, needm_unmap_and_exit};
 use crate::arch::needm_sp;
-use crate::os::memory::Access;
-use crate::os::thread::needm_thread_exit;
+use crate::os::terms::{Access, needm_thread_exit};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 
 // `state`:
-/// Nobody's.
+/// No thread's.
 const FREE: u32 = 0;
 /// One thread makes it, or takes it apart.
 const TAKEN: u32 = 1;
@@ -62,18 +62,6 @@ struct Block {
 }
 
 impl Block {
-    const EMPTY: Self = Self {
-        rows: [const {
-            Row {
-                state: AtomicU32::new(FREE),
-                tid: AtomicU32::new(0),
-                map: AtomicUsize::new(0),
-                len: AtomicUsize::new(0),
-            }
-        }; ROWS],
-        next: AtomicPtr::new(ptr::null_mut()),
-    };
-
     /// The block after this one, if it was ever needed.
     fn next(&self) -> Option<&'static Self> {
         // SAFETY: it is null, or a block that `append` has mapped, which stays.
@@ -92,7 +80,18 @@ impl Block {
     }
 }
 
-static FIRST: Block = Block::EMPTY;
+/// The first rows; more are mapped when they are needed.
+static FIRST: Block = Block {
+    rows: [const {
+        Row {
+            state: AtomicU32::new(FREE),
+            tid: AtomicU32::new(0),
+            map: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+        }
+    }; ROWS],
+    next: AtomicPtr::new(ptr::null_mut()),
+};
 
 fn blocks() -> impl Iterator<Item = &'static Block> {
     core::iter::successors(Some(&FIRST), |block| block.next())
@@ -108,7 +107,7 @@ struct Born<F> {
     run: F,
 }
 
-/// Runs `run` on a new thread that nobody joins.
+/// Runs `run` on a new thread that is not joined.
 ///
 /// # Errors
 /// As for [`spawn`].
@@ -168,7 +167,7 @@ fn spawn<F: FnOnce()>(stack_size: usize, state: u32, run: F) -> Result<(&'static
     }
 }
 
-/// A row that is nobody's: a free one, that of a thread which has ended, or a new one.
+/// A row that is no thread's: a free one, that of a thread which has ended, or a new one.
 fn take() -> Result<&'static Row, Errno> {
     loop {
         for row in rows() {
@@ -225,7 +224,7 @@ impl Row {
         loop {
             match self.tid.load(SeqCst) {
                 0 => break,
-                tid => super::wait::wait_for_clear(&self.tid, tid),
+                tid => wait::wait_for_clear(&self.tid, tid),
             }
         }
         self.unmap();

@@ -11,15 +11,16 @@
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
+pub(crate) use super::alt_stack::{Kept, Readiness, Stack};
 pub(crate) use super::forward::{fork_child, install, uninstall};
-use super::signal::{Info, SI_KERNEL, SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP};
+use super::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
 #[cfg(any(feature = "asan", feature = "tsan"))]
 use super::signal::{block_all, set_blocked};
 use super::{forward, libc};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::MIN_SIGNAL_STACK;
 use crate::arch::linux::context::Context;
-use crate::os::fault::{Fault, needm_on_fault};
+use crate::os::terms::{Fault, needm_on_fault};
 
 crate::arch::upcalls! {
     "needm_handle" => handle,
@@ -31,15 +32,12 @@ unsafe extern "C" {
     fn needm_sigjump(fault: *mut c_void, saved: *const usize) -> !;
 }
 
-/// The signals that instructions raise.
-pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP];
-
 /// From `needm_handler`: the handler.
 unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.
     let (what, interrupted) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is Linux's own word for what an instruction did; what
-    // was sent by anybody is not a fault of the callback (sigaction(2), si_code).
+    // was sent is not a fault of the callback (sigaction(2), si_code).
     if what.code > 0 {
         let sp = interrupted.sp();
         let fault = Fault {

@@ -11,9 +11,8 @@ use core::cell::UnsafeCell;
 use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 
-use super::fault::FAULTS;
 use super::signal::{
-    self, Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN,
+    self, Action, FAULTS, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN,
     SIGTRAP, Stack,
 };
 use crate::arch::linux::context::Context;

@@ -12,8 +12,7 @@
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
-use crate::os::exit::OnExit;
-use crate::os::thread::Main;
+use crate::os::terms::{Main, OnExit};
 #[cfg(feature = "freestanding")]
 use crate::sync::{AtomicUsize, Relaxed};
 
@@ -120,7 +119,7 @@ impl Key {
     }
 }
 
-/// Runs `start(arg)` on a new thread that nobody joins; what the C library said, if there
+/// Runs `start(arg)` on a new thread that is not joined; what the C library said, if there
 /// is one.
 ///
 /// # Safety
@@ -128,13 +127,13 @@ impl Key {
 pub(super) unsafe fn spawn(start: Main, arg: *mut c_void) -> Option<Result<(), i32>> {
     let create = needm_libc.create?;
     let mut thread = 0;
-    // SAFETY: null attributes are the defaults; the caller vouches for the rest.
+    // SAFETY: null attributes are the defaults; the caller lets `start` be called with `arg`.
     let refused = unsafe { create(&raw mut thread, ptr::null(), start, arg) };
     if refused != 0 {
         return Some(Err(refused));
     }
     if let Some(detach) = needm_libc.detach {
-        // SAFETY: the thread has just been made, and nobody else knows it.
+        // SAFETY: the thread has just been made joinable, and no other code knows it.
         unsafe { detach(thread) };
     }
     Some(Ok(()))

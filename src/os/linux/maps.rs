@@ -6,7 +6,7 @@
 
 use core::ops::Range;
 
-use super::{call, thread};
+use super::{call, ids};
 use crate::arch::linux::nr;
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
@@ -21,7 +21,7 @@ const MAIN_ROOM: usize = 128 << 20;
 /// The stack that the system, or the C library, gave this thread. `block` is an
 /// address in its thread-local storage, which C libraries put at the stack's top.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
-    let main = thread::current() == thread::process();
+    let main = ids::current() == ids::process();
     let path = c"/proc/self/maps".as_ptr();
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
     let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;

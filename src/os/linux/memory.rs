@@ -2,7 +2,7 @@
 
 use super::{Errno, call, libc};
 use crate::arch::linux::nr;
-use crate::os::memory::Access;
+use crate::os::terms::Access;
 use crate::sync::{AtomicUsize, Relaxed};
 
 // include/uapi/asm-generic/mman-common.h and mman.h; the same on every

@@ -4,34 +4,47 @@
 //! | --- | --- |
 //! | `memory.rs` | memory, the size of a page |
 //! | `wait.rs`, `barrier.rs` | futexes and the clock; `membarrier` |
-//! | `thread.rs`, `clone.rs`, `image.rs`, `maps.rs` | threads, by the C library or without; where their stacks are |
-//! | `exit.rs`, `robust.rs` | how an exit is noticed: a key's destructor; the robust-futex list |
+//! | `thread.rs`, `clone.rs`, `image.rs`, `maps.rs`, `ids.rs` | threads, by the C library or without; where their stacks are; their numbers |
+//! | `exit.rs`, `key.rs` | how an exit is noticed: the robust-futex list; a key's destructor |
 //! | `fault.rs`, `forward.rs`, `alt_stack.rs`, `signal.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them |
 //! | `libc.rs`, `process.rs` | what the C library has: keys, threads, fork handlers, `errno`; the end |
-//! | `start.rs` | `_start` of a program without a C library |
+//! | `program.rs`, `start.rs` | a program without a C library; its `_start` |
 //!
 //! # Safety
 //! Every wrapper passes Linux only what the call's manual page asks for;
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
-pub(super) mod alt_stack;
+mod alt_stack;
 pub(super) mod barrier;
-pub(super) mod clone;
+mod clone;
 pub(super) mod exit;
 pub(super) mod fault;
 mod forward;
-pub(super) mod image;
-pub(super) mod libc;
+mod ids;
+mod image;
+mod key;
+mod libc;
 mod maps;
 pub(super) mod memory;
 pub(super) mod process;
-mod robust;
+#[cfg(feature = "freestanding")]
+pub(super) mod program;
 mod signal;
 #[cfg(feature = "freestanding")]
 mod start;
 pub(super) mod thread;
 pub(super) mod wait;
+
+/// The thread's last error: `errno`.
+pub(super) mod last_error {
+    pub(crate) use super::libc::{keeping_errno as keeping, set_errno as set};
+}
+
+/// Forks: `pthread_atfork`.
+pub(super) mod fork {
+    pub(crate) use super::libc::at_fork_in_child as on_child;
+}
 
 use crate::arch::linux::slots::Slots;
 use crate::arch::linux::syscall::syscall;
@@ -45,8 +58,6 @@ pub struct Errno(pub(crate) i32);
 const ESRCH: Errno = Errno(3);
 const ENOEXEC: Errno = Errno(8);
 const ENOMEM: Errno = Errno(12);
-#[cfg(all(feature = "freestanding", feature = "capi"))]
-pub(crate) const EINVAL: Errno = Errno(22);
 const ENOSYS: Errno = Errno(38);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
@@ -69,4 +80,10 @@ fn checked(result: isize) -> Result<usize, Errno> {
     }
     #[allow(clippy::cast_sign_loss)] // an address may have the sign bit set
     Ok(result as usize)
+}
+
+/// The half of a word that an id is in.
+#[allow(clippy::cast_possible_truncation)] // ids are positive ints
+fn low(id: usize) -> u32 {
+    id as u32
 }

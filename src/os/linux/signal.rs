@@ -4,7 +4,7 @@
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
-use super::{Errno, call};
+use super::{Errno, call, ids};
 use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
 
 // include/uapi/asm-generic/signal.h; the same on every architecture here.
@@ -15,6 +15,9 @@ pub(super) const SIGBUS: c_int = 7;
 pub(super) const SIGFPE: c_int = 8;
 pub(super) const SIGKILL: c_int = 9;
 pub(super) const SIGSEGV: c_int = 11;
+
+/// The signals that instructions raise.
+pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP];
 
 /// `si_code`: Linux itself sends it, with no address (sigaction(2)).
 pub(super) const SI_KERNEL: c_int = 0x80;
@@ -182,7 +185,7 @@ pub(super) fn current_stack() -> Result<Stack, Errno> {
 
 /// Sends this thread a signal, with what Linux said of it the first time.
 pub(super) fn resend(signal: c_int, info: *const Info) {
-    let (pid, tid) = (super::thread::process(), super::thread::current());
+    let (pid, tid) = (ids::process(), ids::current());
     // SAFETY: `info` is a siginfo_t that Linux gave a handler. Where Linux does not let it be
     // sent again, a plain signal does.
     unsafe {

@@ -9,7 +9,7 @@ use super::memory;
 use super::process;
 use crate::arch::linux::thread::set_thread_pointer;
 use crate::arch::{needm_tls_block, upcalls, weak_table};
-use crate::os::memory::Access;
+use crate::os::terms::Access;
 
 upcalls! {
     "needm_host_start" => start,
@@ -42,7 +42,7 @@ const CANNOT_START: i32 = 127;
 /// thread that is in order.
 fn refuse(why: &str) -> ! {
     for part in ["needm: cannot start: ", why, "; see linker/README.md\n"] {
-        process::write_error(part.as_bytes());
+        process::last_words(part.as_bytes());
     }
     process::exit(CANNOT_START)
 }
