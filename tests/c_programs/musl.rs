@@ -52,6 +52,26 @@ macro_rules! programs {
 
 where_tools_run! {
     programs! {
-        jobs = "many_callbacks" &[];
+        many_callbacks = "many_callbacks" &[];
+        many_callbacks_of_a_static_program = "many_callbacks" &STATIC;
+        many_threads_leave_nothing_behind = "many_threads" &[];
+        endings = "endings" &[];
+        every_misuse_is_refused = "refusals" &[];
+        ms_are_pooled_and_bound = "pool" &[];
+        exiting_threads_return_their_ms = "thread_exit" &[];
+        exiting_threads_of_a_static_program_return_their_ms = "thread_exit" &STATIC;
+        faults_of_every_kind_are_errors = "fault_kinds" &[];
+        faults_of_c_are_not_caught = "faults_in_c" &[];
+        a_longjmp_past_callbacks_loses_nothing = "longjmp" &[];
+        registers_are_preserved = "registers" &[];
+        later_callbacks_make_no_system_call = "no_system_calls" &[];
+        memory_that_is_refused_is_an_error = "out_of_memory" &[];
+        callbacks_before_main_and_at_exit = "process_exit" &[];
+        callbacks_of_a_static_program_before_main_and_at_exit = "process_exit" &STATIC;
+        children_of_a_static_program_call_back = "fork" &STATIC;
+        signals_interrupt_callbacks = "signals_during_callbacks" &[];
+        the_world_stops = "world" &[];
+        the_world_of_a_static_program_stops = "world" &STATIC;
+        spawned_threads_run_as_callbacks = "spawn" &[];
     }
 }
