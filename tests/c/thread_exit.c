@@ -178,7 +178,7 @@ static void *uses_it_next(void *arg) {
 static void a_returned_m_is_as_new(void) {
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
-    signal(SIGSEGV, makes_it_writable);
+    handle(SIGSEGV, makes_it_writable);
     start((needm_config){.binding = binding});
     for (int i = 0; i < rounds(200); i++) {
         how = i % 2 ? leave : leave_from_c;
