@@ -6,72 +6,47 @@ enum { THREADS = 8 };
 static char *page, *file;
 static uint64_t seed;
 
-/* Each ends the callback by a signal, at the instruction of its name with _here. */
+/* Each ends the callback by a signal, at the instruction `name_here`. */
 #define AT(name) void name(void *); extern char name##_here[]
 AT(reads);
 AT(writes);
 AT(illegal);
 AT(traps);
+#if ARCH_DIVISION_FAULTS
 AT(divides);
+#endif
+#if ARCH_ALIGNMENT_FAULTS
 AT(misaligned);
-#define FUNCTION(name) ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": "
-#define HERE(name) #name "_here: "
-#if defined __arm__
-__asm__(".text\n.syntax unified\n.arm\n"
-        FUNCTION(reads) "nop\n" HERE(reads) "ldrb r0, [r0]\n bx lr\n"
-        FUNCTION(writes) "mov r1, #1\n" HERE(writes) "strb r1, [r0]\n bx lr\n"
-        FUNCTION(illegal) "\n" HERE(illegal) "udf #9\n"
-        FUNCTION(traps) "\n" HERE(traps) "bkpt #0\n");
-#else
-#ifdef __x86_64__
-#define ARGUMENT "nop\n"
-#define WHERE "(%rdi)"
-#define FLAGS "pushfq\n orl $0x40000, (%rsp)\n popfq\n"
-#else
-#define ARGUMENT "movl 4(%esp), %ecx\n"
-#define WHERE "(%ecx)"
-#define FLAGS "pushfl\n orl $0x40000, (%esp)\n popfl\n"
 #endif
-__asm__(".text\n"
-        FUNCTION(reads) ARGUMENT HERE(reads) "movb " WHERE ", %al\n ret\n"
-        FUNCTION(writes) ARGUMENT HERE(writes) "movb $1, " WHERE "\n ret\n"
-        FUNCTION(illegal) "\n" HERE(illegal) "ud2\n"
-        /* What a trap interrupts is the next instruction. */
-        FUNCTION(traps) "int3\n" HERE(traps) "ret\n"
-        FUNCTION(divides) "xorl %ecx, %ecx\n movl $1, %eax\n cltd\n" HERE(divides) "idivl %ecx\n"
-        /* With the flag set by which alignment is checked (Intel SDM volume 3, 2.3, "AC"). */
-        FUNCTION(misaligned) ARGUMENT FLAGS HERE(misaligned) "movl " WHERE ", %eax\n");
-#endif
+__asm__(ARCH_FAULTING_FUNCTIONS);
 static void executes(void *arg) { ((void (*volatile)(void))arg)(); }
 struct kind {
     void (*fn)(void *);
     int signo, code, result;
     intptr_t at; /* the address, or 0 */
     char *pc;    /* the instruction, or NULL */
+    int address_is_told;
 };
 static struct kind kinds[10];
 static int count;
-#ifdef __arm__
-static void (*const misaligned_fn)(void *) = NULL;
-#else
-static char words[16] __attribute__((aligned(16)));
-static void (*const misaligned_fn)(void *) = misaligned;
-#endif
 static void make_kinds(void) {
-#define KIND(fn, signo, code, result, at, pc) \
-    kinds[count++] = (struct kind){fn, signo, code, result, (intptr_t)(at), pc}
-    KIND(reads, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 7, reads_here);
-    KIND(writes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 9, writes_here);
-    KIND(executes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, page + 64, page + 64);
-    KIND(illegal, SIGILL, 0, NEEDM_EFAULT, 0, illegal_here);
-    KIND(traps, SIGTRAP, 0, NEEDM_EFAULT, 0, traps_here);
-    KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL);
-    /* qemu tells another address, and checks no alignment. */
-    KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, file + 3, reads_here);
-#ifndef __arm__
-    KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here);
-    /* The processor tells no address. */
-    if (!emulated()) KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, words + 1, misaligned_here);
+#define KIND(...) kinds[count++] = (struct kind){__VA_ARGS__}
+    KIND(reads, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, (intptr_t)(page + 7), reads_here, 1);
+    KIND(writes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, (intptr_t)(page + 9), writes_here, 1);
+    KIND(executes, SIGSEGV, SEGV_ACCERR, NEEDM_EFAULT, (intptr_t)(page + 64), page + 64, 1);
+    KIND(illegal, SIGILL, 0, NEEDM_EFAULT, 0, illegal_here, 0);
+    KIND(traps, SIGTRAP, 0, NEEDM_EFAULT, 0, traps_here, 0);
+    KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL, 0);
+    /* qemu-user tells another address. */
+    KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, (intptr_t)(file + 3), reads_here, !emulated());
+#if ARCH_DIVISION_FAULTS
+    KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here, 0);
+#endif
+#if ARCH_ALIGNMENT_FAULTS
+    /* The processor tells no address, and qemu-user checks no alignment. */
+    static char words[16] __attribute__((aligned(16)));
+    if (!emulated())
+        KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, (intptr_t)(words + 1), misaligned_here, 0);
 #endif
 }
 
@@ -86,14 +61,13 @@ static void check_info(const struct kind *kind, int result, const needm_panic_in
     if (kind->code) CHECK_EQ(info->code, kind->code);
     CHECK(info->code > 0);
     CHECK(info->value == NULL);
-    int tells = kind->at && kind->fn != misaligned_fn && !(emulated() && kind->signo == SIGBUS);
-    if (tells) CHECK_EQ(info->addr, (uintptr_t)kind->at);
+    if (kind->address_is_told) CHECK_EQ(info->addr, (uintptr_t)kind->at);
     if (kind->pc) CHECK_EQ(info->pc, (uintptr_t)kind->pc);
     /* The address of these is the instruction (sigaction(2), si_addr). */
     if (kind->signo == SIGILL || kind->signo == SIGFPE) CHECK_EQ(info->addr, info->pc);
 }
 
-/* Fails with `outer`, having failed with `inner` in a callback of C's inside. */
+/* Fails with `outer`, after a callback that nests inside has failed with `inner`. */
 struct nest {
     const struct kind *outer, *inner, *deferred;
     needm_panic_info info;
@@ -134,7 +108,7 @@ static void defers_and_recovers(void *arg) {
     nest->outer->fn((void *)nest->outer->at);
 }
 
-static void *storms(void *number) {
+static void *faults_in_every_way(void *number) {
     uint64_t random = seed * 2654435761u + (uintptr_t)number + 1;
     for (int i = 0; i < 20; i++) next(&random);
     for (int i = 0; i < rounds(1000); i++) {
@@ -144,7 +118,7 @@ static void *storms(void *number) {
         struct nest nest = {.outer = a, .inner = b, .deferred = b, .depth = next(&random) % 4};
         info = (needm_panic_info){.size = sizeof info};
         check_info(a, needm_callback(nests, &nest, 0, &info), &info);
-        /* What a deferred function raises replaces what it ran for. */
+        /* The fault of a deferred function replaces the first one. */
         info = (needm_panic_info){.size = sizeof info};
         check_info(b, needm_callback(defers, &nest, 0, &info), &info);
         nest.depth = 0;
@@ -156,18 +130,18 @@ static void *storms(void *number) {
     }
     return NULL;
 }
-static void faults_of_all_kinds_storm_on_eight_threads(void) {
+static void every_kind_of_fault_nested_and_deferred_on_eight_threads(void) {
     pthread_t threads[THREADS];
     uint64_t made = stats().ms_total;
-    for (long i = 0; i < THREADS; i++) threads[i] = thread(storms, (void *)i);
+    for (long i = 0; i < THREADS; i++) threads[i] = thread(faults_in_every_way, (void *)i);
     for (int i = 0; i < THREADS; i++) join(threads[i]);
-    /* Each has one, and some were made before they were there. */
+    /* One for each thread, and spares that were made while others were taken. */
     CHECK(stats().ms_total <= made + 2 * THREADS + 2);
 }
 
 /* The edges of the stack. */
 static void reads_at(void *where) { (void)**(volatile char **)where; }
-static void the_last_byte_of_the_stack_is_the_callbacks_and_the_next_is_not(void) {
+static void only_accesses_below_the_last_byte_of_the_stack_overflow(void) {
     void *lo, *hi;
     CHECK_EQ(needm_attach(), 0);
     CHECK_EQ(needm_g_bounds(needm_self(), &lo, &hi), 0);
@@ -177,9 +151,11 @@ static void the_last_byte_of_the_stack_is_the_callbacks_and_the_next_is_not(void
     at--;
     CHECK_EQ(needm_callback(reads_at, &at, 0, &info), NEEDM_EOVERFLOW);
     CHECK_EQ(info.addr, (uintptr_t)at);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, &info), NEEDM_EOVERFLOW);
+    CHECK(info.addr < (uintptr_t)lo && info.addr >= (uintptr_t)lo - 65536);
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
 }
-static void a_function_that_is_not_there_is_a_fault_at_its_address(void) {
+static void a_call_of_no_code_is_a_fault_at_its_address(void) {
     needm_panic_info info = {.size = sizeof info};
     for (int i = 0; i < rounds(100); i++) {
         CHECK_EQ(needm_callback((void (*)(void *))(uintptr_t)(page + 128), NULL, 0, &info), NEEDM_EFAULT);
@@ -190,7 +166,7 @@ static void a_function_that_is_not_there_is_a_fault_at_its_address(void) {
 
 int main(int argc, char **argv) {
     uint32_t binding = NEEDM_BIND_THREAD;
-    seed = seed_asked_for(argc, argv, &binding);
+    seed = parse_seed(argc, argv, &binding);
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FILE *empty = tmpfile();
     CHECK(empty);
@@ -198,9 +174,9 @@ int main(int argc, char **argv) {
     CHECK(page != MAP_FAILED && file != MAP_FAILED);
     make_kinds();
     start((needm_config){.binding = binding});
-    RUN(the_last_byte_of_the_stack_is_the_callbacks_and_the_next_is_not);
-    RUN(a_function_that_is_not_there_is_a_fault_at_its_address);
-    RUN(faults_of_all_kinds_storm_on_eight_threads);
+    RUN(only_accesses_below_the_last_byte_of_the_stack_overflow);
+    RUN(a_call_of_no_code_is_a_fault_at_its_address);
+    RUN(every_kind_of_fault_nested_and_deferred_on_eight_threads);
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;

@@ -1,4 +1,4 @@
-/* Many threads at once, and what is left when they have gone. */
+/* Thousands of threads at once, and the memory that stays when they have exited. */
 #include "check.h"
 #include <sys/resource.h>
 
@@ -12,7 +12,7 @@ static long rss(void) {
     return pages * sysconf(_SC_PAGESIZE);
 }
 
-/* A crowd: all call back, all are there at once, all go. */
+/* A crowd of threads: all call back, all are alive at once, all exit. */
 static pthread_barrier_t here, go;
 static void spread(void *arg) {
     volatile char frame[8192];
@@ -30,7 +30,7 @@ static void *one_of_many(void *arg) {
     CHECK_EQ(own, 2);
     return NULL;
 }
-/* What the C library keeps of threads that end, it keeps of these too. */
+/* For comparison: the C library keeps memory of threads that exit. */
 static void *one_without(void *arg) {
     long own = 0;
     spread(&own);
@@ -69,9 +69,9 @@ static void a_burst_of_threads_gives_its_memory_back(void) {
     crowd(count, one_of_many);
     crowd(count, one_of_many);
     long left = rss() - before;
-    /* Three pages of each stack were touched, 12 MB of a thousand. The warm ones stay,
-       and the tables. */
-    fprintf(stderr, "%d threads have left %ld KB\n", count, left / 1024);
+    /* Each thread touched three pages of its stack: a thousand touched 12 MB. Warm stacks and
+     * the tables stay. */
+    fprintf(stderr, "%d threads left %ld KB behind\n", count, left / 1024);
     if (!emulated()) CHECK(left < count * 12288L / 4);
     uint64_t made = stats().ms_total, sum = 0;
     for (int i = 0; i < 200; i++) join(thread(call_once, &sum));
@@ -85,46 +85,13 @@ static void ten_thousand_threads_have_an_m_each(void) {
     start((needm_config){.max_ms = 12000, .stack_size = 16 * 1024, .signal_stack_size = 16 * 1024});
     CHECK_EQ(crowd(count, one_of_many), count);
     CHECK_EQ(stats().ms_bound, 0);
-    /* Who waits for a spare longer than a moment makes its own. */
+    /* A thread that has waited too long for a spare makes its own. */
     CHECK(stats().ms_total <= (uint64_t)count + (uint64_t)count / 4 + 16);
-    CHECK_EQ(needm_stop(), 0);
-}
-
-/* An M whose holder is in a callback may be popped from the list by who wants one, and
-   has to go back there. */
-static pthread_barrier_t step;
-static void wait_for_the_other(void *arg) {
-    pthread_barrier_wait(&step);
-    pthread_barrier_wait(&step);
-    add(arg);
-}
-static void *the_other(void *arg) {
-    for (int i = 0; i < rounds(2000); i++) {
-        pthread_barrier_wait(&step);
-        CHECK_EQ(needm_callback(add, arg, 0, NULL), 0);
-        pthread_barrier_wait(&step);
-    }
-    return NULL;
-}
-static void an_m_that_was_popped_while_in_use_goes_back_on_the_list(void) {
-    long sum = 0, others = 0;
-    start((needm_config){.binding = NEEDM_BIND_CALL, .seed_ms = 2});
-    pthread_barrier_init(&step, NULL, 2);
-    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
-    pthread_t other = thread(the_other, &others);
-    for (int i = 0; i < rounds(2000); i++)
-        CHECK_EQ(needm_callback(wait_for_the_other, &sum, 0, NULL), 0);
-    join(other);
-    CHECK_EQ(sum, rounds(2000) + 1);
-    CHECK_EQ(others, rounds(2000));
-    CHECK(stats().ms_total <= 3);
-    CHECK_EQ(stats().ms_idle, stats().ms_total);
     CHECK_EQ(needm_stop(), 0);
 }
 
 int main(void) {
     for (binding = 0; binding < 2; binding++) RUN(a_burst_of_threads_gives_its_memory_back);
     RUN(ten_thousand_threads_have_an_m_each);
-    RUN(an_m_that_was_popped_while_in_use_goes_back_on_the_list);
     return SUCCESS;
 }

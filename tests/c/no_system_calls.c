@@ -1,12 +1,12 @@
-/* A thread that has its M makes no system call: a filter kills it if it does. Nor does it
-   meet a page fault, if it had its stack touched ahead. */
+/* Callbacks of a thread that has its M make no system call: a filter kills it if they do. After
+ * needm_attach and needm_prefault the first one makes none either, and no page fault. */
 #include "filter.h"
 #include <sys/resource.h>
 
 static void forbid_system_calls(void) {
     filter_system_calls(SYS_exit_group, SECCOMP_RET_ALLOW, SECCOMP_RET_KILL_PROCESS);
 }
-static void quiet(needm_config config, int attach) {
+static void makes_no_system_call(needm_config config, int attach) {
     long sum = 0;
     start(config);
     if (attach)
@@ -21,10 +21,10 @@ static void quiet(needm_config config, int attach) {
         if (needm_callback(nothing, frame, sizeof frame, NULL) != 0) _exit(3);
     _exit(sum >= 1000000 ? SUCCESS : 4);
 }
-static void bound(void) { quiet((needm_config){0}, 0); }
-static void per_call(void) { quiet((needm_config){.binding = NEEDM_BIND_CALL}, 0); }
-static void attached(void) { quiet((needm_config){0}, 1); }
-static void attached_per_call(void) { quiet((needm_config){.binding = NEEDM_BIND_CALL}, 1); }
+static void bound(void) { makes_no_system_call((needm_config){0}, 0); }
+static void per_call(void) { makes_no_system_call((needm_config){.binding = NEEDM_BIND_CALL}, 0); }
+static void attached(void) { makes_no_system_call((needm_config){0}, 1); }
+static void attached_per_call(void) { makes_no_system_call((needm_config){.binding = NEEDM_BIND_CALL}, 1); }
 
 /* The first callback of a thread that is attached: no system call, no page fault. */
 enum { DEEP = 40000 };
@@ -41,7 +41,7 @@ static void *in_real_time(void *arg) {
     CHECK_EQ(needm_attach(), 0);
     void (*work)(void *) = config->flags & 0x100 ? deep : add;
     if (work == deep) CHECK_EQ(needm_prefault(DEEP + 8192), 0);
-    CHECK_EQ(getrusage(RUSAGE_THREAD, &after), 0); /* its own way is warm */
+    CHECK_EQ(getrusage(RUSAGE_THREAD, &after), 0); /* the call itself has no page fault the second time */
     CHECK_EQ(getrusage(RUSAGE_THREAD, &before), 0);
     int answer = needm_callback(work, &sum, 0, NULL);
     CHECK_EQ(getrusage(RUSAGE_THREAD, &after), 0);
@@ -56,7 +56,7 @@ static void *in_real_time(void *arg) {
 }
 static void real_time(needm_config config, uint32_t how) {
     start(config);
-    /* The code has been run once in this process; the thread is new all the same. */
+    /* The code has run once in this process; the thread is new. */
     long sum = 0;
     CHECK_EQ(needm_callback(deep, &sum, 0, NULL), 0);
     config.flags = how;

@@ -1,6 +1,5 @@
-/* A handler between any two instructions of the kernel's ways, one after the other: the
- * processor's trap flag (Intel SDM volume 1, 3.4.3.3) sends SIGTRAP after each. In the handler
- * the thread calls back, ends, jumps away, or stands still while others go on and fork. */
+/* A handler between any two instructions of needm: single step sends SIGTRAP after each. In the
+ * handler the thread calls back, exits, jumps out, or waits while other threads go on and fork. */
 #include "filter.h"
 #include <errno.h>
 #include <limits.h>
@@ -8,36 +7,28 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#if !defined __x86_64__ && !defined __i386__
+#if !ARCH_HAS_SINGLE_STEP
 int main(void) {
-    fprintf(stderr, "skipped: the processor has no trap flag\n");
+    fprintf(stderr, "skipped: the processor has no single step\n");
     return SUCCESS;
 }
 #else
-#ifdef __x86_64__
-#define SP "%rsp"
-#else
-#define SP "%esp"
-#endif
 void steps_on(void);
 void steps_off(void);
-__asm__(".text\n.globl steps_on\n.type steps_on, @function\nsteps_on:\n"
-        " pushf\n orl $0x100, (" SP ")\n popf\n ret\n"
-        ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"
-        " pushf\n andl $~0x100, (" SP ")\n popf\n ret\n");
+__asm__(ARCH_STEP_FUNCTIONS);
 
 static uint32_t binding;
 static uint64_t seed;
-static void (*comes)(void);
-static volatile long left; /* instructions until it does */
-static volatile int came;
+static void (*at_instruction)(void);
+static volatile long countdown; /* instructions until it runs */
+static volatile int reached;
 static void on_step(int signal, siginfo_t *info, void *context) {
     ucontext_t *interrupted = context;
     (void)signal, (void)info;
-    if (left-- > 0) return;
-    came = 1;
-    interrupted->uc_mcontext.gregs[REG_EFL] &= ~0x100;
-    comes();
+    if (countdown-- > 0) return;
+    reached = 1;
+    ARCH_STOP_STEPPING(interrupted);
+    at_instruction();
 }
 static int flags_of_handler;
 static void handle_steps(void) {
@@ -45,14 +36,14 @@ static void handle_steps(void) {
     CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
 }
 
-/* What a thread does meanwhile. */
+/* The paths through needm that are stepped. */
 static jmp_buf out;
 static volatile long ran;
 static void runs(void *arg) {
     __sync_fetch_and_add(&ran, 1);
     if (arg) add(arg);
 }
-static int overflown; /* a handler may be on what is left of a G */
+static int overflown; /* a handler may run on a G that is almost full */
 static void call_and_check(void) {
     long sum = 0;
     int answer = needm_callback(runs, &sum, 0, NULL);
@@ -94,7 +85,7 @@ static void callbacks_that_nest(void) {
     steps_off();
     CHECK_EQ(sum, 1);
 }
-/* A fault's handler runs without the flag. */
+/* The handler of a fault runs without single step. */
 static void turn_on(void *arg) { (void)arg, steps_on(); }
 static void (*ending)(void *);
 static void recovers(void *sum) {
@@ -137,33 +128,33 @@ static void a_world_stopped_and_started(void) {
     CHECK_EQ(needm_start_the_world(), 0);
     steps_off();
 }
-/* Our key is behind the kernel's, whose destructor has run when ours does. */
-static pthread_key_t after_ours;
+/* This key is made after needm's, whose destructor therefore runs first. */
+static pthread_key_t after_needms;
 static void is_over(void *times) {
     if ((long)times > 1)
-        pthread_setspecific(after_ours, (void *)((long)times - 1));
+        pthread_setspecific(after_needms, (void *)((long)times - 1));
     else
         steps_off();
 }
-static void an_end(void) {
+static void a_thread_exit(void) {
     call_and_check();
-    pthread_setspecific(after_ours, (void *)3);
+    pthread_setspecific(after_needms, (void *)3);
     steps_on();
 }
-struct way {
+struct path {
     const char *name;
     void (*go)(void);
-    int may_be_left; /* by a jump: nothing is made, or taken from others */
+    int may_be_jumped_out_of; /* nothing is made there, or taken from others */
 };
-#define WAY(go, may_be_left) {#go, go, may_be_left}
-static const struct way ways[] = {
-    WAY(a_first_callback, 0), WAY(a_callback, 1), WAY(a_frame_that_is_copied, 1),
-    WAY(attach_and_detach, 0), WAY(callbacks_that_nest, 1), WAY(a_panic, 1), WAY(a_fault, 1),
-    WAY(an_overflow, 1), WAY(a_jump_out, 1), WAY(a_world_stopped_and_started, 0), WAY(an_end, 0),
+#define PATH(go, may_be_jumped_out_of) {#go, go, may_be_jumped_out_of}
+static const struct path paths[] = {
+    PATH(a_first_callback, 0), PATH(a_callback, 1), PATH(a_frame_that_is_copied, 1),
+    PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1), PATH(a_panic, 1), PATH(a_fault, 1),
+    PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_world_stopped_and_started, 0), PATH(a_thread_exit, 0),
 };
-enum { WAYS = sizeof ways / sizeof *ways };
+enum { PATHS = sizeof paths / sizeof *paths };
 
-/* The thread is as good as any afterwards. */
+/* The thread can call back as any other. */
 static void is_usable(void) {
     call_and_check();
     int answer = needm_callback(fault, NULL, 0, NULL);
@@ -176,11 +167,11 @@ static void *is_fine(void *arg) {
 }
 static char own_stack[65536];
 static int brings_its_own;
-static void *goes(void *way) {
+static void *goes(void *path) {
     stack_t brought = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
     if (brings_its_own) CHECK_EQ(sigaltstack(&brought, NULL), 0);
-    ((const struct way *)way)->go();
-    if (((const struct way *)way)->go == an_end) return NULL;
+    ((const struct path *)path)->go();
+    if (((const struct path *)path)->go == a_thread_exit) return NULL;
     stack_t stack;
     is_usable();
     CHECK_EQ(needm_detach(), 0);
@@ -194,104 +185,103 @@ static void *goes(void *way) {
 static void begin(void) {
     start((needm_config){.binding = binding, .max_ms = 64, .wait_ns = 2000000000});
     handle_steps();
-    CHECK_EQ(pthread_key_create(&after_ours, is_over), 0);
+    CHECK_EQ(pthread_key_create(&after_needms, is_over), 0);
 }
-/* Who takes an M looks at a few threads, whether they have ended unheard. */
-static void ends_are_noticed(void) {
+/* A thread that takes an M checks a few others, whether they have exited. */
+static void wait_for_exits_to_be_noticed(void) {
     for (int i = 0; i < 2000 && (i == 0 || stats().ms_bound > 0); i++) join(thread(is_fine, NULL));
     CHECK_EQ(stats().ms_bound, 0);
 }
 static void end(unsigned most) {
-    ends_are_noticed();
+    wait_for_exits_to_be_noticed();
     if (stats().ms_total > most) fprintf(stderr, "made %u\n", (unsigned)stats().ms_total);
     CHECK(stats().ms_total <= most);
-    CHECK_EQ(pthread_key_delete(after_ours), 0);
+    CHECK_EQ(pthread_key_delete(after_needms), 0);
     signal(SIGTRAP, SIG_DFL);
     CHECK_EQ(needm_stop(), 0);
 }
-/* Has `one` happen for each instruction of a way. Long ways are gone in strides, which
- * begin anywhere: a step takes its time where a machine is virtual. */
-static void at_each_instruction(const struct way *way, void (*then)(void), void (*one)(const struct way *)) {
-    comes = then;
+/* Runs `one` for each instruction of a path. Beyond the first hundred it makes random strides: a
+ * step is slow on a virtual machine. */
+static void at_each_instruction(const struct path *path, void (*then)(void), void (*one)(const struct path *)) {
+    at_instruction = then;
     long at = 0, times = 0;
-    for (came = 1; came; times++) {
-        came = 0;
-        left = at;
-        one(way);
+    for (reached = 1; reached; times++) {
+        reached = 0;
+        countdown = at;
+        one(path);
         at += at < 100 ? 1 : 1 + (long)(next(&seed) % 96);
     }
-    fprintf(stderr, "  %s: %ld times, to instruction %ld\n", way->name, times, at);
+    fprintf(stderr, "  %s: %ld times, to instruction %ld\n", path->name, times, at);
     CHECK(times > 40);
 }
-static void in_a_new_start(const struct way *way) {
+static void in_a_new_start(const struct path *path) {
     begin();
-    join(thread(goes, (void *)way));
+    join(thread(goes, (void *)path));
     end(8);
 }
-/* It calls back: on the thread's own stack; on the signal stack; on one that the thread has
- * brought. */
+/* The handler calls back: on the thread's stack, on needm's signal stack, on the thread's own
+ * signal stack. */
 static void calls_back(void) {
     if (next(&seed) & 1)
         call_and_check();
     else
         is_usable();
 }
-static void a_handlers_callback_at_any_instruction_loses_nothing(void) {
+static void a_handler_may_call_back_at_any_instruction(void) {
     for (int stack = 0; stack < 3; stack++) {
         flags_of_handler = stack > 0 ? SA_ONSTACK : 0;
         brings_its_own = stack == 2;
-        for (int i = 0; i < WAYS; i++) at_each_instruction(ways + i, calls_back, in_a_new_start);
+        for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, calls_back, in_a_new_start);
     }
     brings_its_own = flags_of_handler = 0;
 }
 
-/* It ends by the raw system call, of which only the kernel hears. Not at its end: what its
- * destructors are just then about to give back is lost. Nor where it stops the world: who ends
- * while it takes the record of the owner before apart leaves that world stopped. */
-static void ends(void) { syscall(SYS_exit, 0); }
-static void which_ends(const struct way *way) {
-    join(thread(goes, (void *)way));
-    ends_are_noticed();
+/* The thread exits by the raw system call. Not while its destructors run: what they were about to
+ * return is lost. Nor while it stops the world: if it was dismantling the record of the previous
+ * owner, that world stays stopped. */
+static void exits(void) { syscall(SYS_exit, 0); }
+static void which_exits(const struct path *path) {
+    join(thread(goes, (void *)path));
+    wait_for_exits_to_be_noticed();
 }
-static void a_thread_may_end_at_any_instruction(void) {
+static void a_thread_may_exit_at_any_instruction(void) {
     begin();
-    for (int i = 0; i < WAYS; i++)
-        if (ways[i].go != an_end && ways[i].go != a_world_stopped_and_started)
-            at_each_instruction(ways + i, ends, which_ends);
+    for (int i = 0; i < PATHS; i++)
+        if (paths[i].go != a_thread_exit && paths[i].go != a_world_stopped_and_started)
+            at_each_instruction(paths + i, exits, which_exits);
     end(16);
 }
 
-/* It is jumped out of. */
+/* The handler jumps out. */
 static sigjmp_buf away;
 static void jumps(void) { siglongjmp(away, 1); }
-static void *goes_and_jumps(void *way) {
+static void *goes_and_jumps(void *path) {
     if (sigsetjmp(away, 1) == 0)
-        goes(way);
+        goes(path);
     else {
         is_usable();
         CHECK_EQ(needm_detach(), 0);
     }
     return NULL;
 }
-static void which_jumps(const struct way *way) {
+static void which_jumps(const struct path *path) {
     overflown = 0;
     begin();
-    join(thread(goes_and_jumps, (void *)way));
+    join(thread(goes_and_jumps, (void *)path));
     end(8);
 }
-static void a_handler_may_jump_away_from_a_callback_at_any_instruction(void) {
-    for (int i = 0; i < WAYS; i++)
-        if (ways[i].may_be_left) at_each_instruction(ways + i, jumps, which_jumps);
+static void a_handler_may_jump_out_at_any_instruction(void) {
+    for (int i = 0; i < PATHS; i++)
+        if (paths[i].may_be_jumped_out_of) at_each_instruction(paths + i, jumps, which_jumps);
 }
 
-/* It stands still, and others go on. */
+/* The handler waits, and other threads go on. */
 static volatile int still, go_on, stopped;
-static void stands_still(void) {
+static void waits(void) {
     still = 1;
     while (!go_on) sched_yield();
 }
 static void a_child(void) {
-    alarm(20);
     is_usable();
     join(thread(is_fine, NULL));
     CHECK_EQ(needm_stop_the_world(), 0);
@@ -306,13 +296,13 @@ static void *stops(void *arg) {
     CHECK_EQ(needm_start_the_world(), 0);
     return arg;
 }
-static void which_stands_still(const struct way *way) {
+static void which_waits(const struct path *path) {
     still = go_on = stopped = 0;
     begin();
-    pthread_t made = thread(goes, (void *)way);
+    pthread_t made = thread(goes, (void *)path);
     while (!still && pthread_kill(made, 0) == 0 && pthread_tryjoin_np(made, NULL) != 0) sched_yield();
     if (still) {
-        if (way->go != a_world_stopped_and_started) {
+        if (path->go != a_world_stopped_and_started) {
             join(thread(is_fine, NULL));
             is_usable();
             CHECK_EQ(needm_detach(), 0);
@@ -327,8 +317,8 @@ static void which_stands_still(const struct way *way) {
     }
     end(16);
 }
-static void others_go_on_and_fork_wherever_a_thread_stands_still(void) {
-    for (int i = 0; i < WAYS; i++) at_each_instruction(ways + i, stands_still, which_stands_still);
+static void other_threads_go_on_and_fork_while_one_waits_at_any_instruction(void) {
+    for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, waits, which_waits);
 }
 
 int main(int argc, char **argv) {
@@ -336,12 +326,12 @@ int main(int argc, char **argv) {
         fprintf(stderr, "skipped under an emulator\n");
         return SUCCESS;
     }
-    seed = seed_asked_for(argc, argv, &binding);
-    RUN(a_handlers_callback_at_any_instruction_loses_nothing);
-    RUN(a_handler_may_jump_away_from_a_callback_at_any_instruction);
-    RUN(others_go_on_and_fork_wherever_a_thread_stands_still);
-    /* Last: where one has ended inside the kernel, a stop waits for it for a second. */
-    RUN(a_thread_may_end_at_any_instruction);
+    seed = parse_seed(argc, argv, &binding);
+    RUN(a_handler_may_call_back_at_any_instruction);
+    RUN(a_handler_may_jump_out_at_any_instruction);
+    RUN(other_threads_go_on_and_fork_while_one_waits_at_any_instruction);
+    /* Last: needm_stop waits a second for a thread that has exited inside needm. */
+    RUN(a_thread_may_exit_at_any_instruction);
     return SUCCESS;
 }
 #endif

@@ -1,5 +1,5 @@
-/* Faults that are not a callback's go to the handler that was there before ours, or came
- * after, as the system would have called it. */
+/* The handlers of fault signals that were there before needm's, and those installed after it:
+ * faults that are not a callback's go to them as Linux would have called them. */
 #include "check.h"
 #include <sched.h>
 #include <setjmp.h>
@@ -10,7 +10,7 @@
 static char *page;
 static long page_size;
 
-/* What the handler before saw. */
+/* What the previous handler saw. */
 static struct {
     volatile int calls, signo, code, on_own_stack;
     void *volatile addr;
@@ -25,19 +25,12 @@ static void note(int signal, siginfo_t *info) {
     seen.signo = signal;
     seen.code = info ? info->si_code : 0;
     seen.addr = info ? info->si_addr : NULL;
-    /* As the ABI says at a call, with the frame pointer and the return address pushed. */
-#if defined __x86_64__ || defined __i386__
-    CHECK_EQ(((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16, 0);
-#else
-    _Alignas(8) volatile char aligned[8];
-    aligned[0] = 1;
-    CHECK_EQ((uintptr_t)aligned % 8, 0);
-#endif
+    CHECK(ARCH_CALL_IS_ALIGNED);
     CHECK_EQ(sigaltstack(NULL, &stack), 0);
     seen.on_own_stack = (stack.ss_flags & SS_ONSTACK) != 0 || (!(stack.ss_flags & SS_DISABLE) &&
                         &here >= (char *)stack.ss_sp && &here < (char *)stack.ss_sp + stack.ss_size);
     CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &seen.mask), 0);
-    /* The instruction is run again, and does it this time. */
+    /* The instruction runs again, and succeeds. */
     CHECK_EQ(mprotect(page, page_size, PROT_READ | PROT_WRITE), 0);
 }
 static void three(int signal, siginfo_t *info, void *context) {
@@ -54,7 +47,7 @@ static void touch(void *arg) {
 }
 static void touch_from_callback(void *arg) { CHECK_EQ(needm_ccall(touch, arg), 0); }
 
-/* In C everywhere: without an M, between callbacks, inside one, after it has faulted. */
+/* C faults without an M, between callbacks, inside one, and after one has faulted. */
 static void everywhere(int flags) {
     int forms = 0;
     for (int place = 0; place < 4; place++) {
@@ -83,7 +76,7 @@ static void everywhere(int flags) {
         pthread_sigmask(SIG_BLOCK, NULL, &now);
         CHECK(!sigismember(&now, SIGUSR2) && !sigismember(&now, SIGSEGV));
         if (!(flags & SA_ONSTACK)) CHECK(!seen.on_own_stack);
-        /* Before its first callback the thread has no such stack. */
+        /* Before its first callback the thread has no signal stack. */
         if (flags & SA_ONSTACK && place > 0) CHECK(seen.on_own_stack);
         forms++;
     }
@@ -103,7 +96,7 @@ static void install(int flags) {
     sigaddset(&action.sa_mask, SIGUSR2);
     CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
 }
-static void a_handler_of_before_has_its_arguments_mask_and_stack(void) {
+static void the_previous_handler_gets_its_arguments_mask_and_stack(void) {
     for (int bits = 0; bits < 8; bits++) {
         int flags = (bits & 1 ? SA_SIGINFO : 0) | (bits & 2 ? SA_NODEFER : 0) | (bits & 4 ? SA_ONSTACK : 0);
         install(flags);
@@ -120,35 +113,23 @@ static void a_handler_of_before_has_its_arguments_mask_and_stack(void) {
     }
 }
 
-/* A handler's context is the interrupted code's, to be read and changed. */
-void touches_at(void *);
+/* A handler reads and changes the context of the interrupted code. */
+void touches(void *);
 extern char touches_here[], touches_after[];
-#if defined __arm__
-#define PC(context) ((context)->uc_mcontext.arm_pc)
-__asm__(".text\n.syntax unified\n.arm\n.globl touches_at\n.type touches_at, %function\n"
-        "touches_at: nop\ntouches_here: ldrb r0, [r0]\ntouches_after: bx lr\n");
-#elif defined __x86_64__
-#define PC(context) ((context)->uc_mcontext.gregs[REG_RIP])
-__asm__(".text\n.globl touches_at\n.type touches_at, @function\n"
-        "touches_at: nop\ntouches_here: movb (%rdi), %al\ntouches_after: ret\n");
-#else
-#define PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
-__asm__(".text\n.globl touches_at\n.type touches_at, @function\n"
-        "touches_at: movl 4(%esp), %ecx\ntouches_here: movb (%ecx), %al\ntouches_after: ret\n");
-#endif
-static void goes_on_behind(int signal, siginfo_t *info, void *context) {
+__asm__(ARCH_TOUCHING_FUNCTION);
+static void skips_the_instruction(int signal, siginfo_t *info, void *context) {
     ucontext_t *interrupted = context;
     CHECK_EQ(signal, SIGSEGV);
     CHECK(info->si_addr == page + 5);
-    CHECK_EQ((uintptr_t)PC(interrupted), (uintptr_t)touches_here);
+    CHECK_EQ((uintptr_t)ARCH_PC(interrupted), (uintptr_t)touches_here);
     CHECK(!sigismember(&interrupted->uc_sigmask, SIGUSR2));
     sigaddset(&interrupted->uc_sigmask, SIGUSR2);
-    PC(interrupted) = (uintptr_t)touches_after;
+    ARCH_PC(interrupted) = (uintptr_t)touches_after;
     seen.calls++;
 }
 static void touches_in_c(void *arg) {
     sigset_t now, usr2;
-    touches_at(arg);
+    touches(arg);
     pthread_sigmask(SIG_BLOCK, NULL, &now);
     CHECK(sigismember(&now, SIGUSR2));
     sigemptyset(&usr2);
@@ -156,9 +137,9 @@ static void touches_in_c(void *arg) {
     pthread_sigmask(SIG_UNBLOCK, &usr2, NULL);
 }
 static void touches_from_callback(void *arg) { CHECK_EQ(needm_ccall(touches_in_c, arg), 0); }
-static void what_a_handler_of_before_writes_into_the_context_takes_effect(void) {
+static void what_the_previous_handler_writes_to_the_context_takes_effect(void) {
     for (int onstack = 0; onstack < 2; onstack++) {
-        struct sigaction action = {.sa_sigaction = goes_on_behind,
+        struct sigaction action = {.sa_sigaction = skips_the_instruction,
                                    .sa_flags = SA_SIGINFO | (onstack ? SA_ONSTACK : 0)};
         CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
         CHECK_EQ(mprotect(page, page_size, PROT_NONE), 0);
@@ -184,56 +165,56 @@ static void faults_twice(void) {
     touch(NULL);
     _exit(1);
 }
-static void a_handler_for_one_time_is_called_once(void) { CHECK_DIES(faults_twice, SIGSEGV); }
+static void a_handler_with_sa_resethand_is_called_once(void) { CHECK_DIES(faults_twice, SIGSEGV); }
 
-/* One that is installed after ours, and passes on what it does not want. */
+/* A handler that is installed after needm's, and forwards every signal. */
 static struct sigaction below;
-static volatile int passed_on;
-static void chains(int signal, siginfo_t *info, void *context) {
-    passed_on++;
+static volatile int forwarded;
+static void forwards(int signal, siginfo_t *info, void *context) {
+    forwarded++;
     if (below.sa_flags & SA_SIGINFO)
         below.sa_sigaction(signal, info, context);
     else if (below.sa_handler != SIG_DFL && below.sa_handler != SIG_IGN)
         below.sa_handler(signal);
 }
-static void over_ours(int flags) {
-    struct sigaction top = {.sa_sigaction = chains, .sa_flags = SA_SIGINFO | flags};
+static void install_over_needms(int flags) {
+    struct sigaction top = {.sa_sigaction = forwards, .sa_flags = SA_SIGINFO | flags};
     CHECK_EQ(sigaction(SIGSEGV, &top, &below), 0);
 }
 static void *callbacks_fault(void *arg) {
-    passed_on = 0;
+    forwarded = 0;
     for (int i = 0; i < rounds(200); i++) {
         CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
         CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
     }
-    CHECK_EQ(passed_on, rounds(200));
+    CHECK_EQ(forwarded, rounds(200));
     sigset_t now;
     pthread_sigmask(SIG_BLOCK, NULL, &now);
     CHECK(!sigismember(&now, SIGSEGV) && !sigismember(&now, SIGUSR2));
     return arg;
 }
-static void a_handler_installed_after_ours_may_chain_to_it(void) {
+static void a_handler_installed_after_needms_may_forward_to_it(void) {
     install(SA_SIGINFO);
     start((needm_config){0});
-    over_ours(SA_ONSTACK | SA_NODEFER);
+    install_over_needms(SA_ONSTACK | SA_NODEFER);
     join(thread(callbacks_fault, NULL));
-    passed_on = seen.calls = 0;
+    forwarded = seen.calls = 0;
     touch(NULL);
-    CHECK_EQ(passed_on, 1);
+    CHECK_EQ(forwarded, 1);
     CHECK_EQ(seen.calls, 1);
-    /* It is on top, and stays there; what it chains to passes everything on. */
+    /* It stays installed, and needm's, to which it forwards, forwards everything. */
     CHECK_EQ(needm_stop(), 0);
     struct sigaction now;
     CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);
-    CHECK(now.sa_sigaction == chains);
-    passed_on = seen.calls = 0;
+    CHECK(now.sa_sigaction == forwards);
+    forwarded = seen.calls = 0;
     touch(NULL);
-    CHECK_EQ(passed_on, 1);
+    CHECK_EQ(forwarded, 1);
     CHECK_EQ(seen.calls, 1);
     signal(SIGSEGV, SIG_DFL);
 }
 
-/* Signals of those numbers that somebody has sent. */
+/* Fault signals that were sent. */
 static volatile int in_callback, told;
 static void told_of(int signal, siginfo_t *info, void *context) {
     (void)context;
@@ -275,7 +256,7 @@ static void signals_that_were_sent_are_no_faults(void) {
     for (int i = 0; i < 5; i++) signal(signals[i], SIG_DFL);
 }
 
-/* A fault inside another signal's handler, on the signal stack, over a callback. */
+/* A fault in another signal's handler, which has interrupted a callback. */
 static void faults_in_a_handler(int signal) {
     (void)signal;
     touch(NULL);
@@ -285,7 +266,7 @@ static void raises(void *arg) {
     raise(SIGUSR1);
     fault(NULL);
 }
-static void a_handlers_fault_is_the_handlers(void) {
+static void a_fault_of_a_handler_goes_to_the_previous_handler(void) {
     install(SA_SIGINFO);
     struct sigaction action = {.sa_handler = faults_in_a_handler, .sa_flags = SA_ONSTACK};
     CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
@@ -300,22 +281,18 @@ static void a_handlers_fault_is_the_handlers(void) {
     signal(SIGSEGV, SIG_DFL);
 }
 
-/* With the default action, and with "ignore", a fault ends the process where it is. */
+/* With the default action, and with "ignore", a fault ends the process at its instruction. */
 static void ignored(void) {
     signal(SIGSEGV, SIG_IGN);
     start((needm_config){0});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
-    raise(SIGSEGV); /* one that was sent is */
+    raise(SIGSEGV); /* a signal that was sent is ignored */
     fault(NULL);
 }
-static void in_c_divided(void) {
+static void an_illegal_instruction_in_c(void) {
     start((needm_config){0});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
-#ifdef __arm__
-    __asm__ volatile("udf #9");
-#else
-    __asm__ volatile("ud2");
-#endif
+    __asm__ volatile(ARCH_ILLEGAL);
 }
 static void after_stop(void) {
     start((needm_config){0});
@@ -323,9 +300,9 @@ static void after_stop(void) {
     CHECK_EQ(needm_stop(), 0);
     fault(NULL);
 }
-static void the_process_dies_at_the_instruction_by_default(void) {
+static void by_default_the_process_dies_at_the_instruction(void) {
     CHECK_DIES(ignored, SIGSEGV);
-    CHECK_DIES(in_c_divided, SIGILL);
+    CHECK_DIES(an_illegal_instruction_in_c, SIGILL);
     CHECK_DIES(after_stop, SIGSEGV);
 }
 
@@ -333,12 +310,12 @@ int main(void) {
     page_size = sysconf(_SC_PAGESIZE);
     page = mmap(NULL, page_size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
-    RUN(a_handler_of_before_has_its_arguments_mask_and_stack);
-    if (!handlers_lose_their_thread()) RUN(what_a_handler_of_before_writes_into_the_context_takes_effect);
-    RUN(a_handler_for_one_time_is_called_once);
-    RUN(a_handler_installed_after_ours_may_chain_to_it);
+    RUN(the_previous_handler_gets_its_arguments_mask_and_stack);
+    if (!handlers_lose_their_thread()) RUN(what_the_previous_handler_writes_to_the_context_takes_effect);
+    RUN(a_handler_with_sa_resethand_is_called_once);
+    RUN(a_handler_installed_after_needms_may_forward_to_it);
     if (!handlers_lose_their_thread()) RUN(signals_that_were_sent_are_no_faults);
-    RUN(a_handlers_fault_is_the_handlers);
-    RUN(the_process_dies_at_the_instruction_by_default);
+    RUN(a_fault_of_a_handler_goes_to_the_previous_handler);
+    RUN(by_default_the_process_dies_at_the_instruction);
     return SUCCESS;
 }

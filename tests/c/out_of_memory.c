@@ -1,5 +1,5 @@
-/* Memory that the system does not give: an error or a wait, never a crash, and all is well
- * once it gives again. */
+/* Linux refuses memory: needm answers with an error or waits, never crashes, and works again
+ * when memory is there. */
 #include "filter.h"
 #include <errno.h>
 #include <sched.h>
@@ -24,7 +24,7 @@ static void limit_to(size_t more) {
     CHECK_EQ(setrlimit(RLIMIT_AS, &limit), 0);
 }
 
-/* Threads that are there before the memory goes, and call back when they are told. */
+/* Threads that exist before memory is refused, and call back at a barrier. */
 enum { THREADS = 12 };
 static pthread_barrier_t turn;
 static void stays_a_while(void *arg) {
@@ -36,20 +36,20 @@ static void *calls_when_told(void *arg) {
     pthread_barrier_wait(&turn);
     int result = needm_callback(stays_a_while, NULL, 0, NULL);
     if (result == 0) {
-        /* it has waited for nobody */
+        /* it did not wait for another thread */
     } else {
         CHECK_EQ(result, NEEDM_ENOMEM);
         __sync_fetch_and_add(&refused, 1);
     }
     pthread_barrier_wait(&turn);
-    /* Memory is back. */
+    /* Memory is there again. */
     long sum = 0;
     CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
     CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
     CHECK_EQ(sum, 1);
     return arg;
 }
-static void while_there_is_none(void (*take)(void), void (*give)(void)) {
+static void call_back_without_memory(void (*take)(void), void (*give)(void)) {
     pthread_t threads[THREADS];
     start((needm_config){.binding = binding, .stack_size = 1 << 20});
     CHECK_EQ(pthread_barrier_init(&turn, NULL, THREADS + 1), 0);
@@ -67,10 +67,10 @@ static void while_there_is_none(void (*take)(void), void (*give)(void)) {
     CHECK_EQ(stats().ms_bound, 0);
     CHECK_EQ(needm_stop(), 0);
 }
-static void take_the_address_space(void) { limit_to(3 << 20); }
-static void give_it_back(void) { limit_to(0); }
+static void limit_the_address_space(void) { limit_to(3 << 20); }
+static void lift_the_limit(void) { limit_to(0); }
 static void callbacks_without_address_space_are_refused_and_work_again(void) {
-    while_there_is_none(take_the_address_space, give_it_back);
+    call_back_without_memory(limit_the_address_space, lift_the_limit);
 }
 static void a_start_without_memory_is_refused_and_works_again(void) {
     needm_config config = {.size = sizeof config, .seed_ms = 64, .stack_size = 1 << 20};
@@ -96,11 +96,10 @@ static void a_spawn_without_memory_is_refused(void) {
     limit_to(0);
     CHECK_EQ(needm_spawn(nothing, NULL), 0);
     CHECK_EQ(needm_detach(), 0);
-    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
-    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    stop_when_idle();
 }
 
-/* Every map refused from here on, by a filter that cannot be taken away again: a child. */
+/* In a child: the filter that refuses every mapping cannot be removed again. */
 static void *calls_to_the_end(void *arg) {
     pthread_barrier_wait(&turn);
     int result = needm_callback(nothing, NULL, 0, NULL);
@@ -111,20 +110,15 @@ static void *calls_to_the_end(void *arg) {
 }
 static void is_refused_every_map(void) {
     pthread_t threads[THREADS];
-#ifdef SYS_mmap2
-    long map = SYS_mmap2;
-#else
-    long map = SYS_mmap;
-#endif
     start((needm_config){.binding = binding, .max_ms = 64});
     CHECK_EQ(pthread_barrier_init(&turn, NULL, THREADS + 1), 0);
     refused = 0;
     CHECK_EQ(needm_attach(), 0);
-    /* For all threads that there are. */
+    /* The filter is for all threads that exist. */
     for (int i = 0; i < THREADS; i++) threads[i] = thread(calls_to_the_end, NULL);
     struct sock_filter rules[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, map, 0, 1),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCH_SYS_MAP, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOMEM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
     };
@@ -139,17 +133,17 @@ static void is_refused_every_map(void) {
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_stop(), 0);
 }
-static void refused_maps_are_errors_and_who_has_an_m_goes_on(void) { CHECK_CHILD(is_refused_every_map); }
+static void with_mappings_refused_a_thread_that_has_an_m_goes_on(void) { CHECK_CHILD(is_refused_every_map); }
 
 int main(int argc, char **argv) {
-    binding = asked_for(argc, argv);
-    if (emulated()) { /* whose own memory it would be */
+    binding = parse_binding(argc, argv);
+    if (emulated()) { /* the limit would be the emulator's */
         fprintf(stderr, "skipped under an emulator\n");
         return SUCCESS;
     }
     RUN(a_start_without_memory_is_refused_and_works_again);
     RUN(callbacks_without_address_space_are_refused_and_work_again);
     RUN(a_spawn_without_memory_is_refused);
-    RUN(refused_maps_are_errors_and_who_has_an_m_goes_on);
+    RUN(with_mappings_refused_a_thread_that_has_an_m_goes_on);
     return SUCCESS;
 }

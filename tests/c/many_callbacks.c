@@ -1,4 +1,4 @@
-/* The main jobs: many threads, many callbacks, many endings. */
+/* Many callbacks on many threads, and many endings in a row. */
 #include "check.h"
 
 static long sum;
@@ -46,7 +46,7 @@ static void panic_here(void *arg) {
     if (!shallowest || &here > shallowest) shallowest = &here;
     needm_panic(arg);
 }
-static void a_hundred_thousand_panics_leave_stack_and_count_as_they_were(void) {
+static void a_hundred_thousand_panics_leave_stack_pointer_and_m_count_the_same(void) {
     needm_callback(nothing, NULL, 0, NULL);
     uint64_t made = stats().ms_total;
     for (int i = 0; i < rounds(100000); i++)
@@ -79,7 +79,7 @@ int main(int argc, char **argv) {
     start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
     RUN(six_threads_fault_and_recover_ten_times_each);
     RUN(twenty_threads_call_two_thousand_times_each);
-    RUN(a_hundred_thousand_panics_leave_stack_and_count_as_they_were);
+    RUN(a_hundred_thousand_panics_leave_stack_pointer_and_m_count_the_same);
     RUN(faults_overflows_and_panics_in_a_row_on_eight_threads);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;
