@@ -44,9 +44,8 @@ pub(crate) struct Gate {
 layout::prove_gate!(Gate);
 
 // What the rooms' assembly defines; each routine's head says what it does. Those that take one of
-// needm's records are declared beside that record: `needm_tls_block` (src/tls.rs), `needm_on_g0`
-// (src/callback/ccall.rs), `needm_unwind` (src/callback/panic.rs), `needm_sigjump`
-// (src/callback/fault.rs).
+// needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
+// `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
 unsafe extern "C" {
     /// `entry.S`: a callback, in and out.
     pub(crate) fn needm_entry(
@@ -59,6 +58,8 @@ unsafe extern "C" {
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
     pub(crate) safe fn needm_sp() -> usize;
+    /// `tls.S`: this thread's block, a `Tls` (`src/tls.rs`).
+    pub(crate) safe fn needm_tls_block() -> *mut c_void;
     /// `tls.S`: the words that every callback reads.
     pub(crate) static needm_gate: Gate;
 }

@@ -1,5 +1,10 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! The records of one callback that assembly, the caller and the code on the G share: the
+//! call, what a panic is, what a fault leaves on the G.
+//!
+//! # Safety
+//! A caller that gives a `needm_panic_info` gives at least the bytes that its `size` says, and
+//! waits until its callback is over.
+#![allow(unsafe_code)] // records of the caller's
 
 use crate::error::Error;
 use crate::layout;
@@ -33,15 +38,15 @@ pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 /// The taker of the last M makes a spare.
 pub(crate) const PENDING_SPARES: usize = 2;
 
-/// The caller is a handler on the thread's signal stack, which must be kept from the
-/// signals to come: `signal/minit.rs`.
-pub(crate) const PENDING_SIGNAL_STACK: usize = 4;
+/// The caller is a handler on the thread's handler stack, which must be kept from the
+/// handlers to come: `os::fault::Readiness::make_way`.
+pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 
 /// A checking tool is told of the new stack.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
 const _: () = {
-    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
+    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_HANDLER_STACK | PENDING_TOOLS;
     assert!(pending == layout::call::PENDING);
 };
 

@@ -151,9 +151,9 @@ records! { $
             /// `m::STATE` of an M on the extra list that is bound to it.
             CLAIM = 2 => claim;
             /// The lowest address of its signal stack.
-            SIG_LO = 3 => sig.base;
+            SIG_LO = 3 => ready.room.base;
             /// Bytes of that signal stack; 0 without one.
-            SIG_LEN = 4 => sig.size;
+            SIG_LEN = 4 => ready.room.size;
         }
     }
 

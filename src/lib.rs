@@ -61,7 +61,6 @@ mod gate;
 mod tls;
 mod pool;
 mod thread_record;
-mod signal;
 mod barrier;
 mod state;
 mod settings;

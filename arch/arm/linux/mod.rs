@@ -5,9 +5,6 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/arm/include/asm/page.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
 /// What a signal frame needs, which Linux never says on ARM: `MINSIGSTKSZ`
 /// (linux/include/uapi/asm-generic/signal.h). The frame itself is below 1 KiB (struct rt_sigframe,
 /// linux/arch/arm/kernel/signal.h).

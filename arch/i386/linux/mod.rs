@@ -5,9 +5,6 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
 /// What a signal frame needs, for Linux before 5.14, which does not say (`AT_MINSIGSTKSZ`,
 /// linux/arch/x86/include/uapi/asm/auxvec.h): AVX-512 state, which 32-bit frames hold in full,
 /// 2,688 bytes (Intel 64 and IA-32 Architectures Software Developer's Manual, volume 1, 13.4

@@ -1,5 +1,5 @@
 /* The first and the last instructions of a thread that needm makes where there is no C library.
-   The Rust side is src/spawn/clone.rs. */
+   The Rust side is src/os/linux/clone.rs. */
 #include "asm.h"
 
 /* linux/arch/x86/entry/syscalls/syscall_32.tbl */

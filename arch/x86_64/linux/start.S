@@ -1,5 +1,5 @@
 /* The start of a program without a C library (feature freestanding). The Rust side is
-   src/host/start.rs (`needm_host_start`). */
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
 
 /* _start() -> !

@@ -1,14 +1,15 @@
-//! From the first instruction to the host's program; the Rust side of
-//! `arch/<arch>/linux/start.S`.
+//! The start of a program without a C library, from its first instruction to `needm_main`;
+//! the Rust side of `arch/<arch>/linux/start.S`.
 
-use core::ffi::{CStr, c_char, c_int};
-use core::panic::PanicInfo;
+use core::ffi::{c_char, c_int};
 
-use crate::arch::{self, upcalls, weak_table};
-use crate::os::image::Image;
-use crate::os::libc;
-use crate::os::memory::{self, Access};
-use crate::{fatal, os};
+use super::image::Image;
+use super::libc;
+use super::memory;
+use super::process;
+use crate::arch::linux::thread::set_thread_pointer;
+use crate::arch::{needm_tls_block, upcalls, weak_table};
+use crate::os::terms::Access;
 
 upcalls! {
     "needm_host_start" => start,
@@ -25,45 +26,12 @@ unsafe extern "C" {
     #[link_name = "needm_init_array"]
     static CONSTRUCTORS: [*const Constructor; 2];
 
-    /// The host's program: [`entry!`](crate::host::entry), or C's.
+    /// The host's program: defined by `entry!` (`host/mod.rs`), or in C.
     fn needm_main(
         count: c_int,
         words: *const *const c_char,
         environment: *const *const c_char,
     ) -> c_int;
-}
-
-/// What a program is told by who started it.
-#[derive(Clone, Copy)]
-pub struct Arguments {
-    next: *const *const c_char,
-    left: usize,
-}
-
-impl Arguments {
-    /// `count` strings.
-    ///
-    /// # Safety
-    /// They are there, and stay for as long as the program runs.
-    #[doc(hidden)]
-    #[must_use]
-    pub unsafe fn new(count: c_int, words: *const *const c_char) -> Self {
-        Self { next: words, left: usize::try_from(count).unwrap_or(0) }
-    }
-}
-
-impl Iterator for Arguments {
-    type Item = &'static CStr;
-
-    fn next(&mut self) -> Option<&'static CStr> {
-        self.left = self.left.checked_sub(1)?;
-        // SAFETY: as many strings are there as were left.
-        unsafe {
-            let word = CStr::from_ptr(self.next.read());
-            self.next = self.next.add(1);
-            Some(word)
-        }
-    }
 }
 
 /// What a program's exit status is that could not be started, as with a loader that
@@ -73,8 +41,10 @@ const CANNOT_START: i32 = 127;
 /// Why the program cannot go on, in one line, and its end: a signal would need a
 /// thread that is in order.
 fn refuse(why: &str) -> ! {
-    fatal::print(format_args!("needm: cannot start: {why}; see linker/README.md"));
-    os::exit(CANNOT_START)
+    for part in ["needm: cannot start: ", why, "; see linker/README.md\n"] {
+        process::last_words(part.as_bytes());
+    }
+    process::exit(CANNOT_START)
 }
 
 /// From `_start`, with the stack as the system left it: the first thread's thread-local
@@ -99,11 +69,12 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
             vector = vector.add(2);
         }
     }
+    memory::ask_page_size();
     ready_thread_pointer();
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // argc is an int
     let (count, words, environment) = (count as c_int, words.cast(), environment.cast());
-    // SAFETY: the host's own functions, with what the system gave. The linker's two
-    // symbols are the bounds of an array of them.
+    // SAFETY: the program's own functions, called once, with what the system gave. The
+    // linker's two symbols are the bounds of an array of them.
     let status = unsafe {
         let [mut next, end] = CONSTRUCTORS;
         while next != end {
@@ -112,12 +83,12 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
         }
         needm_main(count, words, environment)
     };
-    os::exit(status)
+    process::exit(status)
 }
 
 /// Lays out the first thread's thread-local storage, and sets its thread pointer.
 fn ready_thread_pointer() {
-    let image = Image::find().unwrap_or_else(|flaw| refuse(flaw.meaning()));
+    let image = Image::look().unwrap_or_else(|flaw| refuse(flaw.meaning()));
     // A page is aligned enough: `find` has seen to that.
     let Ok(area) = memory::map(image.bytes(), Access::ReadWrite) else {
         refuse("no memory for thread-local storage")
@@ -126,28 +97,14 @@ fn ready_thread_pointer() {
     // no thread-local storage so far.
     let (pointer, refused) = unsafe {
         let pointer = image.copy_to(area as *mut u8);
-        (pointer, arch::linux::thread::set_thread_pointer(pointer))
+        (pointer, set_thread_pointer(pointer))
     };
     if refused < 0 {
         refuse("the system sets no thread pointer")
     }
-    // The kernel's own block is the proof: it must lie in the copy.
-    if !image.holds(pointer, crate::tls::needm_tls_block() as usize) {
+    // Needm's own block is the proof: it must lie in the copy.
+    if !image.holds(pointer, needm_tls_block() as usize) {
         refuse("thread-local storage is not where its users look for it");
-    }
-}
-
-/// A panic of the program's Rust code: one line, and the end.
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    match info.location() {
-        Some(at) => fatal::throw(format_args!(
-            "panicked at {}:{}: {}",
-            at.file(),
-            at.line(),
-            info.message()
-        )),
-        None => fatal::throw(format_args!("panicked: {}", info.message())),
     }
 }
 
