@@ -113,7 +113,7 @@ pub(crate) const COMPILERS_OWN: &[&str] = &["memcpy", "memset"];
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 3, "the callback itself"),
     ("needm_call_on", 1, "the previous handler, on the outer part of the signal stack; sigpanic"),
-    ("callback::fault::handle", 2, "the previous handler, to which it forwards a signal"),
+    ("forward::forward", 2, "the previous handler, to which it forwards a signal"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
