@@ -10,6 +10,12 @@ mod layout;
 /// Target architectures (as Cargo names them) and their rooms under `arch/`.
 const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
 
+/// A room's assembly: for the CPU, and for the CPU under Linux.
+const CPU: &[&str] = &["tls.S", "entry.S", "switch.S", "call_on.S"];
+const LINUX: &[&str] = &["linux/sigtramp.S", "linux/thread.S"];
+/// The start of a program without a C library.
+const LINUX_START: &str = "linux/start.S";
+
 fn offsets(word: usize) -> String {
     let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
     let mut line = |name: &str, words: usize| {
@@ -69,9 +75,12 @@ fn offsets(word: usize) -> String {
 /// The C sides of examples.
 const EXAMPLES_IN_C: [&str; 2] = ["examples/cthread/threads.c", "examples/soak/foreign.c"];
 
-/// Compiles them. Linked into examples only, and only into those
-/// that ask for it.
+/// Compiles them where `.cargo/config.toml` asks for it. Linked into examples only.
 fn build_example_threads() {
+    println!("cargo:rerun-if-env-changed=NEEDM_C_EXAMPLES");
+    if env::var_os("NEEDM_C_EXAMPLES").is_none() || env::var_os("DOCS_RS").is_some() {
+        return;
+    }
     let mut build = cc::Build::new();
     build.files(EXAMPLES_IN_C).flag("-pthread").cargo_metadata(false);
     match build.try_compile("examples") {
@@ -95,18 +104,24 @@ fn main() {
     let out = PathBuf::from(var("OUT_DIR"));
     fs::write(out.join("offsets.h"), offsets(bits / 8)).expect("OUT_DIR can be written");
 
-    let room = PathBuf::from("arch").join(room);
-    let mut build = cc::Build::new();
-    build.include(&out).include("arch");
-    for name in ["tls.S", "entry.S", "switch.S", "sigtramp.S", "thread.S"] {
-        build.file(room.join(name));
-    }
-    if env::var_os("CARGO_FEATURE_FREESTANDING").is_some() {
-        build.file(room.join("start.S"));
-    }
-    build.compile("needm_arch");
     build_example_threads();
     for path in ["arch", "src/layout.rs", "build.rs"].iter().chain(&EXAMPLES_IN_C) {
         println!("cargo:rerun-if-changed={path}");
     }
+    // docs.rs documents targets that it has no assembler for, and links nothing.
+    println!("cargo:rerun-if-env-changed=DOCS_RS");
+    if env::var_os("DOCS_RS").is_some() {
+        return;
+    }
+
+    let room = PathBuf::from("arch").join(room);
+    let mut build = cc::Build::new();
+    build.include(&out).include("arch");
+    for name in CPU.iter().chain(LINUX) {
+        build.file(room.join(name));
+    }
+    if env::var_os("CARGO_FEATURE_FREESTANDING").is_some() {
+        build.file(room.join(LINUX_START));
+    }
+    build.compile("needm_arch");
 }

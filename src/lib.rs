@@ -39,47 +39,47 @@ compile_error!("`std` is for programs with a C library, `freestanding` for those
 #[cfg(feature = "std")]
 extern crate std;
 
-#[allow(unsafe_code)] // declarations of the rooms' assembly
-#[path = "../arch/mod.rs"]
-mod arch;
-
-mod api;
-mod attach;
-mod barrier;
-mod call;
-mod callback;
-#[cfg(feature = "capi")]
-mod capi;
-mod error;
-mod fatal;
-mod gate;
+// From the top down: a module imports only from those below it (tests/layers.rs).
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(feature = "freestanding")]
 pub mod host;
-mod index_list;
-mod layout;
+#[cfg(feature = "capi")]
+mod capi;
+mod api;
+mod stats;
 mod lifecycle;
-mod m;
-mod needm;
-mod os;
-mod pool;
+mod world;
+mod spawn;
+mod callback;
+mod attach;
 mod reconcile;
 mod running;
-mod segment;
-mod settings;
-mod signal;
-mod spawn;
-mod stack;
-mod state;
-mod stats;
-mod sync;
-mod table;
+mod needm;
 mod thread;
-mod thread_record;
+mod gate;
 mod tls;
+mod pool;
+mod thread_record;
+mod signal;
+mod barrier;
+mod state;
+mod settings;
+mod m;
+mod table;
+mod stack;
+mod segment;
 mod tools;
-mod world;
+mod index_list;
+mod call;
+mod fatal;
+mod os;
+#[allow(unsafe_code)] // declarations of the rooms' assembly
+#[path = "../arch/mod.rs"]
+mod arch;
+mod error;
+mod sync;
+mod layout;
 
 pub use api::*;
 pub use call::PanicInfo;

@@ -71,7 +71,7 @@ impl Iterator for Arguments {
     type Item = &'static CStr;
 
     fn next(&mut self) -> Option<&'static CStr> {
-        self.destructor_ran = self.destructor_ran.checked_sub(1)?;
+        self.left = self.left.checked_sub(1)?;
         // SAFETY: as many strings are there as were left.
         unsafe {
             let word = CStr::from_ptr(self.next.read());
@@ -141,7 +141,7 @@ fn ready_thread_pointer() {
     // no thread-local storage so far.
     let (pointer, refused) = unsafe {
         let pointer = image.copy_to(area as *mut u8);
-        (pointer, arch::thread::set_thread_pointer(pointer))
+        (pointer, arch::linux::thread::set_thread_pointer(pointer))
     };
     if refused < 0 {
         refuse("the system sets no thread pointer")
