@@ -183,7 +183,7 @@ static void *goes(void *path) {
     return NULL;
 }
 static void begin(void) {
-    start((needm_config){.binding = binding, .max_ms = 64, .wait_ns = 2000000000});
+    start((needm_config){.binding = binding, .max_ms = 64});
     handle_steps();
     CHECK_EQ(pthread_key_create(&after_needms, is_over), 0);
 }
