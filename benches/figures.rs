@@ -3,7 +3,7 @@
 //! measured, prints a table at the end, and writes that to `benches/figures.txt` and a plot
 //! to `benches/figures.svg`. `benches/README.md` says what each row is.
 
-#[path = "../tests/arch/mod.rs"]
+#[path = "../tests/arch/table.rs"]
 mod arch;
 
 mod figures {

@@ -142,7 +142,7 @@ fn found_in(violation: &str) -> Vec<String> {
     let source = root().join(format!("tests/nosplit/violations/{violation}.c"));
     let library = scratch(&format!("violation-{violation}-{}.so", manner()));
     let mut cc = Command::new(c_compiler());
-    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::current().decodable);
+    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::own().c_flags);
     common::compile(cc.arg(&source).arg("-o").arg(&library));
     let image = Image::read(&fs::read(&library).expect("a library"));
     let path = walk::Path {
@@ -192,7 +192,7 @@ fn nothing_is_found_where_no_rule_is_broken() {
 #[test]
 fn the_fast_path_has_at_most_the_instructions_of_its_architecture() {
     let count = walk::straight_line(&library(), "needm_callback");
-    let most = arch::current().fast_instructions;
+    let most = arch::own().fast_instructions;
     println!("the fast path: {count} instructions");
     assert!(count <= most as usize, "{count}, want at most {most}");
 }

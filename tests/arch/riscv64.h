@@ -10,64 +10,58 @@
 #include <sys/syscall.h>
 
 /* The system call that maps memory. */
-#define ARCH_SYS_MAP SYS_mmap
-
-/* Whether the emulator gives a thread that returns from a handler the thread pointer of the
- * thread that was made last. This is about qemu-i386. */
-#define ARCH_EMULATOR_LOSES_THREAD 0
+#define SYS_MAP SYS_mmap
 
 /* Whether the stack of the function that this stands in was aligned at its call, as the ABI
  * says: to 16 bytes. The frame address is what the stack pointer was then. */
-#define ARCH_CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
+#define CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
 
 /* The program counter in a handler's ucontext_t. */
-#define ARCH_PC(context) ((context)->uc_mcontext.__gregs[REG_PC])
+#define CONTEXT_PC(context) ((context)->uc_mcontext.__gregs[REG_PC])
 
 /* Instructions that fault. Division by zero gives -1. What unaligned accesses do depends on the
  * processor. */
-#define ARCH_ILLEGAL "unimp"
-#define ARCH_BREAKPOINT "ebreak"
-#define ARCH_DIVISION_FAULTS 0
-#define ARCH_ALIGNMENT_FAULTS 0
+#define ILLEGAL_INSTRUCTION "unimp"
+#define ALIGNMENT_FAULTS 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */
-#define ARCH_FUNCTION(name) \
+#define FAULT_FUNCTION(name) \
     ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": "
-#define ARCH_HERE(name) #name "_here: "
-#define ARCH_FAULTING_FUNCTIONS                                                  \
+#define FAULT_LABEL(name) #name "_here: "
+#define FAULTING_FUNCTIONS                                                  \
     ".text\n"                                                                    \
-    ARCH_FUNCTION(reads) "nop\n" ARCH_HERE(reads) "lb a0, (a0)\n ret\n"         \
-    ARCH_FUNCTION(writes) "li a1, 1\n" ARCH_HERE(writes) "sb a1, (a0)\n ret\n"  \
-    ARCH_FUNCTION(illegal) "\n" ARCH_HERE(illegal) "unimp\n"                     \
-    ARCH_FUNCTION(traps) "\n" ARCH_HERE(traps) "ebreak\n"
-#define ARCH_TOUCHING_FUNCTION                                                   \
+    FAULT_FUNCTION(reads) "nop\n" FAULT_LABEL(reads) "lb a0, (a0)\n ret\n"         \
+    FAULT_FUNCTION(writes) "li a1, 1\n" FAULT_LABEL(writes) "sb a1, (a0)\n ret\n"  \
+    FAULT_FUNCTION(illegal) "\n" FAULT_LABEL(illegal) "unimp\n"                     \
+    FAULT_FUNCTION(traps) "\n" FAULT_LABEL(traps) "ebreak\n"
+#define TOUCHING_FUNCTION                                                   \
     ".text\n.globl touches_after\n"                                              \
-    ARCH_FUNCTION(touches) "nop\n" ARCH_HERE(touches) "lb a0, (a0)\ntouches_after: ret\n"
+    FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches) "lb a0, (a0)\ntouches_after: ret\n"
 
 /* No single step: a program cannot set it for itself. */
-#define ARCH_HAS_SINGLE_STEP 0
+#define HAS_SINGLE_STEP 0
 
 /* What a call must preserve, as probe() finds it: s0 to s11, fs0 to fs11, fcsr. */
-enum { ARCH_SAVED = 12 };
+enum { SAVED_REGISTERS = 12 };
 typedef struct {
-    uint64_t saved[ARCH_SAVED];
+    uint64_t saved[SAVED_REGISTERS];
     uint64_t fs[12];
     uint64_t fcsr;
-} arch_state;
-static inline uint64_t arch_pattern(int n) { return 0x3333333322222200u + (uint64_t)n + 1; }
-#define ARCH_CHECK_STATE(after, csr, fcw)                                           \
+} register_state;
+static inline uint64_t register_pattern(int n) { return 0x3333333322222200u + (uint64_t)n + 1; }
+#define CHECK_REGISTER_STATE(after, csr, fcw)                                           \
     do {                                                                            \
         CHECK_EQ((after).fcsr, (csr));                                              \
         (void)(fcw);                                                                \
-        for (int f_ = 0; f_ < 12; f_++) CHECK((after).fs[f_] == arch_pattern(f_));  \
+        for (int f_ = 0; f_ < 12; f_++) CHECK((after).fs[f_] == register_pattern(f_));  \
     } while (0)
 /* fcsr, rounding and the exceptions seen so far; the second word is not used. */
-#define ARCH_CONTROL_WORDS {{0, 0}, {0x3f, 0}, {0x40, 0}, {0x81, 0}, {0x6a, 0}}
-/* int probe(arguments of needm_callback, fcsr, 0, arch_state *after): loads every
+#define CONTROL_WORDS {{0, 0}, {0x3f, 0}, {0x40, 0}, {0x81, 0}, {0x6a, 0}}
+/* int probe(arguments of needm_callback, fcsr, 0, register_state *after): loads every
  * callee-saved register with a pattern, calls needm_callback, stores what it finds.
  * void trash(void (*then)(void *), fcsr, 0): changes all of them, and calls `then`. */
-#define ARCH_REGISTER_FUNCTIONS \
+#define REGISTER_FUNCTIONS \
     ".text\n.globl probe\n.type probe, %function\nprobe:\n" \
     " addi sp, sp, -240\n sd ra, 232(sp)\n" \
     " sd s0, 0(sp)\n sd s1, 8(sp)\n sd s2, 16(sp)\n sd s3, 24(sp)\n sd s4, 32(sp)\n" \
@@ -111,49 +105,54 @@ static inline uint64_t arch_pattern(int n) { return 0x3333333322222200u + (uint6
 
 /* Hosts without a C library: a _start that calls start(stack), with gp as the linker wants
  * it, and the thread pointer. Thread-local storage starts at the thread pointer. */
-#define ARCH_START                                                          \
+#define START_CALLS_START                                                          \
     ".globl _start; .type _start, %function; _start: .option push; "        \
     ".option norelax; lla gp, __global_pointer$; .option pop; li s0, 0; "   \
     "li ra, 0; mv a0, sp; andi sp, sp, -16; call start"
-#define ARCH_TLS_IS_BELOW 0
-#define ARCH_TCB 0
-static inline int arch_set_thread_pointer(void *pointer) {
+#define TLS_IS_BELOW 0
+#define TCB_BYTES 0
+static inline int set_thread_pointer(void *pointer) {
     __asm__ volatile("mv tp, %0" : : "r"(pointer) : "memory");
     return 1;
 }
 
 /* The third word of Linux's sigaction, in which other architectures have the code that a handler
  * returns to: here it is the mask, and empty. */
-#define ARCH_RESTORER(code) ((void)(code), (uintptr_t)0)
+#define RESTORER_WORD(code) ((void)(code), (uintptr_t)0)
 
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void arch_getpid(void) {
+static inline __attribute__((always_inline)) void raw_getpid(void) {
     register long number __asm__("a7") = SYS_getpid;
     register long answer __asm__("a0");
     __asm__ volatile("ecall" : "=r"(answer) : "r"(number) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: fcsr. */
-static inline void arch_store_fp_control(uint32_t *word) {
+static inline void store_fp_control(uint32_t *word) {
     unsigned long value;
     __asm__ volatile("frcsr %0" : "=r"(value));
     *word = (uint32_t)value;
 }
 
-/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
-#define ARCH_FAULT_HERE                                                    \
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
+#define FAULT_HERE                                                    \
     ".text\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "sd zero, 0(zero)\n.globl fault_resume\nfault_resume:\nret\n"
 
-/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
-static inline void arch_divide_by_zero(void) {}
-#define ARCH_ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/riscv/kernel/traps.c */
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
+#define DIVISION_FAULTS 0
+static inline void divide_by_zero(void) {}
+#define ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/riscv/kernel/traps.c */
+
+/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
+ * pointer of the thread that was made last. */
+#define QEMU_MIXES_UP_THREADS 0
 #endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro ARCH_FOREIGN_CLONE
+.macro FOREIGN_CLONE
 foreign_clone:
         mv      t1, a3
         mv      t2, a4
@@ -172,7 +171,7 @@ foreign_clone:
         jalr    t1
         unimp
 .endm
-.macro ARCH_FOREIGN_CALL
+.macro FOREIGN_CALL
 foreign_call:
         mv      a7, a0
         mv      a0, a1
@@ -185,7 +184,7 @@ foreign_call:
         ret
 .endm
 /* Nothing returns here: Linux has no such word in its sigaction. */
-.macro ARCH_FOREIGN_RESTORER
+.macro FOREIGN_RESTORER
 foreign_restorer:
         li      a7, SYS_rt_sigreturn
         ecall

@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#if !ARCH_HAS_SINGLE_STEP
+#if !HAS_SINGLE_STEP
 int main(void) {
     fprintf(stderr, "skipped: the processor has no single step\n");
     return SUCCESS;
@@ -15,7 +15,7 @@ int main(void) {
 #else
 void steps_on(void);
 void steps_off(void);
-__asm__(ARCH_STEP_FUNCTIONS);
+__asm__(STEP_FUNCTIONS);
 
 static uint32_t binding;
 static uint64_t seed;
@@ -27,7 +27,7 @@ static void on_step(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
     if (countdown-- > 0) return;
     reached = 1;
-    ARCH_STOP_STEPPING(interrupted);
+    STOP_STEPPING(interrupted);
     at_instruction();
 }
 static int flags_of_handler;
@@ -183,7 +183,7 @@ static void *goes(void *path) {
     return NULL;
 }
 static void begin(void) {
-    start((needm_config){.binding = binding, .max_ms = 64, .wait_ns = 2000000000});
+    start((needm_config){.binding = binding, .max_ms = 64});
     handle_steps();
     CHECK_EQ(pthread_key_create(&after_needms, is_over), 0);
 }

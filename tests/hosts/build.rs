@@ -2,7 +2,7 @@
 
 use std::{env, path::Path};
 
-#[path = "../arch/mod.rs"]
+#[path = "../arch/table.rs"]
 mod arch;
 
 fn main() {
