@@ -2,23 +2,18 @@
 //! case that fails leaves its threads wherever they are.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-#[path = "../../tests/arch/mod.rs"]
-mod arch;
+#[path = "../../tests/common/mod.rs"]
+mod common;
 
-/// Replays the corpus with these words before it.
-fn replay(words: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_operations");
+use common::{arch, command, is_emulated};
+
+/// Replays the corpus with these arguments before it.
+fn replay(arguments: &[&str]) -> Output {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/operations");
-    let runner = std::env::var("NEEDM_RUNNER").unwrap_or_default();
-    let mut all = runner.split_whitespace().chain([program]);
-    let mut command = Command::new(all.next().expect("at least the program"));
-    command.args(all).args(words).arg(corpus).output().expect("the program runs")
-}
-
-fn emulated() -> bool {
-    std::env::var_os("NEEDM_RUNNER").is_some_and(|words| !words.is_empty())
+    let mut command = command(Path::new(env!("CARGO_BIN_EXE_operations")));
+    command.args(arguments).arg(corpus).output().expect("the program starts")
 }
 
 #[test]
@@ -29,8 +24,8 @@ fn the_corpus_agrees_with_the_model_and_has_every_operation() {
     assert!(output.status.success(), "{:?}\n{error}", output.status);
     // README.md says which operations an emulator leaves out.
     let left_out = |name: &str| match name {
-        "RawExit" => emulated(),
-        "Signal" | "CFault" => emulated() && arch::current().emulator_loses_thread,
+        "RawExit" => is_emulated(),
+        "Signal" | "CFault" => is_emulated() && arch::current().emulator_loses_thread,
         _ => false,
     };
     let missing =
@@ -42,7 +37,7 @@ fn the_corpus_agrees_with_the_model_and_has_every_operation() {
 #[test]
 fn the_corpus_finds_each_rule_that_is_wrong_on_purpose() {
     for (name, rule, claim) in needm_fuzz::Wrong::ALL {
-        if rule == needm_fuzz::Wrong::End && emulated() {
+        if rule == needm_fuzz::Wrong::End && is_emulated() {
             continue; // an emulator runs no raw exits
         }
         let output = replay(&["--wrong", name]);
