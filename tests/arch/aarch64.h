@@ -29,6 +29,8 @@
 #define ARCH_BREAKPOINT "brk #0"
 #define ARCH_DIVISION_FAULTS 0
 #define ARCH_ALIGNMENT_FAULTS 1
+/* Whether an emulator checks alignment, too. */
+#define ARCH_EMULATOR_CHECKS_ALIGNMENT 1
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. They start with a landing pad (bti c). */

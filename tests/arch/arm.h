@@ -29,6 +29,8 @@
 #define ARCH_BREAKPOINT "bkpt #0"
 #define ARCH_DIVISION_FAULTS 0
 #define ARCH_ALIGNMENT_FAULTS 0
+/* Whether an emulator checks alignment, too. */
+#define ARCH_EMULATOR_CHECKS_ALIGNMENT 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */
