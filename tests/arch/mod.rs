@@ -23,6 +23,18 @@ pub(crate) struct Arch {
     /// the path stores it: with many such registers, and two in an instruction at most, it is
     /// longer.
     pub(crate) fast_instructions: u32,
+    /// The word that a routine of assembly must begin with, because an indirect branch may lead
+    /// to it.
+    pub(crate) landing_pad: Option<u32>,
+    /// The sizes that a page may have, the most usual first.
+    pub(crate) pages: &'static [usize],
+}
+
+impl Arch {
+    /// The largest page, for which a program without a C library is linked.
+    pub(crate) fn max_page(&self) -> usize {
+        self.pages.iter().copied().max().expect("a size")
+    }
 }
 
 const ALL: [Arch; 4] = [
@@ -33,6 +45,8 @@ const ALL: [Arch; 4] = [
         decodable: &[],
         emulator_loses_thread: false,
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     Arch {
         name: "i386",
@@ -41,6 +55,8 @@ const ALL: [Arch; 4] = [
         decodable: &[],
         emulator_loses_thread: true,
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     // The decoder knows no Thumb code.
     Arch {
@@ -50,6 +66,8 @@ const ALL: [Arch; 4] = [
         decodable: &["-marm"],
         emulator_loses_thread: false,
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     // The compiler's own functions for atomics have the instructions of two ways each. A call
     // keeps 20 registers.
@@ -60,6 +78,8 @@ const ALL: [Arch; 4] = [
         decodable: &["-mno-outline-atomics"],
         emulator_loses_thread: false,
         fast_instructions: 62,
+        landing_pad: Some(0xd503_245f), // bti c
+        pages: &[4096, 16384, 65536],
     },
 ];
 
