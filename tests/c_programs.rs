@@ -17,7 +17,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{c_compiler, command, libraries, manner, root, run_to_success, scratch};
+use common::{arch, c_compiler, command, libraries, manner, root, run_to_success, runner, scratch};
 
 /// How a program is linked.
 #[derive(Clone, Copy)]
@@ -74,6 +74,26 @@ fn compile_by(
     }
     common::compile(cc.args(last).arg("-pthread").arg("-o").arg(&program));
     program
+}
+
+/// Runs a program with each size of pages that the architecture may have, which an emulator
+/// can be told.
+#[test]
+fn pages_may_be_larger() {
+    let sizes = arch::current().pages;
+    let words = runner();
+    let Some((emulator, rest)) = words.split_first().filter(|_| sizes.len() > 1) else {
+        println!("skipped: one size of pages, or no emulator that can be told of another");
+        return;
+    };
+    for name in ["fault_kinds", "endings", "pool", "signal_stack", "spawn", "world"] {
+        let program = compile(&format!("pages_may_be_larger_{name}"), name, Link::Archive);
+        for size in sizes {
+            let mut command = Command::new(emulator);
+            command.args(["-p", &size.to_string()]).args(rest).arg(&program);
+            run_to_success(&mut command, &program.with_extension(format!("{size}.log")));
+        }
+    }
 }
 
 fn run(program: &Path, arguments: &[&str]) {

@@ -189,6 +189,35 @@ fn nothing_is_found_where_no_rule_is_broken() {
     assert_eq!(found_in("keeps"), Vec::<String>::new());
 }
 
+/// What assembly defines: its own routines, and the jumps to Rust and from C (`upcalls!`,
+/// `c_entry!` of `arch/elf.rs`), which may be reached by pointers, linkage tables and veneers.
+const ROUTINES: &[&str] = &[
+    "needm_entry",
+    "needm_on_g0",
+    "needm_sp",
+    "needm_call_on",
+    "needm_tls_block",
+    "needm_handler",
+    "needm_sigjump",
+    "needm_clone",
+    "needm_unmap_and_exit",
+    "needm_callback",
+    "needm_enter",
+    "needm_handle",
+    "needm_sigpanic",
+];
+
+#[test]
+fn routines_of_assembly_begin_with_a_landing_pad_where_the_architecture_has_one() {
+    let Some(pad) = arch::current().landing_pad else { return };
+    let image = library();
+    for name in ROUTINES {
+        let routine = image.named(name).unwrap_or_else(|| panic!("no {name}"));
+        let bytes = image.bytes(routine.start).expect("code");
+        assert_eq!(bytes[..4], pad.to_le_bytes(), "{name}");
+    }
+}
+
 #[test]
 fn the_fast_path_has_at_most_the_instructions_of_its_architecture() {
     let count = walk::straight_line(&library(), "needm_callback");

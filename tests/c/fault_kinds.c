@@ -43,9 +43,9 @@ static void make_kinds(void) {
     KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here, 0);
 #endif
 #if ALIGNMENT_FAULTS
-    /* The processor tells no address, and qemu-user checks no alignment. */
-    static char words[16] __attribute__((aligned(16)));
-    if (!emulated())
+    /* Not every processor tells the address. */
+    static char words[32] __attribute__((aligned(16)));
+    if (!emulated() || EMULATOR_CHECKS_ALIGNMENT)
         KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, (intptr_t)(words + 1), misaligned_here, 0);
 #endif
 }

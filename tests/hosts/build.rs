@@ -13,7 +13,8 @@ fn main() {
         return;
     }
     let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
-    let arch = arch::named(&var("CARGO_CFG_TARGET_ARCH")).name;
+    let arch = arch::named(&var("CARGO_CFG_TARGET_ARCH"));
+    let (page, arch) = (arch.max_page(), arch.name);
     let linker = Path::new(&var("CARGO_MANIFEST_DIR")).join("../../linker");
     let script = linker.join(format!("{arch}.ld"));
     let (linker, script) = (linker.display(), script.display());
@@ -22,7 +23,7 @@ fn main() {
         "-nostartfiles".to_owned(),
         "-static".to_owned(),
         "-no-pie".to_owned(),
-        "-Wl,-z,max-page-size=4096,--build-id=none".to_owned(),
+        format!("-Wl,-z,max-page-size={page},--build-id=none"),
         format!("-L{linker}"),
         format!("-T{script}"),
     ] {
