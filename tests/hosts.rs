@@ -168,7 +168,7 @@ fn compile(source: &Path, folder: &Path, scripts: &Path, program: &Path) -> Resu
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
     // The compiler must not turn own.c's memcpy into a call of itself.
     cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
-    let page = common::arch::current().max_page();
+    let page = common::arch::own().max_page();
     cc.arg(format!("-Wl,-z,max-page-size={page},--build-id=none,--gc-sections"));
     cc.arg("-I").arg(root().join("include"));
     cc.arg("-L")

@@ -20,6 +20,19 @@ pub(crate) struct Arch {
     /// the path stores it: with many such registers, and two in an instruction at most, it is
     /// longer.
     pub(crate) fast_instructions: u32,
+    /// The word that a routine of assembly must begin with, because an indirect branch may lead
+    /// to it.
+    pub(crate) landing_pad: Option<u32>,
+    /// The sizes that a page may have, the most usual first.
+    pub(crate) pages: &'static [usize],
+}
+
+#[allow(dead_code)] // as above
+impl Arch {
+    /// The largest page, for which a program without a C library is linked.
+    pub(crate) fn max_page(&self) -> usize {
+        self.pages.iter().copied().max().expect("a size")
+    }
 }
 
 const TABLE: &[Arch] = &[
@@ -30,6 +43,8 @@ const TABLE: &[Arch] = &[
         headers: "x86_64-linux-gnu",
         c_flags: &[],
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     Arch {
         rust: "x86",
@@ -39,6 +54,8 @@ const TABLE: &[Arch] = &[
         headers: "i386-linux-gnu",
         c_flags: &[],
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     Arch {
         rust: "arm",
@@ -47,6 +64,8 @@ const TABLE: &[Arch] = &[
         headers: "arm-linux-gnueabihf",
         c_flags: &["-marm"],
         fast_instructions: 60,
+        landing_pad: None,
+        pages: &[4096],
     },
     // The compiler's own functions for atomics have the instructions of two ways each. A call
     // keeps 20 registers.
@@ -57,6 +76,8 @@ const TABLE: &[Arch] = &[
         headers: "aarch64-linux-gnu",
         c_flags: &["-mno-outline-atomics"],
         fast_instructions: 62,
+        landing_pad: Some(0xd503_245f), // bti c
+        pages: &[4096, 16384, 65536],
     },
     // A call keeps 25 registers, and an instruction stores one.
     Arch {
@@ -66,6 +87,8 @@ const TABLE: &[Arch] = &[
         headers: "riscv64-linux-gnu",
         c_flags: &[],
         fast_instructions: 75,
+        landing_pad: None,
+        pages: &[4096],
     },
 ];
 
