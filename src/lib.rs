@@ -31,9 +31,10 @@
 //! A thread's end is noticed in `thread/`. `runtime.rs` starts, stops and forks it
 //! all; `capi.rs` says the same in C.
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
 #![deny(unsafe_code)] // opened room by room, each with its Safety section
 
-#[cfg(all(feature = "std", feature = "freestanding"))]
+#[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
 compile_error!("`std` is for programs with a C library, `freestanding` for those without");
 
 #[cfg(feature = "std")]

@@ -71,7 +71,7 @@ impl Iterator for Arguments {
     type Item = &'static CStr;
 
     fn next(&mut self) -> Option<&'static CStr> {
-        self.destructor_ran = self.destructor_ran.checked_sub(1)?;
+        self.left = self.left.checked_sub(1)?;
         // SAFETY: as many strings are there as were left.
         unsafe {
             let word = CStr::from_ptr(self.next.read());
@@ -153,7 +153,7 @@ fn ready_thread_pointer() {
 }
 
 /// A panic of the program's Rust code: one line, and the end.
-#[panic_handler]
+#[cfg_attr(not(docsrs), panic_handler)] // documented beside `std`, which has one
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
         Some(at) => fatal::throw(format_args!(
