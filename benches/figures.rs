@@ -1,6 +1,6 @@
 //! `cargo bench -p needm-benches [-- --quick]`: what needm costs, and what it is compared
 //! with, in one run. Prints a table at the end, and writes it to `benches/figures.txt` and
-//! a plot to `benches/figures.svg`. `benches/README.md` says what each row is.
+//! a plot to `src/guide/figures.svg`. `benches/README.md` says what each row is.
 
 mod figures {
     pub(crate) mod calls;
@@ -39,6 +39,6 @@ fn main() {
     if !quick {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         std::fs::write(folder.join("figures.txt"), text).expect("the folder can be written");
-        plot::write(&rows, &folder.join("figures.svg"));
+        plot::write(&rows, &folder.join("../src/guide/figures.svg"));
     }
 }
