@@ -10,6 +10,12 @@ mod layout;
 /// Target architectures (as Cargo names them) and their rooms under `arch/`.
 const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
 
+/// A room's assembly: for the CPU, and for the CPU under Linux.
+const CPU: &[&str] = &["tls.S", "entry.S", "switch.S", "call_on.S"];
+const LINUX: &[&str] = &["linux/sigtramp.S", "linux/thread.S"];
+/// The start of a program without a C library.
+const LINUX_START: &str = "linux/start.S";
+
 fn offsets(word: usize) -> String {
     let mut out = String::from("/* Written by build.rs from src/layout.rs. */\n");
     let mut line = |name: &str, words: usize| {
@@ -111,11 +117,11 @@ fn main() {
     let room = PathBuf::from("arch").join(room);
     let mut build = cc::Build::new();
     build.include(&out).include("arch");
-    for name in ["tls.S", "entry.S", "switch.S", "sigtramp.S", "thread.S"] {
+    for name in CPU.iter().chain(LINUX) {
         build.file(room.join(name));
     }
     if env::var_os("CARGO_FEATURE_FREESTANDING").is_some() {
-        build.file(room.join("start.S"));
+        build.file(room.join(LINUX_START));
     }
     build.compile("needm_arch");
 }

@@ -18,7 +18,7 @@ compile_error!("needm has no room for this architecture: see arch/README.md");
 
 pub(crate) use room::*;
 
-pub(crate) mod slots;
+pub(crate) mod linux;
 
 use core::ffi::{c_int, c_void};
 
@@ -52,24 +52,10 @@ unsafe extern "C" {
         size: usize,
         info: *mut c_void,
     ) -> c_int;
-    /// `switch.S`: a call of three arguments on another stack.
+    /// `call_on.S`: a call of three arguments on another stack.
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
     pub(crate) safe fn needm_sp() -> usize;
-    /// `sigtramp.S`: the handler that the kernel calls; goes on in `handler::handle`.
-    pub(crate) fn needm_handler();
-    /// `sigtramp.S`: what a handler returns into.
-    pub(crate) fn needm_sigreturn();
-    /// `thread.S`: a new thread, and its number, or an error as a negative number.
-    pub(crate) fn needm_clone(
-        stack: usize,
-        tid: *mut u32,
-        pointer: usize,
-        function: unsafe extern "C" fn(*mut c_void) -> !,
-        arg: *mut c_void,
-    ) -> isize;
-    /// `thread.S`: this thread's last instructions.
-    pub(crate) fn needm_unmap_and_exit(start: usize, len: usize) -> !;
     /// `tls.S`: the words that every callback reads.
     pub(crate) static needm_gate: Gate;
 }

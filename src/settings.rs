@@ -197,7 +197,7 @@ impl Settings {
         }
         let stack_size = if self.stack_size == 0 { DEFAULT_STACK_SIZE } else { self.stack_size };
         self.stack_size = stack::round(stack_size).ok_or(Error::Invalid)?;
-        let frame = libc::min_signal_stack().unwrap_or(arch::MIN_SIGNAL_STACK);
+        let frame = libc::min_signal_stack().unwrap_or(arch::linux::MIN_SIGNAL_STACK);
         self.least_signal_stack = frame + HANDLER_ROOM;
         let asked = if self.signal_stack_size == 0 {
             NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM

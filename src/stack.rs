@@ -16,7 +16,7 @@
 
 use core::ffi::c_void;
 
-use crate::arch::PAGE;
+use crate::arch::linux::PAGE;
 use crate::error::Error;
 use crate::os::memory::{self, Access};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed};

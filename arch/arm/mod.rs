@@ -1,10 +1,7 @@
 //! ARM: ARMv7 with VFP, the hard-float ABI or not, little-endian. See
 //! `arch/README.md` for what a room defines, and `arch/x86_64` for the full comments.
 
-pub(crate) mod context;
-pub(crate) mod nr;
-pub(crate) mod syscall;
-pub(crate) mod thread;
+pub(crate) mod linux;
 mod tools;
 mod upcalls;
 
@@ -13,13 +10,6 @@ pub(crate) use tools::valgrind_request;
 pub(crate) use upcalls::c_entry;
 pub(crate) use upcalls::upcalls;
 
-/// Bytes of a page (linux/arch/arm/include/asm/page.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where the kernel does not say, which on ARM it never
-/// does: `MINSIGSTKSZ` (include/uapi/asm-generic/signal.h); the frame is below 1 KiB.
-pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
-
-/// Whether `sigaction` must name the code that ends a handler: here it need not,
-/// but the kernel's own is in a page that not every process has.
-pub(crate) const SA_RESTORER: usize = 0x0400_0000;
+/// Bytes below the stack pointer that code may use without moving it: none
+/// (Procedure Call Standard for the Arm Architecture, 6.2.1 "The Stack").
+pub(crate) const RED_ZONE: usize = 0;

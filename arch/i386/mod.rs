@@ -1,10 +1,7 @@
 //! i386, with SSE2 as Rust's i686 targets have it. See `arch/README.md` for what a
 //! room defines, and `arch/x86_64` for the full comments.
 
-pub(crate) mod context;
-pub(crate) mod nr;
-pub(crate) mod syscall;
-pub(crate) mod thread;
+pub(crate) mod linux;
 mod tools;
 mod upcalls;
 
@@ -13,14 +10,6 @@ pub(crate) use tools::valgrind_request;
 pub(crate) use upcalls::c_entry;
 pub(crate) use upcalls::upcalls;
 
-/// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where the kernel does not say (AT_MINSIGSTKSZ is
-/// Linux 5.14): AVX-512 state, which 32-bit frames hold in full, and the frame
-/// around it.
-pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
-
-/// Whether `sigaction` must name the code that ends a handler: here it need not,
-/// but the kernel's own is in the vDSO, which not every process has.
-pub(crate) const SA_RESTORER: usize = 0x0400_0000;
+/// Bytes below the stack pointer that code may use without moving it: none
+/// (System V ABI, Intel386 supplement).
+pub(crate) const RED_ZONE: usize = 0;

@@ -1,9 +1,6 @@
 //! x86_64: the reference room. See `arch/README.md` for what a room defines.
 
-pub(crate) mod context;
-pub(crate) mod nr;
-pub(crate) mod syscall;
-pub(crate) mod thread;
+pub(crate) mod linux;
 mod tools;
 mod upcalls;
 
@@ -12,13 +9,6 @@ pub(crate) use tools::valgrind_request;
 pub(crate) use upcalls::c_entry;
 pub(crate) use upcalls::upcalls;
 
-/// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where the kernel does not say (AT_MINSIGSTKSZ is
-/// Linux 5.14): AVX-512 state and the frame around it.
-pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
-
-/// Whether `sigaction` must name the code that ends a handler
-/// (linux/arch/x86/kernel/signal_64.c refuses to deliver without).
-pub(crate) const SA_RESTORER: usize = 0x0400_0000;
+/// Words below the stack pointer that code may use without moving it (System V
+/// ABI, AMD64 supplement, 3.2.2 "The Stack Frame").
+pub(crate) const RED_ZONE: usize = 128;

@@ -7,7 +7,8 @@
 //! jumped back to a G that then faults.
 #![allow(unsafe_code)] // signal frames
 
-use crate::arch::context::{Context, RED_ZONE};
+use crate::arch::RED_ZONE;
+use crate::arch::linux::context::Context;
 use crate::call::{FaultFrame, PanicInfo};
 use crate::callback::panic::{RAISED, raise};
 use crate::error::Error;

@@ -141,7 +141,7 @@ fn ready_thread_pointer() {
     // no thread-local storage so far.
     let (pointer, refused) = unsafe {
         let pointer = image.copy_to(area as *mut u8);
-        (pointer, arch::thread::set_thread_pointer(pointer))
+        (pointer, arch::linux::thread::set_thread_pointer(pointer))
     };
     if refused < 0 {
         refuse("the system sets no thread pointer")

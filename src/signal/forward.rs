@@ -2,8 +2,9 @@
 //! their own mask, flags, arguments and stack.
 #![allow(unsafe_code)] // other people's handlers
 
-use crate::arch::context::{Context, RED_ZONE};
-use crate::arch::{needm_call_on, needm_handler};
+use crate::arch::linux::context::Context;
+use crate::arch::linux::needm_handler;
+use crate::arch::{RED_ZONE, needm_call_on};
 use crate::os::signal;
 use crate::os::signal::{
     Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,

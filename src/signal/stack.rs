@@ -23,7 +23,7 @@
 //! has been found in order often enough.
 #![allow(unsafe_code)] // a stack that the system writes to
 
-use crate::arch::PAGE;
+use crate::arch::linux::PAGE;
 use crate::arch::needm_sp;
 use crate::os::memory::Access;
 use crate::os::signal::Stack;

@@ -14,7 +14,8 @@
 
 use core::ptr;
 
-use crate::arch::{self, PAGE};
+use crate::arch;
+use crate::arch::linux::PAGE;
 use crate::os::image::Image;
 use crate::os::memory::{self, Access};
 use crate::os::{self, Errno, signal, thread as system};
@@ -104,7 +105,7 @@ pub(crate) fn spawn<F: FnOnce()>(
         let pointer = image.copy_to(area as *mut u8);
         born.write(Born { row, run });
         let tid = ptr::from_ref(&row.tid).cast_mut();
-        arch::needm_clone(top, tid.cast(), pointer, thread_main::<F>, born.cast())
+        arch::linux::needm_clone(top, tid.cast(), pointer, thread_main::<F>, born.cast())
     };
     match system::thread_made(made) {
         Ok(tid) => {
@@ -211,7 +212,7 @@ unsafe extern "C" fn thread_main<F: FnOnce()>(born: *mut core::ffi::c_void) -> !
     let start = row.map.swap(0, SeqCst);
     // SAFETY: the mapping is this thread's own stack, which nothing refers to: the row
     // no longer does, and `run` has ended.
-    unsafe { arch::needm_unmap_and_exit(start, row.len.load(Relaxed)) }
+    unsafe { arch::linux::needm_unmap_and_exit(start, row.len.load(Relaxed)) }
 }
 
 /// In a forked child: no thread exists but this one.

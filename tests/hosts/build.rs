@@ -3,17 +3,18 @@
 
 use std::{env, path::Path};
 
+#[path = "../arch/table.rs"]
+mod arch;
+
 fn main() {
     println!("cargo:rerun-if-changed=../../tests/hosts/foreign.S");
+    println!("cargo:rerun-if-changed=../../tests/arch");
     println!("cargo:rerun-if-changed=../../linker");
     if env::var_os("CARGO_FEATURE_FREESTANDING").is_none() {
         return;
     }
     let var = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
-    let arch = match var("CARGO_CFG_TARGET_ARCH").as_str() {
-        "x86" => "i386".to_owned(),
-        other => other.to_owned(),
-    };
+    let arch = arch::named(&var("CARGO_CFG_TARGET_ARCH")).name;
     let linker = Path::new(&var("CARGO_MANIFEST_DIR")).join("../../linker");
     let script = linker.join(format!("{arch}.ld"));
     let (linker, script) = (linker.display(), script.display());

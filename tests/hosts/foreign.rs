@@ -1,5 +1,12 @@
-//! Foreign threads without a C library, made by `clone` and by nobody's library, and
-//! what else the bodies ask of such a host.
+//! What the bodies of `bodies.rs` ask of a host without a C library: foreign threads, made
+//! by `clone` and no library, sleep, the process's mappings. And the bodies that only such
+//! a host can run.
+//!
+//! # Safety
+//! `foreign_call` is given numbers and arguments of system calls that write to nothing but
+//! the buffer they are given. A `Slot` belongs to the thread whose number is in `TIDS`:
+//! `foreign` claims it by a compare-and-swap from -1, and `join` frees it only after Linux
+//! has written 0 there, which it does when the thread has exited.
 
 use core::ffi::{c_long, c_void};
 use core::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering::SeqCst};
@@ -19,26 +26,25 @@ unsafe extern "C" {
         arg: *mut c_void,
     ) -> c_long;
     fn foreign_call(number: c_long, a: c_long, b: c_long, c: c_long, d: c_long) -> c_long;
+    static foreign_numbers: [i32; 4];
 }
 
-#[cfg(target_arch = "x86_64")]
-mod nr {
-    pub(crate) const EXIT: i32 = 60;
-    pub(crate) const OPEN: i32 = 2;
-    pub(crate) const READ: i32 = 0;
-    pub(crate) const CLOSE: i32 = 3;
-}
-#[cfg(not(target_arch = "x86_64"))]
-mod nr {
-    pub(crate) const EXIT: i32 = 1;
-    pub(crate) const OPEN: i32 = 5;
-    pub(crate) const READ: i32 = 3;
-    pub(crate) const CLOSE: i32 = 6;
+/// A system call that is made here: its place in `foreign_numbers`.
+#[derive(Clone, Copy)]
+enum Nr {
+    Exit,
+    OpenAt,
+    Read,
+    Close,
 }
 
-fn call(number: i32, a: usize, b: usize, c: usize) -> isize {
-    // SAFETY: each use below gives it what the call's manual page asks for.
-    unsafe { foreign_call(number as c_long, a as c_long, b as c_long, c as c_long, 0) as isize }
+fn call(which: Nr, a: usize, b: usize, c: usize) -> isize {
+    // SAFETY: `foreign.S` defines four numbers, in the order of `Nr`.
+    let number = unsafe { foreign_numbers[which as usize] } as c_long;
+    // SAFETY: exit takes a status and ends this thread; openat reads the string that it is
+    // given, a literal; read writes to a buffer of the length it is given, which the caller
+    // borrows; close takes a descriptor.
+    unsafe { foreign_call(number, a as c_long, b as c_long, c as c_long, 0) as isize }
 }
 
 static EMULATED: AtomicBool = AtomicBool::new(false);
@@ -51,7 +57,7 @@ pub(crate) fn is_emulated() -> bool {
     EMULATED.load(SeqCst)
 }
 
-/// Whether threads have one to thank.
+/// Whether threads are made by a C library.
 pub(crate) const HAS_C_LIBRARY: bool = false;
 
 /// Ends the process as a failed one.
@@ -59,10 +65,10 @@ pub(crate) fn fail() -> ! {
     needm::host::exit(1)
 }
 
-/// Ends this thread at once: nobody is told.
+/// Ends this thread at once, by the raw system call.
 pub(crate) fn exit_thread() -> ! {
     loop {
-        call(nr::EXIT, 0, 0, 0);
+        call(Nr::Exit, 0, 0, 0);
     }
 }
 
@@ -75,14 +81,17 @@ struct Slot {
     stack: core::cell::UnsafeCell<[u8; STACK]>,
 }
 
-// SAFETY: a slot is used by the thread that it was given to.
+// SAFETY: `foreign` gives a slot to one thread, by a compare-and-swap in `TIDS`, and to the
+// next one only after that thread has exited.
 unsafe impl Sync for Slot {}
 
 static STACKS: [Slot; THREADS] =
     [const { Slot { stack: core::cell::UnsafeCell::new([0; STACK]) } }; THREADS];
-/// -1: free; else the system's word for the thread in that slot, 0 once it has ended.
+/// -1: free; -2: claimed; else the number of the thread in that slot, which Linux sets to 0
+/// when the thread has exited.
 static TIDS: [AtomicI32; THREADS] = [const { AtomicI32::new(-1) }; THREADS];
-static WHAT: [(AtomicUsize, AtomicUsize); THREADS] =
+/// What the thread in a slot runs: a function and its argument.
+static WORK: [(AtomicUsize, AtomicUsize); THREADS] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; THREADS];
 
 /// A thread of a body's.
@@ -91,8 +100,9 @@ pub(crate) struct Foreign {
 }
 
 unsafe extern "C" fn run(slot: *mut c_void) -> ! {
-    let (function, arg) = &WHAT[slot as usize];
-    // SAFETY: `foreign` has put a function there.
+    let (function, arg) = &WORK[slot as usize];
+    // SAFETY: `foreign` stored a `fn(usize)` there before it made this thread, and the slot
+    // is claimed until this thread has exited.
     let function: fn(usize) = unsafe { core::mem::transmute(function.load(SeqCst)) };
     function(arg.load(SeqCst));
     exit_thread()
@@ -102,13 +112,14 @@ unsafe extern "C" fn run(slot: *mut c_void) -> ! {
 pub(crate) fn foreign(function: fn(usize), arg: usize) -> Foreign {
     let free = |tid: &AtomicI32| tid.compare_exchange(-1, -2, SeqCst, SeqCst).is_ok();
     let slot = TIDS.iter().position(free).unwrap_or_else(|| fail());
-    WHAT[slot].0.store(function as usize, SeqCst);
-    WHAT[slot].1.store(arg, SeqCst);
+    WORK[slot].0.store(function as usize, SeqCst);
+    WORK[slot].1.store(arg, SeqCst);
     let area = ThreadArea::find().unwrap_or_else(|_| fail());
     let top = STACKS[slot].stack.get() as usize + STACK;
     let tls = (top - area.layout().size()) & !(area.layout().align() - 1);
-    // SAFETY: the slot is this thread's to give: nothing else uses it until the new
-    // thread has ended.
+    // SAFETY: this thread has claimed the slot, so nothing else uses its memory until the
+    // new thread has exited; `tls` and what lies below it are inside the slot, and `run`
+    // never returns.
     let made = unsafe {
         let pointer = area.lay_out(tls as *mut u8);
         foreign_clone(
@@ -124,7 +135,7 @@ pub(crate) fn foreign(function: fn(usize), arg: usize) -> Foreign {
 }
 
 impl Foreign {
-    /// Waits for its end.
+    /// Waits until it has exited.
     pub(crate) fn join(self) {
         while TIDS[self.slot].load(SeqCst) != 0 {
             sleep(Duration::from_micros(100));
@@ -135,13 +146,14 @@ impl Foreign {
 
 /// Reads `/proc/self/maps`, a line at a time.
 fn each_mapping(mut take: impl FnMut(&[u8])) {
-    let file = call(nr::OPEN, c"/proc/self/maps".as_ptr() as usize, 0, 0);
+    // The path is absolute: the first argument does not matter.
+    let file = call(Nr::OpenAt, 0, c"/proc/self/maps".as_ptr() as usize, 0);
     check!(file >= 0);
     let mut buffer = [0_u8; 512];
     let mut line = [0_u8; 512];
     let mut len = 0;
     loop {
-        let read = call(nr::READ, file as usize, buffer.as_mut_ptr() as usize, buffer.len());
+        let read = call(Nr::Read, file as usize, buffer.as_mut_ptr() as usize, buffer.len());
         let Some(read) = usize::try_from(read).ok().filter(|read| *read > 0) else { break };
         for byte in &buffer[..read] {
             if *byte == b'\n' {
@@ -153,7 +165,7 @@ fn each_mapping(mut take: impl FnMut(&[u8])) {
             }
         }
     }
-    call(nr::CLOSE, file as usize, 0, 0);
+    call(Nr::Close, file as usize, 0, 0);
 }
 
 /// Mappings of this process.
@@ -163,7 +175,7 @@ pub(crate) fn mappings() -> usize {
     lines
 }
 
-/// Whether nothing can be done with what lies directly below the mapping of `address`.
+/// Whether a guard lies directly below the mapping of `address`.
 fn is_guarded(address: usize) -> bool {
     let (mut guarded, mut below) = (false, (0, false));
     each_mapping(|line| {
@@ -180,7 +192,7 @@ fn is_guarded(address: usize) -> bool {
     guarded
 }
 
-/// What only such a host can show.
+/// The bodies that only such a host can run.
 pub(crate) const ALL: &[(&str, fn())] = &[
     ("joined_threads_have_run_and_leave_nothing", joined_threads_have_run_and_leave_nothing),
     ("threads_have_a_guard_below_their_stacks", threads_have_a_guard_below_their_stacks),
@@ -203,7 +215,7 @@ fn joined_threads_have_run_and_leave_nothing() {
         for (number, thread) in made.into_iter().enumerate() {
             let Ok(thread) = thread else { fail() };
             check!(thread.id() > 0);
-            // Some are waited for, one is not.
+            // Three are joined, the fourth is detached.
             if number != 3 {
                 thread.join();
             }
@@ -215,7 +227,7 @@ fn joined_threads_have_run_and_leave_nothing() {
             before = mappings();
         }
     }
-    // What is not joined may take a moment to be gone.
+    // A detached thread may take a moment to be unmapped.
     check!(mappings() <= before + 8);
     check!(needm::stats().ms_total <= 8);
 }
@@ -236,7 +248,7 @@ fn threads_have_a_guard_below_their_stacks() {
         thread.join();
     }
     check!(GUARDED.load(SeqCst) == 3);
-    // And of one in a callback from birth: its G's, and its own.
+    // A spawned thread runs in a callback: the guard of its G, and that of its own stack.
     let spawned = needm::spawn(|| {
         look();
         check!(needm::callback(|cx| cx.ccall(look)).is_ok_and(|ran| ran.is_ok()));
@@ -253,13 +265,13 @@ fn a_panic_prints_one_line_and_aborts() {
     panic!("on purpose");
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it is to run out of stack
 fn deeper(depth: usize) -> usize {
     let frame = core::hint::black_box([depth; 64]);
     deeper(depth + 1) + frame[depth % 64]
 }
 
-/// Outside a callback the stack is the thread's own, and its fault the process's.
+/// Outside a callback the thread is on its own stack, and a fault there kills the process.
 fn a_thread_meets_its_guard() {
     check!(needm::start(needm::Config::default()).is_ok());
     match needm::host::spawn(16 * 1024, || {

@@ -1,13 +1,9 @@
-/* A host in C without a C library: foreign threads that nobody's library made call in,
- * fault, nest, run out of stack, and end by the raw system call; the world stops. The exit
- * status is 200 if all is well. */
+/* A host in C without a C library: foreign threads, made by clone and no library, call in,
+ * fault, nest, run out of stack, and exit by the raw system call; the world stops; the
+ * process forks. The argument is "native" or "emulated", and the exit status is 200 if all
+ * is well. */
+#include "../arch/arch.h"
 #include <needm_host.h>
-
-#ifdef __x86_64__
-enum { NR_EXIT = 60, NR_FORK = 57, NR_WAIT4 = 61, NR_SIGACTION = 13, NR_TKILL = 200 };
-#else
-enum { NR_EXIT = 1, NR_FORK = 2, NR_WAIT4 = 114, NR_SIGACTION = 174, NR_TKILL = 238 };
-#endif
 
 /* foreign.S */
 long foreign_clone(void *stack, volatile int *tid, void *tp, void (*fn)(void *), void *arg);
@@ -25,7 +21,7 @@ static void say(const char *text) {
 #define CHECK(what)                                                           \
     do {                                                                      \
         if (!(what)) {                                                        \
-            say(__FILE__ ":" TEXT(__LINE__) ": not so: " #what "\n");         \
+            say(__FILE__ ":" TEXT(__LINE__) ": check failed: " #what "\n");     \
             needm_host_exit(1);                                               \
         }                                                                     \
     } while (0)
@@ -33,7 +29,7 @@ static void say(const char *text) {
 enum { THREADS = 12, STACK = 64 * 1024 };
 static char stacks[THREADS][STACK] __attribute__((aligned(64)));
 static volatile int tids[THREADS];
-static _Thread_local int own = 41; /* of ours, beside the kernel's */
+static _Thread_local int own = 41; /* the program's own, beside needm's block */
 static volatile long sum, counts[THREADS];
 static volatile int over;
 static int emulated;
@@ -69,8 +65,8 @@ static void nest(void *depth) {
     if (depth) CHECK(needm_ccall(nest_in_c, (char *)depth - 1) == 0);
 }
 
-static _Noreturn void leave(void) {
-    for (;;) foreign_call(NR_EXIT, 0, 0, 0, 0);
+static _Noreturn void exit_raw(void) {
+    for (;;) foreign_call(SYS_exit, 0, 0, 0, 0);
 }
 static void thread(void *number) {
     needm_panic_info info = {.size = sizeof info};
@@ -84,7 +80,7 @@ static void thread(void *number) {
     CHECK(needm_callback(overflow, 0, 0, &info) == NEEDM_EOVERFLOW);
     CHECK(needm_callback(nest, (void *)20, 0, &info) == 0);
     while (!over) CHECK(needm_callback(add, (void *)&counts[(long)number], 0, 0) == 0);
-    leave();
+    exit_raw();
 }
 static long total(void) {
     long all = 0;
@@ -133,9 +129,9 @@ static void foreign_threads_do_it_all(void) {
 static void once(void *number) {
     (void)number;
     CHECK(needm_callback(add, (void *)&sum, 0, 0) == 0);
-    leave();
+    exit_raw();
 }
-static void ms_of_threads_that_exit_raw_are_used_again(void) {
+static void ms_of_threads_that_exit_raw_are_reused(void) {
     needm_config few = {.size = sizeof few, .max_ms = 4};
     CHECK(needm_start(&few) == 0);
     sum = 0;
@@ -181,19 +177,19 @@ static void handler(int signal) {
 }
 static void calls(void *number) {
     while (!over) CHECK(needm_callback(add, (void *)&counts[(long)number], 0, 0) == 0);
-    leave();
+    exit_raw();
 }
 static void handlers_call_back_while_the_world_stops(void) {
     enum { SIGUSR1 = 10, SA_SIGINFO = 4, SA_RESTORER = 0x04000000 };
-    /* The system's own struct; no signal is blocked in the handler. */
+    /* Linux's struct, not a C library's; no signal is blocked in the handler. */
     struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); uint32_t mask[2]; }
         action = {handler, SA_SIGINFO | SA_RESTORER, foreign_restorer, {0, 0}};
     over = 0;
     CHECK(needm_start(0) == 0);
-    CHECK(foreign_call(NR_SIGACTION, SIGUSR1, (long)&action, 0, 8) == 0);
+    CHECK(foreign_call(SYS_rt_sigaction, SIGUSR1, (long)&action, 0, 8) == 0);
     for (int i = 0; i < 4; i++) make(i, calls);
     for (int round = 0; round < (emulated ? 20 : 1000); round++) {
-        for (int i = 0; i < 4; i++) CHECK(foreign_call(NR_TKILL, tids[i], SIGUSR1, 0, 0) == 0);
+        for (int i = 0; i < 4; i++) CHECK(foreign_call(SYS_tkill, tids[i], SIGUSR1, 0, 0) == 0);
         CHECK(needm_stop_the_world() == 0);
         long then = handled + total();
         for (volatile int spin = 0; spin < 2000; spin++) continue;
@@ -220,22 +216,23 @@ static void wait_inside(void *arg) {
 static void inside(void *number) {
     (void)number;
     CHECK(needm_callback(wait_inside, 0, 0, 0) == 0);
-    leave();
+    exit_raw();
 }
 static volatile int ran;
 static void run(void *arg) {
     (void)arg;
     ran = 1;
 }
-/* Threads of all kinds hold Ms, and are not there in the child. */
+/* Threads of both kinds hold Ms, and do not exist in the child. clone with no flags is fork. */
 static void the_child_of_a_fork_calls_back_and_makes_threads(void) {
+    enum { SIGCHLD = 17 };
     over = 0;
     CHECK(needm_start(0) == 0);
     CHECK(needm_callback(add, (void *)&sum, 0, 0) == 0);
     for (int i = 0; i < 3; i++) make(i, inside);
     for (int i = 0; i < 3; i++) CHECK(needm_spawn(wait_inside, 0) == 0);
     while (waiting < 6) needm_host_sleep(10000);
-    long child = foreign_call(NR_FORK, 0, 0, 0, 0);
+    long child = foreign_call(SYS_clone, SIGCHLD, 0, 0, 0);
     CHECK(child >= 0);
     if (child == 0) {
         needm_host_thread *made;
@@ -254,7 +251,7 @@ static void the_child_of_a_fork_calls_back_and_makes_threads(void) {
         needm_host_exit(200);
     }
     int status = 0;
-    CHECK(foreign_call(NR_WAIT4, child, (long)&status, 0, 0) == child);
+    CHECK(foreign_call(SYS_wait4, child, (long)&status, 0, 0) == child);
     CHECK(status == 200 << 8);
     over = 1;
     for (int i = 0; i < 3; i++)
@@ -277,14 +274,9 @@ int needm_main(int argc, char **argv, char **envp) {
     emulated = argv[1][0] == 'e';
     CHECK(constructed);
     foreign_threads_do_it_all();
-    ms_of_threads_that_exit_raw_are_used_again();
+    ms_of_threads_that_exit_raw_are_reused();
     threads_of_both_kinds_run();
-#ifdef __i386__
-    /* qemu-i386 7.2 has one table of segments for all threads: what returns from a handler
-     * has the thread pointer of the thread that was made last. */
-    if (!emulated)
-#endif
-        handlers_call_back_while_the_world_stops();
+    if (!(emulated && QEMU_MIXES_UP_THREADS)) handlers_call_back_while_the_world_stops();
     the_child_of_a_fork_calls_back_and_makes_threads();
     return 200;
 }

@@ -1,7 +1,8 @@
-/* A host that brings everything itself: its own start, its own thread-local storage, its
- * own memory functions, and the ordinary libneedm.a, built without the feature
- * freestanding. What needm_spawn needs it finds in the program headers. The exit status is
- * 200 if all is well. */
+/* A host that brings everything itself: its own _start, thread-local storage and memory
+ * functions, and the ordinary libneedm.a, built without the feature freestanding.
+ * needm_spawn reads what it needs from the program headers. The exit status is 200 if all
+ * is well. */
+#include "../arch/arch.h"
 #include <elf.h>
 #include <needm.h>
 
@@ -15,20 +16,9 @@ typedef Elf32_Phdr Phdr;
 
 long foreign_call(long number, long a, long b, long c, long d); /* foreign.S */
 
-/* One shape for the three: start(stack). */
-#if defined(__x86_64__)
-enum { NR_WRITE = 1, NR_YIELD = 24, NR_EXIT_GROUP = 231, NR_ARCH_PRCTL = 158, ARCH_SET_FS = 0x1002 };
-__asm__(".globl _start; _start: xorl %ebp, %ebp; movq %rsp, %rdi; andq $-16, %rsp; call start");
-#elif defined(__i386__)
-enum { NR_WRITE = 4, NR_YIELD = 158, NR_EXIT_GROUP = 252, NR_SET_THREAD_AREA = 243 };
-__asm__(".globl _start; _start: xorl %ebp, %ebp; movl %esp, %eax; andl $-16, %esp; subl $12, %esp;"
-        " pushl %eax; call start");
-#elif defined(__arm__)
-enum { NR_WRITE = 4, NR_YIELD = 158, NR_EXIT_GROUP = 248, NR_SET_TLS = 0xf0005 };
-__asm__(".globl _start; _start: mov r0, sp; bic sp, sp, #15; bl start");
-#endif
+__asm__(START_CALLS_START);
 
-/* All that the library asks of such a host. */
+/* All that needm asks of such a host. */
 void *memcpy(void *restrict to, const void *restrict from, size_t len) {
     for (size_t i = 0; i < len; i++) ((volatile char *)to)[i] = ((const char *)from)[i];
     return to;
@@ -38,18 +28,18 @@ void *memset(void *to, int value, size_t len) {
     return to;
 }
 
-static _Noreturn void end(int status) {
-    for (;;) foreign_call(NR_EXIT_GROUP, status, 0, 0, 0);
+static _Noreturn void exit_with(int status) {
+    for (;;) foreign_call(SYS_exit_group, status, 0, 0, 0);
 }
 #define TEXT_(line) #line
 #define TEXT(line) TEXT_(line)
-#define CHECK(what)                                                                  \
-    do {                                                                             \
-        if (!(what)) {                                                               \
-            static const char said[] = __FILE__ ":" TEXT(__LINE__) ": not so: " #what "\n"; \
-            foreign_call(NR_WRITE, 2, (long)said, sizeof said - 1, 0);               \
-            end(1);                                                                  \
-        }                                                                            \
+#define CHECK(what)                                                                                \
+    do {                                                                                           \
+        if (!(what)) {                                                                             \
+            static const char said[] = __FILE__ ":" TEXT(__LINE__) ": check failed: " #what "\n";  \
+            foreign_call(SYS_write, 2, (long)said, sizeof said - 1, 0);                            \
+            exit_with(1);                                                                          \
+        }                                                                                          \
     } while (0)
 
 static char storage[4096] __attribute__((aligned(64)));
@@ -61,22 +51,14 @@ static void set_up(void) {
     const Phdr *tls = (const Phdr *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     while (tls->p_type != PT_TLS) tls++;
     CHECK(tls->p_memsz <= 1024 && tls->p_align <= 64);
-#ifdef __arm__
-    char *pointer = storage, *block = storage + (tls->p_align > 8 ? tls->p_align : 8);
-#else
+#if TLS_IS_BELOW
     char *pointer = storage + 2048, *block = pointer - ((tls->p_memsz + tls->p_align - 1) & -tls->p_align);
     *(char **)pointer = pointer;
+#else
+    char *pointer = storage, *block = storage + (tls->p_align > 8 ? tls->p_align : 8);
 #endif
     memcpy(block, (const void *)tls->p_vaddr, tls->p_filesz);
-#if defined(__x86_64__)
-    CHECK(foreign_call(NR_ARCH_PRCTL, ARCH_SET_FS, (long)pointer, 0, 0) == 0);
-#elif defined(__i386__)
-    unsigned descriptor[4] = {-1u, (unsigned)pointer, 0xfffff, 0x51};
-    CHECK(foreign_call(NR_SET_THREAD_AREA, (long)descriptor, 0, 0, 0) == 0);
-    __asm__ volatile("movl %0, %%gs" : : "r"(descriptor[0] * 8 + 3));
-#else
-    CHECK(foreign_call(NR_SET_TLS, (long)pointer, 0, 0, 0) == 0);
-#endif
+    CHECK(set_thread_pointer(pointer));
 }
 
 static void fault(void *arg) {
@@ -107,15 +89,15 @@ __attribute__((used)) _Noreturn void start(const long *stack) {
     while (met < 16) {
         CHECK(needm_stop_the_world() == 0);
         CHECK(needm_start_the_world() == 0);
-        foreign_call(NR_YIELD, 0, 0, 0, 0);
+        foreign_call(SYS_sched_yield, 0, 0, 0, 0);
     }
-    while (needm_stop() != 0) foreign_call(NR_YIELD, 0, 0, 0, 0);
-    /* The hook comes first. */
+    while (needm_stop() != 0) foreign_call(SYS_sched_yield, 0, 0, 0, 0);
+    /* With a hook, needm_spawn makes no thread itself. */
     int asked = 0;
     needm_hooks hooks = {.size = sizeof hooks, .user = &asked, .thread_start = refuse};
     needm_config config = {.size = sizeof config, .hooks = &hooks};
     CHECK(needm_start(&config) == 0);
     CHECK(needm_spawn(spawned, 0) == NEEDM_ESYS && asked == 1);
     CHECK(needm_stop() == 0);
-    end(own == 41 ? 200 : 1);
+    exit_with(own == 41 ? 200 : 1);
 }

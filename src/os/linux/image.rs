@@ -8,8 +8,8 @@ use core::arch::global_asm;
 use core::ptr;
 
 use super::libc::word;
-use crate::arch::PAGE;
-use crate::arch::thread::{TCB, TCB_SELF, TLS_ABOVE};
+use crate::arch::linux::PAGE;
+use crate::arch::linux::thread::{TCB, TCB_SELF, TLS_ABOVE};
 
 // The linker defines __ehdr_start as the address of the ELF header, if a segment has it.
 global_asm!(

@@ -7,7 +7,7 @@
 use core::ops::Range;
 
 use super::{call, thread};
-use crate::arch::nr;
+use crate::arch::linux::nr;
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
 const AT_FDCWD: i32 = -100;

@@ -1,7 +1,7 @@
 //! Mappings.
 
 use super::{Errno, call};
-use crate::arch::nr;
+use crate::arch::linux::nr;
 
 // include/uapi/asm-generic/mman-common.h and mman.h; the same on every
 // architecture here.

@@ -12,8 +12,8 @@ pub(crate) mod memory;
 pub(crate) mod signal;
 pub(crate) mod thread;
 
-use crate::arch::nr;
-use crate::arch::syscall::syscall;
+use crate::arch::linux::nr;
+use crate::arch::linux::syscall::syscall;
 
 /// An error number of the system's, as in `errno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,7 +32,10 @@ const MAX_ERRNO: isize = 4095;
 ///
 /// # Safety
 /// As for [`syscall`].
-unsafe fn call(nr: usize, args: impl Into<crate::arch::slots::Slots>) -> Result<usize, Errno> {
+unsafe fn call(
+    nr: usize,
+    args: impl Into<crate::arch::linux::slots::Slots>,
+) -> Result<usize, Errno> {
     // SAFETY: passed on to the caller.
     checked(unsafe { syscall(nr, &args.into()) })
 }

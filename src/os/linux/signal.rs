@@ -5,7 +5,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 
 use super::{Errno, call};
-use crate::arch::{SA_RESTORER, needm_sigreturn, nr};
+use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
 
 // include/uapi/asm-generic/signal.h; the same on every architecture here.
 pub(crate) const SIGILL: c_int = 4;

@@ -3,7 +3,7 @@
 use core::ptr;
 
 use super::{ESRCH, Errno, call, checked};
-use crate::arch::nr;
+use crate::arch::linux::nr;
 use crate::sync::{Acquire, AtomicU32, Relaxed, fence};
 
 // include/uapi/linux/futex.h

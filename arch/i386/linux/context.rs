@@ -2,10 +2,6 @@
 //! sigcontext.h, `struct sigcontext_32`, after the 20 bytes of uc_flags, uc_link
 //! and uc_stack (include/uapi/asm-generic/ucontext.h).
 
-/// Bytes below the stack pointer that code may use without moving it: none
-/// (System V ABI, Intel386 supplement).
-pub(crate) const RED_ZONE: usize = 0;
-
 /// What `needm_sigjump` puts back into registers.
 pub(crate) const SAVED: usize = 4;
 

@@ -30,28 +30,6 @@ ROUTINE(needm_handler)
         .cfi_endproc
 END(needm_handler)
 
-/* fn needm_call_on(a (rdi), b (rsi), c (rdx), fn (rcx), sp (r8))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .cfi_startproc
-        pushq   %rbp
-        .cfi_def_cfa_offset 16
-        .cfi_offset rbp, -16
-        movq    %rsp, %rbp
-        .cfi_def_cfa_register rbp
-        movq    %r8, %rsp
-        OTHER_STACK
-        callq   *%rcx
-        OTHER_STACK_END
-        movq    %rbp, %rsp
-        popq    %rbp
-        .cfi_def_cfa rsp, 8
-        .cfi_restore rbp
-        ret
-        .cfi_endproc
-END(needm_call_on)
-
 /* fn needm_sigjump(fault (rdi), regs (rsi)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the

@@ -2,10 +2,6 @@
 //! sigcontext.h, `struct sigcontext`, after the 20 bytes of uc_flags, uc_link and
 //! uc_stack (linux/arch/arm/include/asm/ucontext.h).
 
-/// Bytes below the stack pointer that code may use without moving it: none
-/// (Procedure Call Standard for the Arm Architecture, 6.2.1 "The Stack").
-pub(crate) const RED_ZONE: usize = 0;
-
 /// What `needm_sigjump` puts back into registers.
 pub(crate) const SAVED: usize = 9;
 

@@ -41,31 +41,6 @@ ROUTINE(needm_handler)
         .fnend
 END(needm_handler)
 
-/* fn needm_call_on(a (r0), b (r1), c (r2), fn (r3), sp ([sp]))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .fnstart
-        .cfi_startproc
-        ldr     ip, [sp]
-        push    {r11, lr}
-        .save   {r11, lr}
-        .cfi_def_cfa_offset 8
-        .cfi_offset r11, -8
-        .cfi_offset lr, -4
-        mov     r11, sp
-        .setfp  r11, sp
-        .cfi_def_cfa_register r11
-        mov     sp, ip
-        OTHER_STACK
-        blx     r3
-        OTHER_STACK_END
-        mov     sp, r11
-        pop     {r11, pc}
-        .cfi_endproc
-        .fnend
-END(needm_call_on)
-
 /* fn needm_sigjump(fault (r0), regs (r1)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the

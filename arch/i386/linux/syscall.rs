@@ -6,7 +6,7 @@
 
 use core::arch::naked_asm;
 
-use crate::arch::slots::Slots;
+use crate::arch::linux::slots::Slots;
 
 /// A system call, the errors as small negative numbers.
 ///

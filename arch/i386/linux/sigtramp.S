@@ -48,35 +48,6 @@ ROUTINE(needm_handler)
         .cfi_endproc
 END(needm_handler)
 
-/* fn needm_call_on(a (esp+4), b (esp+8), c (esp+12), fn (esp+16), sp (esp+20))
-
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
-ROUTINE(needm_call_on)
-        .cfi_startproc
-        pushl   %ebp
-        .cfi_def_cfa_offset 8
-        .cfi_offset ebp, -8
-        movl    %esp, %ebp
-        .cfi_def_cfa_register ebp
-        movl    24(%ebp), %esp
-        subl    $ARGS, %esp
-        movl    8(%ebp), %eax
-        movl    %eax, (%esp)
-        movl    12(%ebp), %eax
-        movl    %eax, 4(%esp)
-        movl    16(%ebp), %eax
-        movl    %eax, 8(%esp)
-        OTHER_STACK
-        calll   *20(%ebp)
-        OTHER_STACK_END
-        movl    %ebp, %esp
-        popl    %ebp
-        .cfi_def_cfa esp, 4
-        .cfi_restore ebp
-        ret
-        .cfi_endproc
-END(needm_call_on)
-
 /* fn needm_sigjump(fault (esp+4), regs (esp+8)) -> !
 
    Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the

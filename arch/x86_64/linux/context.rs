@@ -2,10 +2,6 @@
 //! sigcontext.h, `struct sigcontext_64`, after the 40 bytes of uc_flags, uc_link
 //! and uc_stack (include/uapi/asm-generic/ucontext.h).
 
-/// Words below the stack pointer that code may use without moving it (System V
-/// ABI, AMD64 supplement, 3.2.2 "The Stack Frame").
-pub(crate) const RED_ZONE: usize = 128;
-
 /// What `needm_sigjump` puts back into registers.
 pub(crate) const SAVED: usize = 6;
 

@@ -3,7 +3,7 @@
 
 use core::arch::asm;
 
-use crate::arch::slots::Slots;
+use crate::arch::linux::slots::Slots;
 
 /// A system call, the errors as small negative numbers.
 ///
