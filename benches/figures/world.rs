@@ -92,6 +92,6 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
         "us",
         goal(),
     );
-    rows.add("from the world's start to who has waited", let_go(count), "us", goal());
+    rows.add("from the world's start to a waiting callback", let_go(count), "us", goal());
     drop(kernel);
 }
