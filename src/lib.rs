@@ -124,6 +124,15 @@ pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
 
+/// The panic handler of the libraries that `packaging/libraries` makes from the published
+/// crate, which has no member `capi`. No panic of needm's own can be reached, so one would be a
+/// bug in it: it ends the process as a C program expects.
+#[cfg(needm_c_library)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    abort("needm: internal panic")
+}
+
 /// The README's Rust example.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
