@@ -7,6 +7,7 @@
 //! | [`c_host`] | a program or library in C |
 //! | [`bare_host`] | a program without a C library |
 //! | [`safety`] | everybody: what a callback must not rely on |
+//! | [`promises`] | what needm promises, and [`lessons`], the properties behind them |
 //! | [`threat_model`] | hosts that run code that they do not trust |
 //! | [`support`] | which systems, C libraries and versions of Rust are supported, and for how long |
 //! | [`how_it_works`] | readers of the source |
@@ -50,3 +51,7 @@ pub mod threat_model {}
 pub mod support {}
 #[doc = include_str!("how_it_works.md")]
 pub mod how_it_works {}
+#[doc = include_str!("promises.md")]
+pub mod promises {}
+#[doc = include_str!("lessons.md")]
+pub mod lessons {}

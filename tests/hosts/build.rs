@@ -3,7 +3,7 @@
 
 use std::{env, path::Path};
 
-#[path = "../arch/table.rs"]
+#[path = "../arch/mod.rs"]
 mod arch;
 
 fn main() {
