@@ -60,7 +60,6 @@ static void a_child_calls_back_and_reuses_the_ms_of_other_threads(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-
 static long turns;
 static void short_sleep(void *arg) {
     struct timespec nap = {0, 1000};
@@ -128,7 +127,6 @@ static void children_of_a_busy_process_call_back(void) {
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_stop(), 0);
 }
-
 
 /* Another thread starts and stops needm while this one forks. In the child needm is started or
  * stopped, and can be stopped and started. */
