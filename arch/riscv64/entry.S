@@ -31,7 +31,8 @@
    stopper of the world. The stopper pays for both with membarrier (src/barrier.rs): before it
    reads M_SEG, after it has found that no M runs, and before it opens the gate again. membarrier
    interrupts each processor that runs a thread of this process, and has it execute a full
-   fence between two of that thread's instructions.
+   fence between two of that thread's instructions. (Processors that go to another process have
+   one there, since Linux 6.9: MEMBARRIER_SIGN in linux/mod.rs.)
    - M_SEG before the gate is read, in and out: a store and a later load may pass each other.
      The stopper's fence comes after the store, and the stopper sees it; or it comes before the
      load, which then finds the gate closed.
@@ -40,7 +41,7 @@
      membarrier puts a fence after that store, which completes all accesses before it.
    - What fn reads, after the gate was found open. If it was read early, before the gate was
      opened, then so was the gate, because a fence came between the closing and the opening.
-   Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs).
+   Without it all threads take the slow path (`fast_path_allowed` in src/needm.rs).
 
    On the rebind path other threads may have had the M in between. Two accesses of M_STATE
    order that: lr.w.aq and the store behind fence rw, w, each with its reason beside it. */
