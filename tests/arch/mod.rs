@@ -15,6 +15,8 @@ pub(crate) struct Arch {
     pub(crate) headers: &'static str,
     /// Flags of the C compiler for code that the tests decode.
     pub(crate) decodable: &'static [&'static str],
+    /// Flags of the C compiler for a program that is linked without the compiler's library.
+    pub(crate) freestanding: &'static [&'static str],
     /// Whether the emulator gives a thread that returns from a handler the thread pointer of
     /// the thread that was made last: `ARCH_EMULATOR_LOSES_THREAD` of the headers.
     pub(crate) emulator_loses_thread: bool,
@@ -43,6 +45,7 @@ const ALL: [Arch; 4] = [
         rust: "x86_64",
         headers: "x86_64-linux-gnu",
         decodable: &[],
+        freestanding: &[],
         emulator_loses_thread: false,
         fast_instructions: 60,
         landing_pad: None,
@@ -53,6 +56,7 @@ const ALL: [Arch; 4] = [
         rust: "x86",
         headers: "i386-linux-gnu",
         decodable: &[],
+        freestanding: &[],
         emulator_loses_thread: true,
         fast_instructions: 60,
         landing_pad: None,
@@ -64,18 +68,20 @@ const ALL: [Arch; 4] = [
         rust: "arm",
         headers: "arm-linux-gnueabihf",
         decodable: &["-marm"],
+        freestanding: &[],
         emulator_loses_thread: false,
         fast_instructions: 60,
         landing_pad: None,
         pages: &[4096],
     },
-    // The compiler's own functions for atomics have the instructions of two ways each. A call
-    // keeps 20 registers.
+    // A call keeps 20 registers. Unless it is told otherwise, GCC calls its library for each
+    // atomic access, which has the instructions for both kinds of processors.
     Arch {
         name: "aarch64",
         rust: "aarch64",
         headers: "aarch64-linux-gnu",
         decodable: &["-mno-outline-atomics"],
+        freestanding: &["-mno-outline-atomics"],
         emulator_loses_thread: false,
         fast_instructions: 62,
         landing_pad: Some(0xd503_245f), // bti c
