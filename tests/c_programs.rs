@@ -80,7 +80,7 @@ fn compile_by(
 /// can be told.
 #[test]
 fn pages_may_be_larger() {
-    let sizes = arch::current().pages;
+    let sizes = arch::own().pages;
     let words = runner();
     let Some((emulator, rest)) = words.split_first().filter(|_| sizes.len() > 1) else {
         println!("skipped: one size of pages, or no emulator that can be told of another");

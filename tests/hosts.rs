@@ -168,8 +168,8 @@ fn compile(source: &Path, folder: &Path, scripts: &Path, program: &Path) -> Resu
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
     // The compiler must not turn own.c's memcpy into a call of itself.
     cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
-    let arch = common::arch::current();
-    cc.args(arch.freestanding);
+    let arch = common::arch::own();
+    cc.args(arch.freestanding_c_flags);
     cc.arg(format!("-Wl,-z,max-page-size={},--build-id=none,--gc-sections", arch.max_page()));
     cc.arg("-I").arg(root().join("include"));
     cc.arg("-L").arg(scripts).arg("-T").arg(scripts.join(format!("{}.ld", arch.name)));

@@ -141,7 +141,7 @@ fn found_in(violation: &str) -> Vec<String> {
     let source = root().join(format!("tests/nosplit/violations/{violation}.c"));
     let library = scratch(&format!("violation-{violation}-{}.so", manner()));
     let mut cc = Command::new(c_compiler());
-    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::current().decodable);
+    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::own().c_flags);
     common::compile(cc.arg(&source).arg("-o").arg(&library));
     let image = Image::read(&fs::read(&library).expect("a library"));
     let path = walk::Path {
@@ -208,7 +208,7 @@ const ROUTINES: &[&str] = &[
 
 #[test]
 fn routines_of_assembly_begin_with_a_landing_pad_where_the_architecture_has_one() {
-    let Some(pad) = arch::current().landing_pad else { return };
+    let Some(pad) = arch::own().landing_pad else { return };
     let image = library();
     for name in ROUTINES {
         let routine = image.named(name).unwrap_or_else(|| panic!("no {name}"));
@@ -220,7 +220,7 @@ fn routines_of_assembly_begin_with_a_landing_pad_where_the_architecture_has_one(
 #[test]
 fn the_fast_path_has_at_most_the_instructions_of_its_architecture() {
     let count = walk::straight_line(&library(), "needm_callback");
-    let most = arch::current().fast_instructions;
+    let most = arch::own().fast_instructions;
     println!("the fast path: {count} instructions");
     assert!(count <= most as usize, "{count}, want at most {most}");
 }

@@ -1,4 +1,4 @@
-//! The Rust interface. The kernel is process-wide, so the tests take turns.
+//! The Rust interface. There is one needm in a process, so the tests take turns.
 
 use std::cell::Cell;
 use std::panic::panic_any;
@@ -10,7 +10,7 @@ use needm::{Binding, CallbackError, Config, Deferred, Error, Hooks, M, Refused};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A started kernel, stopped at the end.
+/// needm, started; the drop stops it.
 struct Started(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 fn start(config: Config) -> Started {
@@ -32,7 +32,7 @@ fn fault() {
     unsafe { null.write_volatile(1) };
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it overflows the stack
 fn overflow(depth: usize) -> usize {
     let frame = std::hint::black_box([depth; 64]);
     overflow(depth + 1) + frame[depth % 64]
@@ -40,7 +40,7 @@ fn overflow(depth: usize) -> usize {
 
 #[test]
 fn a_callback_returns_what_its_closure_returns_on_any_thread() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let text = String::from("borrowed");
     assert_eq!(needm::callback(|_| text.len()).expect("it returns"), 8);
     let threads: Vec<_> = (0..20_u64)
@@ -56,7 +56,7 @@ fn a_callback_returns_what_its_closure_returns_on_any_thread() {
 
 #[test]
 fn faults_overflows_and_panics_are_errors_with_their_details() {
-    let _kernel = start(Config { binding: Binding::Call, ..Config::default() });
+    let _started = start(Config { binding: Binding::Call, ..Config::default() });
     for _ in 0..100 {
         let faulted = needm::callback(|_| fault());
         assert!(matches!(faulted, Err(CallbackError::Fault(f)) if f.addr == 0 && f.signo == 11));
@@ -70,7 +70,7 @@ fn faults_overflows_and_panics_are_errors_with_their_details() {
 
 #[test]
 fn deferred_closures_run_last_in_first_out_and_recover() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let order = Cell::new(0);
     let first = |_: &Deferred| order.set(order.get() * 10 + 1);
     let second = |deferred: &Deferred| {
@@ -89,8 +89,8 @@ fn deferred_closures_run_last_in_first_out_and_recover() {
 }
 
 #[test]
-fn callbacks_nest_through_ccall_and_borrow_what_is_around_them() {
-    let _kernel = start(Config::default());
+fn callbacks_nest_through_ccall_and_borrow_from_their_callers() {
+    let _started = start(Config::default());
     fn down(depth: u32) -> u32 {
         let deeper =
             needm::callback(
@@ -107,7 +107,7 @@ fn callbacks_nest_through_ccall_and_borrow_what_is_around_them() {
 
 #[test]
 fn misuse_is_refused() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     assert_eq!(needm::start(Config::default()), Err(Error::Already));
     let inside = needm::callback(|_| (needm::stop(), needm::detach(), needm::attach()));
     assert_eq!(inside.expect("it returns"), (Err(Error::Busy), Err(Error::Busy), Ok(())));
@@ -164,7 +164,7 @@ fn hooks_have_a_typed_value_in_each_m() {
 fn a_stopped_world_stays_so_until_the_guard_is_dropped() {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static OVER: AtomicUsize = AtomicUsize::new(0);
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let threads = [(); 4].map(|()| {
         thread::spawn(|| {
             while OVER.load(SeqCst) == 0 {
@@ -208,14 +208,14 @@ fn a_spawned_closure_runs_as_a_callback() {
 
 #[cfg(feature = "std")]
 #[test]
-fn rust_panics_come_back_with_their_payload_and_drop_what_they_pass() {
+fn rust_panics_come_back_with_their_payload_and_drop_what_they_unwind() {
     struct Dropped<'a>(&'a Cell<u32>);
     impl Drop for Dropped<'_> {
         fn drop(&mut self) {
             self.0.set(self.0.get() + 1);
         }
     }
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let drops = Cell::new(0);
     let payload = |ended: Result<(), CallbackError>| match ended {
         Err(CallbackError::Panicked(payload)) => payload.downcast_ref::<u32>().copied(),

@@ -169,7 +169,7 @@ pub(crate) fn measure(rows: &mut Table) {
     // The loop's own instructions, and those of the called function, are in both.
     match (instructions("instructions"), instructions("calls")) {
         (Some(with), Some(without)) => {
-            let most = Goal::AtMost(f64::from(arch::current().fast_instructions));
+            let most = Goal::AtMost(f64::from(arch::own().fast_instructions));
             rows.add("instructions of the fast path", with - without, "", most);
         }
         _ => rows.note("instructions: not measured: there is no valgrind".into()),

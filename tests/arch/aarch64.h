@@ -10,67 +10,61 @@
 #include <sys/syscall.h>
 
 /* The system call that maps memory. */
-#define ARCH_SYS_MAP SYS_mmap
-
-/* Whether the emulator gives a thread that returns from a handler the thread pointer of the
- * thread that was made last. This is about qemu-i386. */
-#define ARCH_EMULATOR_LOSES_THREAD 0
+#define SYS_MAP SYS_mmap
 
 /* Whether the stack of the function that this stands in was aligned at its call, as the ABI
  * says: to 16 bytes, and frames are multiples of that. */
-#define ARCH_CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
+#define CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
 
 /* The program counter in a handler's ucontext_t. */
-#define ARCH_PC(context) ((context)->uc_mcontext.pc)
+#define CONTEXT_PC(context) ((context)->uc_mcontext.pc)
 
 /* Instructions that fault. Division by zero gives 0. Exclusive loads of a pair must not cross
  * a multiple of 16. */
-#define ARCH_ILLEGAL "udf #9"
-#define ARCH_BREAKPOINT "brk #0"
-#define ARCH_DIVISION_FAULTS 0
-#define ARCH_ALIGNMENT_FAULTS 1
-/* Whether an emulator checks alignment, too. */
-#define ARCH_EMULATOR_CHECKS_ALIGNMENT 1
+#define ILLEGAL_INSTRUCTION "udf #9"
+#define ALIGNMENT_FAULTS 1
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 1
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. They start with a landing pad (bti c). */
-#define ARCH_FUNCTION(name) \
+#define FAULT_FUNCTION(name) \
     ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": hint #34\n"
-#define ARCH_HERE(name) #name "_here: "
-#define ARCH_FAULTING_FUNCTIONS                                                              \
+#define FAULT_LABEL(name) #name "_here: "
+#define FAULTING_FUNCTIONS                                                              \
     ".text\n"                                                                                \
-    ARCH_FUNCTION(reads) "nop\n" ARCH_HERE(reads) "ldrb w0, [x0]\n ret\n"                   \
-    ARCH_FUNCTION(writes) "mov w1, #1\n" ARCH_HERE(writes) "strb w1, [x0]\n ret\n"          \
-    ARCH_FUNCTION(illegal) "\n" ARCH_HERE(illegal) "udf #9\n"                               \
-    ARCH_FUNCTION(traps) "\n" ARCH_HERE(traps) "brk #0\n"                                   \
-    ARCH_FUNCTION(misaligned) "nop\n" ARCH_HERE(misaligned) "ldxp x0, x1, [x0]\n ret\n"
-#define ARCH_TOUCHING_FUNCTION                                                               \
-    ".text\n.globl touches_after\n" ARCH_FUNCTION(touches) "nop\n" ARCH_HERE(touches)       \
+    FAULT_FUNCTION(reads) "nop\n" FAULT_LABEL(reads) "ldrb w0, [x0]\n ret\n"                   \
+    FAULT_FUNCTION(writes) "mov w1, #1\n" FAULT_LABEL(writes) "strb w1, [x0]\n ret\n"          \
+    FAULT_FUNCTION(illegal) "\n" FAULT_LABEL(illegal) "udf #9\n"                               \
+    FAULT_FUNCTION(traps) "\n" FAULT_LABEL(traps) "brk #0\n"                                   \
+    FAULT_FUNCTION(misaligned) "nop\n" FAULT_LABEL(misaligned) "ldxp x0, x1, [x0]\n ret\n"
+#define TOUCHING_FUNCTION                                                               \
+    ".text\n.globl touches_after\n" FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches)       \
     "ldrb w0, [x0]\ntouches_after: ret\n"
 
 /* No single step: a program cannot set it for itself. */
-#define ARCH_HAS_SINGLE_STEP 0
+#define HAS_SINGLE_STEP 0
 
 /* What a call must preserve, as probe() finds it: x19 to x29, FPCR, FPSR, d8 to d15. */
-enum { ARCH_SAVED = 11 };
+enum { SAVED_REGISTERS = 11 };
 typedef struct {
-    uint64_t saved[ARCH_SAVED];
+    uint64_t saved[SAVED_REGISTERS];
     uint32_t fpcr, fpsr;
     uint64_t d[8];
-} arch_state;
-static inline uint64_t arch_pattern(int n) { return 0x3333333322222200u + (uint64_t)n + 1; }
-#define ARCH_CHECK_STATE(after, csr, fcw)                                       \
+} register_state;
+static inline uint64_t register_pattern(int n) { return 0x3333333322222200u + (uint64_t)n + 1; }
+#define CHECK_REGISTER_STATE(after, csr, fcw)                                       \
     do {                                                                        \
         CHECK_EQ((after).fpcr, (csr));                                          \
         CHECK_EQ((after).fpsr, (fcw));                                          \
-        for (int d_ = 0; d_ < 8; d_++) CHECK((after).d[d_] == arch_pattern(d_)); \
+        for (int d_ = 0; d_ < 8; d_++) CHECK((after).d[d_] == register_pattern(d_)); \
     } while (0)
 /* FPCR: rounding, flush to zero, default NaN. FPSR: the exceptions seen so far, saturation. */
-#define ARCH_CONTROL_WORDS {{0, 0}, {0x00400000, 0x1f}, {0x01000000, 0x08000000}, {0x03c00000, 0x9f}}
-/* int probe(arguments of needm_callback, FPCR, FPSR, arch_state *after): loads every
+#define CONTROL_WORDS {{0, 0}, {0x00400000, 0x1f}, {0x01000000, 0x08000000}, {0x03c00000, 0x9f}}
+/* int probe(arguments of needm_callback, FPCR, FPSR, register_state *after): loads every
  * callee-saved register with a pattern, calls needm_callback, stores what it finds.
  * void trash(void (*then)(void *), FPCR, FPSR): changes all of them, and calls `then`. */
-#define ARCH_REGISTER_FUNCTIONS \
+#define REGISTER_FUNCTIONS \
     ".text\n.globl probe\n.type probe, %function\nprobe: hint #34\n" \
     " stp x29, x30, [sp, #-192]!\n" \
     " stp x19, x20, [sp, #16]\n stp x21, x22, [sp, #32]\n stp x23, x24, [sp, #48]\n" \
@@ -105,43 +99,48 @@ static inline uint64_t arch_pattern(int n) { return 0x3333333322222200u + (uint6
 
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
  * Thread-local storage lies above the thread pointer, behind two words or more. */
-#define ARCH_START                                                                   \
+#define START_CALLS_START                                                                   \
     ".globl _start; .type _start, %function; _start: hint #34; mov x29, #0; mov x30, #0; " \
     "mov x0, sp; bl start"
-#define ARCH_TLS_IS_BELOW 0
-static inline int arch_set_thread_pointer(void *pointer) {
+#define TLS_IS_BELOW 0
+static inline int set_thread_pointer(void *pointer) {
     __asm__ volatile("msr tpidr_el0, %0" : : "r"(pointer) : "memory");
     return 1;
 }
 
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void arch_getpid(void) {
+static inline __attribute__((always_inline)) void raw_getpid(void) {
     register long number __asm__("x8") = SYS_getpid;
     register long answer __asm__("x0");
     __asm__ volatile("svc #0" : "=r"(answer) : "r"(number) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: FPCR (and FPSR). */
-static inline void arch_store_fp_control(uint32_t *word) {
+static inline void store_fp_control(uint32_t *word) {
     unsigned long control;
     __asm__ volatile("mrs %0, fpcr" : "=r"(control));
     *word = (uint32_t)control;
 }
 
-/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
-#define ARCH_FAULT_HERE                                                                        \
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
+#define FAULT_HERE                                                                        \
     ".text\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "hint #34\nmov x0, #0\nstr x0, [x0]\n.globl fault_resume\nfault_resume:\nret\n"
 
-/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
-static inline void arch_divide_by_zero(void) {}
-#define ARCH_ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm64/kernel/traps.c */
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
+#define DIVISION_FAULTS 0
+static inline void divide_by_zero(void) {}
+#define ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm64/kernel/traps.c */
+
+/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
+ * pointer of the thread that was made last. */
+#define QEMU_MIXES_UP_THREADS 0
 #endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro ARCH_FOREIGN_CLONE
+.macro FOREIGN_CLONE
 foreign_clone:
         stp     x3, x4, [x0, #-16]!
         mov     x4, x1
@@ -160,7 +159,7 @@ foreign_clone:
         brk     #0
         .ltorg
 .endm
-.macro ARCH_FOREIGN_CALL
+.macro FOREIGN_CALL
 foreign_call:
         mov     x8, x0
         mov     x0, x1
@@ -172,7 +171,7 @@ foreign_call:
         svc     #0
         ret
 .endm
-.macro ARCH_FOREIGN_RESTORER
+.macro FOREIGN_RESTORER
 foreign_restorer:
         mov     x8, #SYS_rt_sigreturn
         svc     #0

@@ -7,7 +7,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
-#if !ARCH_HAS_SINGLE_STEP
+#if !HAS_SINGLE_STEP
 int main(void) {
     fprintf(stderr, "skipped: the processor has no single step\n");
     return SUCCESS;
@@ -15,7 +15,7 @@ int main(void) {
 #else
 void steps_on(void);
 void steps_off(void);
-__asm__(ARCH_STEP_FUNCTIONS);
+__asm__(STEP_FUNCTIONS);
 
 static uint32_t binding;
 static uint64_t seed;
@@ -27,7 +27,7 @@ static void on_step(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
     if (countdown-- > 0) return;
     reached = 1;
-    ARCH_STOP_STEPPING(interrupted);
+    STOP_STEPPING(interrupted);
     at_instruction();
 }
 static int flags_of_handler;
@@ -182,8 +182,21 @@ static void *goes(void *path) {
         CHECK(stack.ss_flags & SS_DISABLE || binding == NEEDM_BIND_CALL);
     return NULL;
 }
+/* The same, and the thread stops needm: then nothing of needm's is left on it. */
+static void *goes_and_stops(void *path) {
+    stack_t stack;
+    goes(path);
+    CHECK(stats().ms_total <= 8);
+    CHECK_EQ(needm_stop(), 0);
+    CHECK_EQ(sigaltstack(NULL, &stack), 0);
+    if (brings_its_own)
+        CHECK(stack.ss_sp == own_stack && stack.ss_size == sizeof own_stack);
+    else
+        CHECK(stack.ss_flags & SS_DISABLE);
+    return NULL;
+}
 static void begin(void) {
-    start((needm_config){.binding = binding, .max_ms = 64, .wait_ns = 2000000000});
+    start((needm_config){.binding = binding, .max_ms = 64});
     handle_steps();
     CHECK_EQ(pthread_key_create(&after_needms, is_over), 0);
 }
@@ -216,8 +229,14 @@ static void at_each_instruction(const struct path *path, void (*then)(void), voi
 }
 static void in_a_new_start(const struct path *path) {
     begin();
-    join(thread(goes, (void *)path));
-    end(8);
+    if (path->go == a_thread_exit) {
+        join(thread(goes, (void *)path));
+        end(8);
+        return;
+    }
+    join(thread(goes_and_stops, (void *)path));
+    CHECK_EQ(pthread_key_delete(after_needms), 0);
+    signal(SIGTRAP, SIG_DFL);
 }
 /* The handler calls back: on the thread's stack, on needm's signal stack, on the thread's own
  * signal stack. */
