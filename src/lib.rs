@@ -60,8 +60,8 @@
 //!
 //! # Platforms
 //!
-//! Linux on x86_64, i386 (with SSE2) and ARMv7 (hard-float). [Support](guide::support) has the
-//! details.
+//! Linux on x86_64, i386 (with SSE2), ARMv7 (hard-float) and AArch64. [Support](guide::support)
+//! has the details.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
 #![deny(unsafe_code)] // opened room by room, each with its Safety section

@@ -86,7 +86,7 @@ fn pages_may_be_larger() {
         println!("skipped: one size of pages, or no emulator that can be told of another");
         return;
     };
-    for name in ["fault_kinds", "endings", "pool", "signal_stack", "spawn", "world"] {
+    for name in ["registers", "endings", "pool", "signal_stack", "spawn", "world"] {
         let program = compile(&format!("pages_may_be_larger_{name}"), name, Link::Archive);
         for size in sizes {
             let mut command = Command::new(emulator);

@@ -41,6 +41,10 @@
 #include "asm.h"
 #include "landing.h"
 
+#if !defined(__AARCH64EL__) || !defined(__LP64__)
+#error "needm needs AArch64 in its little-endian, 64-bit form"
+#endif
+
 #define SAVED_BYTES  160                        /* x29, x30, x19-x28, d8-d15 */
 #define CALL_CONTROL CALL_BYTES                 /* fpcr, fpsr */
 #define BELOW_BYTES  (CALL_BYTES + 16)          /* Call, fpcr, fpsr: below x29 */

@@ -6,8 +6,7 @@ mod tools;
 pub(crate) use tools::valgrind_request;
 
 /// Bytes below the stack pointer that code may use without moving it: the ABI grants none
-/// (Procedure Call Standard for the Arm 64-bit Architecture, 6.4.5.1 "Universal stack
-/// constraints").
+/// (Procedure Call Standard for the Arm 64-bit Architecture, "Universal stack constraints").
 pub(crate) const RED_ZONE: usize = 0;
 
 /// What jumps between Rust and assembly (`arch/elf.rs`) are written with here. Each is a

@@ -5,7 +5,7 @@
 #include "landing.h"
 
 /* struct Tls (src/tls.rs), initial-exec, as on x86_64 (ELF for the Arm 64-bit Architecture,
-   5.7.13.3 "Initial Exec TLS model"). */
+   "Initial Exec thread-local storage model"). */
 THREAD_LOCAL(needm_tls)
         .zero   TLS_BYTES
 END(needm_tls)

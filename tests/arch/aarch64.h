@@ -23,8 +23,8 @@
  * a multiple of 16. */
 #define ILLEGAL_INSTRUCTION "udf #9"
 #define ALIGNMENT_FAULTS 1
-/* Whether an emulator checks alignment, too. */
-#define EMULATOR_CHECKS_ALIGNMENT 1
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 1
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. They start with a landing pad (bti c). */

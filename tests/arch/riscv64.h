@@ -23,8 +23,8 @@
  * processor. */
 #define ILLEGAL_INSTRUCTION "unimp"
 #define ALIGNMENT_FAULTS 0
-/* Whether an emulator checks alignment, too. */
-#define EMULATOR_CHECKS_ALIGNMENT 0
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */

@@ -15,6 +15,8 @@ pub(crate) struct Arch {
     pub(crate) headers: &'static str,
     /// What the C compiler needs to be told to emit the code that `tests/nosplit` decodes.
     pub(crate) c_flags: &'static [&'static str],
+    /// The same for a program that is linked without the compiler's library.
+    pub(crate) freestanding_c_flags: &'static [&'static str],
     /// The most instructions of the fast path, from the call in C to the callback's first and
     /// from its return back to C. An ending puts back what the ABI makes the callee save, so
     /// the path stores it: with many such registers, and two in an instruction at most, it is
@@ -27,9 +29,9 @@ pub(crate) struct Arch {
     pub(crate) pages: &'static [usize],
 }
 
-#[allow(dead_code)] // as above
 impl Arch {
     /// The largest page, for which a program without a C library is linked.
+    #[allow(dead_code)] // as for `own`
     pub(crate) fn max_page(&self) -> usize {
         self.pages.iter().copied().max().expect("a size")
     }
@@ -42,6 +44,7 @@ const TABLE: &[Arch] = &[
         qemu_mixes_up_threads: false,
         headers: "x86_64-linux-gnu",
         c_flags: &[],
+        freestanding_c_flags: &[],
         fast_instructions: 60,
         landing_pad: None,
         pages: &[4096],
@@ -53,6 +56,7 @@ const TABLE: &[Arch] = &[
         qemu_mixes_up_threads: true,
         headers: "i386-linux-gnu",
         c_flags: &[],
+        freestanding_c_flags: &[],
         fast_instructions: 60,
         landing_pad: None,
         pages: &[4096],
@@ -63,18 +67,20 @@ const TABLE: &[Arch] = &[
         qemu_mixes_up_threads: false,
         headers: "arm-linux-gnueabihf",
         c_flags: &["-marm"],
+        freestanding_c_flags: &[],
         fast_instructions: 60,
         landing_pad: None,
         pages: &[4096],
     },
-    // The compiler's own functions for atomics have the instructions of two ways each. A call
-    // keeps 20 registers.
+    // A call keeps 20 registers. Unless it is told otherwise, GCC calls its library for each
+    // atomic access, which has the instructions for both kinds of processors.
     Arch {
         rust: "aarch64",
         name: "aarch64",
         qemu_mixes_up_threads: false,
         headers: "aarch64-linux-gnu",
         c_flags: &["-mno-outline-atomics"],
+        freestanding_c_flags: &["-mno-outline-atomics"],
         fast_instructions: 62,
         landing_pad: Some(0xd503_245f), // bti c
         pages: &[4096, 16384, 65536],
@@ -86,6 +92,7 @@ const TABLE: &[Arch] = &[
         qemu_mixes_up_threads: false,
         headers: "riscv64-linux-gnu",
         c_flags: &[],
+        freestanding_c_flags: &[],
         fast_instructions: 75,
         landing_pad: None,
         pages: &[4096],

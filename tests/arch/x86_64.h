@@ -22,8 +22,8 @@
 /* Instructions that fault. */
 #define ILLEGAL_INSTRUCTION "ud2"
 #define ALIGNMENT_FAULTS 1
-/* Whether an emulator checks alignment, too. */
-#define EMULATOR_CHECKS_ALIGNMENT 0
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */

@@ -45,7 +45,7 @@ static void make_kinds(void) {
 #if ALIGNMENT_FAULTS
     /* Not every processor tells the address. */
     static char words[32] __attribute__((aligned(16)));
-    if (!emulated() || EMULATOR_CHECKS_ALIGNMENT)
+    if (!emulated() || QEMU_CHECKS_ALIGNMENT)
         KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, (intptr_t)(words + 1), misaligned_here, 0);
 #endif
 }

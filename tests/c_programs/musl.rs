@@ -1,6 +1,6 @@
 //! Programs with musl as their C library, against the same `libneedm.a`: linked against the
 //! shared musl, and static.
-#![allow(dead_code)] // the tests are only where musl is installed
+#![allow(dead_code, unused_imports, unused_macros)] // the tests are only where musl is installed
 
 use std::ffi::OsStr;
 use std::fs::create_dir_all;

@@ -1,6 +1,6 @@
 //! Programs under sanitizers and valgrind: they report nothing that needm does, and every
 //! mistake that a callback makes.
-#![allow(dead_code)] // the tests are only where the tools run
+#![allow(dead_code, unused_imports, unused_macros)] // the tests are only where the tools run
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,4 +1,4 @@
-//! Decodes A64 code. Encodings: Arm Architecture Reference Manual for A-profile, C4.1 "A64
+//! Decodes A64 code. Encodings: Arm Architecture Reference Manual for A-profile, "A64
 //! instruction set encoding". yaxpeax says whether a word is an instruction and how it is
 //! written; what it does to the stack pointer is read from its fields here.
 
@@ -34,7 +34,7 @@ fn signed(word: u32, from: u32, count: u32) -> i64 {
     i64::from((bits(word, from, count) << (32 - count)).cast_signed() >> (32 - count))
 }
 
-/// C4.1.94, "Loads and stores": which of its kinds a word is.
+/// "Loads and stores": which of its kinds a word is.
 #[derive(PartialEq, Eq)]
 enum Access {
     /// Exclusives, ordered accesses, compare and swap.
@@ -71,7 +71,7 @@ fn is_vector(word: u32) -> bool {
     bits(word, 26, 1) == 1
 }
 
-/// C4.1.94.26, "Load/store exclusive register" and those beside it: o2, L, o1 are bits 23, 22
+/// "Load/store exclusive register" and those beside it: o2, L, o1 are bits 23, 22
 /// and 21; those of pairs have o1 set where o2 is not.
 fn is_atomic(word: u32) -> bool {
     match access(word) {
@@ -129,7 +129,7 @@ impl Aarch64 {
         })
     }
 
-    /// C4.1.94: loads and stores.
+    /// What "Loads and stores" do to registers.
     fn access_ops(word: u32, access: &Access) -> Vec<Op> {
         let (base, to) = (register(word, 5), register(word, 0));
         let moves = match access {
@@ -160,7 +160,7 @@ impl Aarch64 {
         written.into_iter().filter(|r| *r != SP).map(Op::Forget).chain(moves).collect()
     }
 
-    /// C4.1.92, "Data processing -- immediate", and C4.1.95, "-- register".
+    /// "Data processing -- immediate", and "-- register".
     fn data_ops(word: u32) -> Vec<Op> {
         let (to, from) = (register(word, 0), register(word, 5));
         let forget = if to == SP { vec![] } else { vec![Op::Forget(to)] };

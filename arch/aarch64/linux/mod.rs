@@ -5,9 +5,9 @@ pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// What a signal frame needs if Linux does not say (`AT_MINSIGSTKSZ`, since Linux 4.19 here):
-/// `MINSIGSTKSZ` (linux/arch/arm64/include/uapi/asm/signal.h). That leaves out the state of the
-/// scalable vectors, which a Linux that does not say does not save.
+/// What a signal frame needs if Linux does not say (`AT_MINSIGSTKSZ`, linux/arch/arm64/include/
+/// uapi/asm/auxvec.h): `MINSIGSTKSZ` (asm/signal.h beside it). That has no room for long
+/// scalable vectors: Linux says what those take.
 pub(crate) const MIN_SIGNAL_STACK: usize = 5120;
 
 /// The flag of `sigaction` which says that it names the code a handler returns to

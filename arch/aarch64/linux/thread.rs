@@ -1,6 +1,6 @@
 //! The thread pointer, in the register TPIDR_EL0, which user code may write. ELF Handling For
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant I; ELF for the Arm 64-bit
-//! Architecture, 6.5 "Thread Local Storage".
+//! Architecture, "Thread Local Storage".
 
 /// Whether thread-local storage starts above the thread pointer, after [`TCB`] bytes; if not, it
 /// ends at the pointer.
@@ -20,7 +20,7 @@ pub(crate) const TCB_SELF: bool = false;
 #[cfg(feature = "freestanding")]
 pub(crate) unsafe fn set_thread_pointer(pointer: usize) -> isize {
     // SAFETY: user code may write TPIDR_EL0 (Arm Architecture Reference Manual for A-profile,
-    // D23.3, TPIDR_EL0). It changes the thread pointer alone, and the storage around the new one is
+    // TPIDR_EL0). It changes the thread pointer alone, and the storage around the new one is
     // laid out, by this function's own contract.
     unsafe { core::arch::asm!("msr tpidr_el0, {}", in(reg) pointer, options(nostack)) };
     0
