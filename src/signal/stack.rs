@@ -106,10 +106,17 @@ impl Signals {
             let len = PAGE + size;
             let map = memory::map(len, Access::None).ok()?;
             // SAFETY: inside the mapping just made.
-            unsafe { memory::protect(map + PAGE, size, Access::ReadWrite) }.ok()?;
+            let usable = unsafe { memory::protect(map + PAGE, size, Access::ReadWrite) }.is_ok();
+            // The same in a handler that calls back meanwhile: the setting does not change.
             self.len.store(len, Relaxed);
-            self.map.store(map, Relaxed);
-            self.tool.store(tools::stack_mapped(map + PAGE, map + len), Relaxed);
+            // Such a handler may have mapped one, and its return may leave that installed.
+            if usable && self.map.compare_exchange(0, map, Relaxed, Relaxed).is_ok() {
+                self.tool.store(tools::stack_mapped(map + PAGE, map + len), Relaxed);
+            } else {
+                // SAFETY: the mapping just made is not in the record, so it is installed nowhere
+                // and no handler runs on it.
+                unsafe { memory::unmap(map, len) };
+            }
         }
         self.ours()
     }
