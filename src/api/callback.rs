@@ -18,7 +18,7 @@ use crate::call::{Function, PanicInfo};
 use crate::callback::{ccall, defer, panic as panics};
 use crate::error::Error;
 use crate::m::M;
-use crate::os::thread as system;
+use crate::os::wait::{wait, wake};
 use crate::reconcile;
 use crate::sync::{AtomicU32, SeqCst};
 
@@ -384,7 +384,7 @@ where
         let taken = ptr::from_ref(&handed.taken);
         handed.taken.store(1, SeqCst);
         // Only its address is used from here on.
-        system::wake_at(taken);
+        wake(taken, 1);
         if let Some(function) = function {
             caught::end_process(caught::catch(function));
         }
@@ -392,7 +392,7 @@ where
     let mut handed = Handed { function: Some(f), taken: AtomicU32::new(0) };
     crate::spawn::spawn(run::<F>, (&raw mut handed).cast())?;
     while handed.taken.load(SeqCst) == 0 {
-        let _ = system::wait(&handed.taken, 0, None);
+        wait(&handed.taken, 0, None);
     }
     Ok(())
 }

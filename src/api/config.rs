@@ -14,7 +14,7 @@ use core::time::Duration;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::m::M;
-use crate::os::libc;
+use crate::os;
 use crate::settings::{self, Settings, ThreadMain};
 use crate::state;
 
@@ -252,7 +252,8 @@ impl Start {
     }
 
     fn by_the_c_library(self) -> Result<(), i32> {
-        libc::spawn(self.main, self.arg).unwrap_or(Err(crate::os::thread::NO_THREADS))
+        // SAFETY: `spawn` gave both for a new thread, and `self` is used up.
+        unsafe { os::thread::start(self.main, self.arg) }
     }
 }
 

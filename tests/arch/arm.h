@@ -108,17 +108,15 @@ static inline __attribute__((always_inline)) void raw_getpid(void) {
 /* What needm_entry saves of the floating-point environment: FPSCR. */
 static inline void store_fp_control(uint32_t *word) { __asm__ volatile("vmrs %0, fpscr" : "=r"(*word)); }
 
-/* fault_here() writes to address 0; a handler that sets the pc to fault_resume has it return. */
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
 #define FAULT_HERE                                                               \
     ".text\n.arm\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "mov r0, #0\nstr r0, [r0]\n.globl fault_resume\nfault_resume:\nbx lr\n"
-#define SET_CONTEXT_PC(context, to) ((context)->uc_mcontext.arm_pc = (unsigned long)(to))
 
-/* Whether dividing by zero faults, and how an undefined instruction does: its si_code. */
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
 #define DIVISION_FAULTS 0
 static inline void divide_by_zero(void) {}
-#define UNDEFINED_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
-static inline void undefined_instruction(void) { __asm__ volatile("udf #0"); }
+#define ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
 
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last. */

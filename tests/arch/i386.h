@@ -126,19 +126,17 @@ static inline __attribute__((always_inline)) void raw_getpid(void) {
 /* What needm_entry saves of the floating-point environment: MXCSR, the slower part. */
 static inline void store_fp_control(uint32_t *word) { __asm__ volatile("stmxcsr %0" : "=m"(*word)); }
 
-/* fault_here() writes to address 0; a handler that sets the pc to fault_resume has it return. */
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
 #define FAULT_HERE                                                        \
     ".text\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "movl $0, 0\n.globl fault_resume\nfault_resume:\nret\n"
-#define SET_CONTEXT_PC(context, to) ((context)->uc_mcontext.gregs[REG_EIP] = (greg_t)(to))
 
-/* Whether dividing by zero faults, and how an undefined instruction does: its si_code. */
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
 #define DIVISION_FAULTS 1
 static inline void divide_by_zero(void) {
     __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx" ::: "eax", "ecx", "edx");
 }
-#define UNDEFINED_CODE 2 /* ILL_ILLOPN: arch/x86/kernel/traps.c */
-static inline void undefined_instruction(void) { __asm__ volatile("ud2"); }
+#define ILLEGAL_CODE 2 /* ILL_ILLOPN: arch/x86/kernel/traps.c */
 
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last: qemu-i386 has one table of segments for all. */

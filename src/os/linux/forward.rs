@@ -1,51 +1,55 @@
-//! The actions that were there before ours, and how they are carried out: with
-//! their own mask, flags, arguments and stack.
-#![allow(unsafe_code)] // other people's handlers
+//! Forwards signals to the previously installed handlers, as Linux would have called them:
+//! with their own mask, flags, arguments and stack. Installs needm's handler over them, and
+//! puts them back.
+//!
+//! # Safety
+//! `PREVIOUS.actions` is written by [`install`] alone: by the thread that starts needm,
+//! while none of needm's handlers is installed for that signal. It is read by handlers that
+//! were called because needm's was installed, and by the thread that stops needm.
 
-use crate::arch::linux::context::Context;
-use crate::arch::linux::needm_handler;
-use crate::arch::{RED_ZONE, needm_call_on};
-use crate::os::signal;
-use crate::os::signal::{
-    Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,
-};
-use crate::signal::FAULTS;
-use crate::sync::{AtomicU32, SeqCst};
 use core::cell::UnsafeCell;
-use core::ffi::c_int;
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 
+use super::signal::{
+    self, Action, FAULTS, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN,
+    SIGTRAP, Stack,
+};
+use crate::arch::linux::context::Context;
+use crate::arch::linux::needm_handler;
+use crate::arch::{RED_ZONE, needm_call_on, needm_sp};
+use crate::sync::{AtomicU32, SeqCst};
+
 /// The previous action of each fault signal.
-///
-/// Written before ours is installed and while nobody else starts or stops the
-/// kernel; read by handlers that ours being installed brought about.
-pub(crate) struct Previous {
-    pub(crate) actions: UnsafeCell<[Action; FAULTS.len()]>,
+struct Previous {
+    actions: UnsafeCell<[Action; FAULTS.len()]>,
     /// A bit for each that is installed.
-    pub(crate) installed: AtomicU32,
+    installed: AtomicU32,
     /// A bit for each whose handler was for one time (SA_RESETHAND), and had it.
-    pub(crate) spent: AtomicU32,
+    spent: AtomicU32,
 }
 
-// SAFETY: see the type.
+// SAFETY: the actions are written only while nothing reads them, as the head of this file
+// says; the rest is atomic.
 unsafe impl Sync for Previous {}
 
-pub(crate) static PREVIOUS: Previous = Previous {
+static PREVIOUS: Previous = Previous {
     actions: UnsafeCell::new([Action::DEFAULT; FAULTS.len()]),
     installed: AtomicU32::new(0),
     spent: AtomicU32::new(0),
 };
 
-pub(crate) fn previous(index: usize) -> Action {
+/// The action that signal number `index` of [`FAULTS`] had before, as it is by now.
+fn previous(index: usize) -> Action {
     if PREVIOUS.spent.load(SeqCst) & 1 << index != 0 {
         return Action::DEFAULT;
     }
-    // SAFETY: see `Previous`.
+    // SAFETY: it is not being written: a handler calls, or the thread that stops needm.
     unsafe { (*PREVIOUS.actions.get())[index] }
 }
 
-pub(crate) fn ours() -> Action {
+/// Needm's action.
+fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     Action::ours(needm_handler as *const () as usize, flags)
 }
@@ -54,7 +58,8 @@ pub(crate) fn ours() -> Action {
 pub(crate) fn install() {
     for (index, signal) in FAULTS.into_iter().enumerate() {
         let Ok(before) = signal::action(signal, None) else { continue };
-        // SAFETY: see `Previous`.
+        // SAFETY: needm's handler is not installed for this signal, so none reads; and one
+        // thread at a time starts needm.
         unsafe { (*PREVIOUS.actions.get())[index] = before };
         PREVIOUS.spent.fetch_and(!(1 << index), SeqCst);
         if signal::action(signal, Some(&ours())).is_ok() {
@@ -63,8 +68,8 @@ pub(crate) fn install() {
     }
 }
 
-/// Puts back what was there. A handler that somebody has put over ours since
-/// stays; what it chains to passes everything on, as long as this code is loaded.
+/// Puts back what was there. A handler that was put over ours since stays; if it calls ours
+/// in its turn, that forwards everything, for as long as this code is loaded.
 pub(crate) fn uninstall() {
     for (index, signal) in FAULTS.into_iter().enumerate() {
         if PREVIOUS.installed.fetch_and(!(1 << index), SeqCst) & 1 << index == 0 {
@@ -78,7 +83,7 @@ pub(crate) fn uninstall() {
 }
 
 /// In a forked child. The system copies the actions before the memory, and another thread
-/// may have started or stopped the kernel in between: what the memory says counts.
+/// may have started or stopped needm in between: what the memory says counts.
 pub(crate) fn fork_child() {
     let installed = PREVIOUS.installed.load(SeqCst);
     for (index, signal) in FAULTS.into_iter().enumerate() {
@@ -97,19 +102,20 @@ pub(crate) fn fork_child() {
 /// Does with a signal what would have been done without us.
 ///
 /// # Safety
-/// The arguments are those of a handler that the kernel has just called.
-pub(crate) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_void) {
+/// The arguments are those of a handler that Linux has just called.
+#[inline(never)] // its frame is not the handler's while `needm_on_fault` runs
+pub(super) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_void) {
     let Some(index) = FAULTS.into_iter().position(|fault| fault == signal) else { return };
     let action = previous(index);
-    // SAFETY: as the caller's.
+    // SAFETY: Linux has called a handler with both, and they stay while it runs.
     let (code, interrupted) = unsafe { ((*info).code, &*context.cast::<Context>()) };
     match action.handler {
-        // The kernel does not let a fault be ignored (force_sig_info_to_task in
+        // Linux does not let a fault be ignored (force_sig_info_to_task in
         // linux/kernel/signal.c), but a signal that was sent.
         SIG_IGN if code <= 0 => {}
         SIG_DFL | SIG_IGN => {
             let _ = signal::action(signal, Some(&Action::DEFAULT));
-            if code <= 0 || signal == signal::SIGTRAP {
+            if code <= 0 || signal == SIGTRAP {
                 // Nothing will raise it again by itself.
                 signal::set_blocked(interrupted.mask() & !signal::bit(signal));
                 signal::resend(signal, info);
@@ -122,27 +128,22 @@ pub(crate) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
             }
             let own = if action.flags & SA_NODEFER == 0 { signal::bit(signal) } else { 0 };
             signal::set_blocked(interrupted.mask() | action.mask() | own);
-            // SAFETY: the host's handler, called as the kernel would.
+            // SAFETY: the action is one that was installed for this signal, and the arguments
+            // are what Linux gave for it.
             unsafe { call(&action, signal, info, context, interrupted.sp()) };
             signal::set_blocked(interrupted.mask());
         }
     }
 }
 
-/// Calls a handler on the stack that the kernel would have given it.
+/// Calls a handler on the stack that Linux would have given it.
 ///
 /// # Safety
-/// As for [`forward`]; `action` is a handler of the host's.
-pub(crate) unsafe fn call(
-    action: &Action,
-    signal: c_int,
-    info: *mut Info,
-    context: *mut c_void,
-    sp: usize,
-) {
-    let here = crate::arch::needm_sp();
-    // SAFETY: only a question.
-    let stack = unsafe { signal::stack(None) }.unwrap_or(Stack::NONE);
+/// The arguments are those of a handler that Linux has just called for this signal, and
+/// `action` has a handler that was installed for it.
+unsafe fn call(action: &Action, signal: c_int, info: *mut Info, context: *mut c_void, sp: usize) {
+    let here = needm_sp();
+    let stack = signal::current_stack().unwrap_or(Stack::NONE);
     let moved = stack.holds(here) && !stack.holds(sp);
     // SAFETY: the stack pointer is the interrupted one, below its red zone; the
     // handler is called with the arguments that its form asks for.

@@ -1,17 +1,19 @@
-//! Threads of our own (newm): a thread that holds an M from birth and runs on its G.
+//! Threads of our own (newm): a thread that has an M from its start and runs on its G.
 //!
-//! The host makes it, by its hook; else the C library; where there is none, the
-//! system's `clone` (`clone.rs`).
+//! The host makes it, by its hook; else the system does (`os::thread::start`).
+//!
+//! # Safety
+//! The thread that spawns gives the new one a pointer to its own stack, and waits there
+//! until the new one has answered, which then no longer uses it.
 #![allow(unsafe_code)] // what one thread hands another
-
-pub(crate) mod clone;
 
 use core::ffi::c_void;
 
 use crate::arch;
 use crate::call::Function;
 use crate::error::Error;
-use crate::os::{libc, thread as system};
+use crate::os::wait::{wait, wake};
+use crate::os::{last_error, thread};
 use crate::state::{is_open, settings};
 use crate::sync::{AtomicU32, AtomicUsize, SeqCst};
 
@@ -26,12 +28,8 @@ pub(crate) fn is_under_way() -> bool {
 /// In a forked child: no such thread exists.
 pub(crate) fn fork_child() {
     SPAWNING.store(0, SeqCst);
-    clone::fork_child();
+    thread::fork_child();
 }
-
-/// The system stack of a thread that `clone` makes, in bytes: C runs there. Only what is
-/// touched takes memory.
-const STACK_SIZE: usize = 256 * 1024;
 
 /// What `spawn` gives the new thread: one callback, which ends the process if a
 /// panic ends it.
@@ -51,7 +49,7 @@ pub(crate) fn spawn(function: Function, arg: *mut c_void) -> Result<(), Error> {
     // The new thread takes an M, and what it needs off this stack, before it answers.
     let answer = started.and_then(|()| {
         while spawned.answer.load(SeqCst) == 0 {
-            let _ = system::wait(&spawned.answer, 0, None);
+            wait(&spawned.answer, 0, None);
         }
         match spawned.answer.load(SeqCst) {
             TAKEN => Ok(()),
@@ -72,24 +70,15 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
     let arg = core::ptr::from_ref(spawned).cast_mut().cast();
     let hooks = settings().hooks();
     let refused = match hooks.thread_start {
-        // SAFETY: the host's own function, with what it asked for.
+        // SAFETY: the host's own function, as `include/needm.h` says it is called.
         Some(hook) => unsafe { hook(hooks.user, spawned_main, arg) },
-        None => match libc::spawn(spawned_main, arg) {
-            Some(Ok(())) => 0,
-            Some(Err(refused)) => refused,
-            // A thread of ours would lack what the C library keeps for its own.
-            None if libc::is_there() => system::NO_THREADS,
-            // SAFETY: `spawned_main` is made for this argument.
-            None => clone::spawn(STACK_SIZE, clone::Owner::Nobody, move || unsafe {
-                spawned_main(arg);
-            })
-            .map_or_else(|refused| refused.0, |_alone| 0),
-        },
+        // SAFETY: `spawned_main` is made for this argument, which stays until it answers.
+        None => unsafe { thread::start(spawned_main, arg) }.err().unwrap_or(0),
     };
     if refused == 0 {
         return Ok(());
     }
-    libc::set_errno(refused);
+    last_error::set(refused);
     Err(Error::System)
 }
 
@@ -103,7 +92,7 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
         let answer = attached.map_or_else(|error| error.code().unsigned_abs(), |()| TAKEN);
         spawned.answer.store(answer, SeqCst);
         // Only its address is used from here on.
-        system::wake_at(word);
+        wake(word, 1);
         if attached.is_err() {
             return core::ptr::null_mut();
         }
@@ -135,6 +124,6 @@ unsafe extern "C" fn spawned_callback(run: *mut c_void) {
     SPAWNING.fetch_sub(1, SeqCst);
     // SAFETY: `spawned_main` waits with it.
     let run = unsafe { &*run.cast::<Run>() };
-    // SAFETY: who spawned it vouches for it.
+    // SAFETY: the caller of `spawn` lets the function be called with its argument, once.
     unsafe { (run.function)(run.arg) }
 }
