@@ -3,7 +3,6 @@
 #include "filter.h"
 #include <errno.h>
 #include <limits.h>
-#include <sched.h>
 #include <setjmp.h>
 #include <ucontext.h>
 
@@ -314,7 +313,7 @@ static void a_handler_may_jump_out_at_any_instruction(void) {
 static volatile int still, go_on, stopped;
 static void waits(void) {
     still = 1;
-    while (!go_on) sched_yield();
+    WAIT_UNTIL(go_on); /* asleep: each turn of a spinning thread is long on a loaded machine */
 }
 static void a_child(void) {
     is_usable();
@@ -326,7 +325,7 @@ static void *stops(void *arg) {
     CHECK_EQ(needm_stop_the_world(), 0);
     long then = ran;
     stopped = 1;
-    for (int i = 0; i < 100; i++) sched_yield();
+    for (int i = 0; i < 5; i++) usleep(50);
     CHECK_EQ(ran, then);
     CHECK_EQ(needm_start_the_world(), 0);
     return arg;
@@ -335,7 +334,7 @@ static void which_waits(const struct path *path) {
     still = go_on = stopped = 0;
     begin();
     pthread_t made = thread(goes, (void *)path);
-    while (!still && pthread_kill(made, 0) == 0 && pthread_tryjoin_np(made, NULL) != 0) sched_yield();
+    WAIT_UNTIL(still || pthread_kill(made, 0) != 0 || pthread_tryjoin_np(made, NULL) == 0);
     if (still) {
         if (path->go != a_world_stopped_and_started) {
             join(thread(is_fine, NULL));
