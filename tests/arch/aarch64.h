@@ -98,12 +98,12 @@ static inline uint64_t register_pattern(int n) { return 0x3333333322222200u + (u
     " blr x9\n udf #3\n"
 
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
- * Thread-local storage lies above the thread pointer, behind TLS_HEAD bytes or more. */
+ * Thread-local storage lies above the thread pointer, behind two words. */
 #define START_CALLS_START                                                                   \
     ".globl _start; .type _start, %function; _start: hint #34; mov x29, #0; mov x30, #0; " \
     "mov x0, sp; bl start"
 #define TLS_IS_BELOW 0
-#define TLS_HEAD 16
+#define TCB_BYTES 16
 static inline int set_thread_pointer(void *pointer) {
     __asm__ volatile("msr tpidr_el0, %0" : : "r"(pointer) : "memory");
     return 1;

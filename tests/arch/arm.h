@@ -88,11 +88,11 @@ static inline uint32_t register_pattern(int n) { return 0x22222200u + (uint32_t)
     " vmov.f64 d14, d8\n vmov.f64 d15, d8\n bic sp, sp, #15\n mov r0, #0\n blx ip\n udf #3\n"
 
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
- * Thread-local storage lies above the thread pointer, behind TLS_HEAD bytes or more. */
+ * Thread-local storage lies above the thread pointer, behind two words. */
 #define START_CALLS_START \
     ".arm; .globl _start; .type _start, %function; _start: mov r0, sp; bic sp, sp, #15; bl start"
 #define TLS_IS_BELOW 0
-#define TLS_HEAD 8
+#define TCB_BYTES 8
 static inline int set_thread_pointer(void *pointer) {
     enum { NR_SET_TLS = 0xf0005 }; /* __ARM_NR_set_tls: arch/arm/include/uapi/asm/unistd.h */
     register long number __asm__("r7") = NR_SET_TLS;

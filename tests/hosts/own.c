@@ -55,7 +55,7 @@ static void set_up(void) {
     char *pointer = storage + 2048, *block = pointer - ((tls->p_memsz + tls->p_align - 1) & -tls->p_align);
     *(char **)pointer = pointer;
 #else
-    char *pointer = storage, *block = storage + ((TLS_HEAD + tls->p_align - 1) & -tls->p_align);
+    char *pointer = storage, *block = storage + ((TCB_BYTES + tls->p_align - 1) & -tls->p_align);
 #endif
     memcpy(block, (const void *)tls->p_vaddr, tls->p_filesz);
     CHECK(set_thread_pointer(pointer));
