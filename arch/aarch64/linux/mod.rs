@@ -15,6 +15,6 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 5120;
 /// process may be without one.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 
-/// Commands of `membarrier` by which a Linux is known whose barrier is complete on this CPU: it
-/// always was.
-pub(crate) const MEMBARRIER_SIGN: usize = 0;
+/// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
+/// none, because it always was.
+pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

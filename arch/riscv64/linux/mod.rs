@@ -16,9 +16,9 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
 /// (linux/arch/riscv/kernel/signal.c, `setup_rt_frame`).
 pub(crate) const SA_RESTORER: usize = 0;
 
-/// Commands of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
+/// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE`. Linux 6.9 brought it, with the fence that
 /// membarrier needs where a processor goes from one process to another
 /// (linux/arch/riscv/include/asm/membarrier.h). Without that fence, a thread that has just come to
 /// run may be missed.
-pub(crate) const MEMBARRIER_SIGN: usize = 1 << 5;
+pub(crate) const MEMBARRIER_SIGN: Option<usize> = Some(1 << 5);
