@@ -20,7 +20,7 @@ pub(crate) type OnExit = unsafe extern "C" fn(*mut c_void);
 /// A fault, as the system tells of it.
 #[repr(C)]
 pub(crate) struct Fault {
-    /// What hosts know this kind of fault by: its signal's number, on every system.
+    /// The number by which hosts know this kind of fault: that of the signal, on every system.
     pub(crate) number: c_int,
     /// The system's closer description (`si_code`).
     pub(crate) code: c_int,
@@ -59,7 +59,7 @@ unsafe extern "C" {
     /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
     pub(crate) fn needm_on_fault(fault: *const Fault) -> usize;
 
-    /// A thread that the room made is at its end, and no handler runs on it any more:
-    /// what is kept of it goes.
+    /// A thread that the room made is about to exit, and no handler runs on it any more: its
+    /// record is freed.
     pub(crate) safe fn needm_thread_exit();
 }

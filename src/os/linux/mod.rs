@@ -68,7 +68,8 @@ const MAX_ERRNO: isize = 4095;
 /// # Safety
 /// As for [`syscall`].
 unsafe fn call(nr: usize, args: impl Into<Slots>) -> Result<usize, Errno> {
-    // SAFETY: this function's caller promises what `syscall` asks for.
+    // SAFETY: the arguments are what the call `nr` takes, and its effects are sound, by this
+    // function's own contract.
     checked(unsafe { syscall(nr, &args.into()) })
 }
 
