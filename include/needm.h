@@ -85,8 +85,8 @@ typedef struct needm_m needm_m;
 
 /* Functions of the host's; any may be NULL. m_new and m_free run where Ms are made and
  * unmapped: m_new on a G, in needm_start, in needm_attach, or where a thread waits for an M;
- * m_free in needm_stop. minit and unminit run on the thread's own stack; unminit runs on
- * another thread if this one has exited without a word. */
+ * m_free in needm_stop. minit and unminit run on the thread's own stack. If a thread's exit is
+ * noticed only afterwards, unminit runs on the thread that notices it. */
 typedef struct needm_hooks {
     size_t size;
     void  *user;                                /* the first argument of each hook */
@@ -186,8 +186,8 @@ int needm_attach(void);
 int needm_prefault(size_t bytes);
 
 /* Unbinds this thread's M now, and takes needm's signal stack off. Without an M: 0.
- * From any thread, outside. Inside a callback: NEEDM_EBUSY. Not in a handler: its return puts
- * the signal stack back, which is no longer there for it. */
+ * From any thread, outside. Inside a callback: NEEDM_EBUSY. Not in a handler: when the handler
+ * returns, the system installs again the signal stack that this has taken off. */
 int needm_detach(void);
 
 /* Makes a thread that runs fn(arg) as one callback, and returns when it has its M. The thread is
