@@ -63,7 +63,7 @@ extern "C" {
 #define NEEDM_ENOMEM      (-4)  /* the system has no memory for it; or too much is deferred */
 #define NEEDM_ETIMEDOUT   (-5)  /* no M became free in wait_ns. With NEEDM_BIND_THREAD: max_ms
                                    threads that have called back are alive */
-#define NEEDM_EBUSY       (-6)  /* a callback is running where none may */
+#define NEEDM_EBUSY       (-6)  /* not while a callback runs, or while the world is stopped */
 #define NEEDM_EPANIC      (-7)  /* a panic ended the callback */
 #define NEEDM_EFAULT      (-8)  /* a hardware fault ended it */
 #define NEEDM_EOVERFLOW   (-9)  /* its stack ran out; or a frame does not fit on it */

@@ -18,7 +18,7 @@ pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 /// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// Room for the settings.
+/// Storage for the settings.
 pub(crate) struct Cell(pub(crate) UnsafeCell<Settings>);
 
 // SAFETY: one thread writes, while needm is not open; no thread relies on what it reads then.

@@ -90,8 +90,8 @@ impl Thread {
 
     /// The M it had last, if needm has not been stopped since.
     pub(crate) fn last(&self) -> Option<&'static M> {
-        // SAFETY: set only to rows of the table, which `lifecycle::stop` keeps
-        // for as long as there is a live record of another thread's.
+        // SAFETY: set only to rows of the table, which stay mapped while this record is a live
+        // thread's.
         unsafe { self.last.load(Relaxed).as_ref() }
     }
 

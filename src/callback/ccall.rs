@@ -36,7 +36,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
         work: &'a mut W,
     }
     unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
-        // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
+        // SAFETY: `on_g0` passes the address of its own `Out`, and waits on the G meanwhile.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
         tools::out(&m::from_g0(out.m, out.segment).around);
         running::leave(out.m);

@@ -221,15 +221,16 @@ fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bo
         segment.kept.hold();
     }
     if call.size != 0 {
-        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
-        // free from `arg` up to the segment.
+        // SAFETY: the caller passes `size` bytes at `frame`; the G's stack has as many free from
+        // `arg` upwards, in the part of this callback.
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
 }
 
 /// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.
 extern "C" fn on_g_prologue(call: *mut Call) {
-    // SAFETY: entry code has it on its stack; this thread holds the M in it.
+    // SAFETY: entry code waits with the call on its stack; this thread holds the M in it, so the
+    // M's row is mapped.
     let (call, m) = unsafe {
         let call = &mut *call;
         let m = (call.out & !layout::call::PENDING) as *const M;

@@ -28,7 +28,8 @@ crate::arch::upcalls! {
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
 /// over, with `code`. Pops its segment, and unbinds the M if that is due.
 pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
-    // SAFETY: entry code built the call, and this thread holds the M.
+    // SAFETY: entry code built the call and waits with it; this thread holds the M, so the M's row
+    // is mapped.
     let (call, m) = unsafe { (&*call, &*m) };
     let tls = Tls::current();
     drop_inside(tls, m, call);
@@ -86,7 +87,7 @@ pub(crate) fn run_deferred(m: &M) {
 /// From `needm_entry`, slow path, on the G: the callback of `call` has returned, and has deferred
 /// functions, or C has jumped out of callbacks inside it.
 extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
-    // SAFETY: this thread holds the M.
+    // SAFETY: this thread holds the M, so the M's row is mapped.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
     run_deferred(m);
@@ -95,7 +96,7 @@ extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
 /// From `needm_entry`, fast paths, on the G: the outermost callback has returned, and
 /// `needs_cleanup` is set.
 extern "C" fn on_g_cleanup(m: *const M) {
-    // SAFETY: this thread holds the M.
+    // SAFETY: this thread holds the M, so the M's row is mapped.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {

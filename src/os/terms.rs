@@ -14,7 +14,7 @@ pub(crate) enum Access {
 /// What a new thread runs; what it returns goes nowhere.
 pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// What runs on a thread that exits: it is given what `Notice::arm` was.
+/// What runs on a thread that exits, with the value that `Notice::arm` got.
 pub(crate) type OnExit = unsafe extern "C" fn(*mut c_void);
 
 /// A fault, as the system tells of it.
@@ -44,11 +44,11 @@ pub(crate) struct Fault {
 pub(crate) struct Needs {
     /// Whether faults are handled; if not, no thread needs such a stack.
     pub(crate) handled: bool,
-    /// The size of one that is made.
+    /// The size of a handler stack that needm makes.
     pub(crate) stack: usize,
-    /// What one that the thread brought must have to be used as it is.
+    /// The least size of a handler stack of the thread's own that needm uses.
     pub(crate) least: usize,
-    /// Below a handler that calls back: what the callback's end takes there.
+    /// What the end of a handler's callback needs on the handler's stack, below the handler.
     pub(crate) exit_room: usize,
 }
 
