@@ -74,7 +74,7 @@ impl ThreadArea {
     ///
     /// # Safety
     /// 1. [`layout`](Self::layout) at `at` is the caller's.
-    /// 2. It stays until the one thread that uses it has ended.
+    /// 2. It stays until the one thread that uses it has exited.
     pub unsafe fn lay_out(&self, at: *mut u8) -> usize {
         // SAFETY: the caller gives memory of this layout, for one thread.
         unsafe { self.0.copy_to(at) }

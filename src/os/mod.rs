@@ -306,7 +306,7 @@ pub(crate) mod program {
     /// `align`, `bytes`, `copy_to`.
     pub(crate) use room::ThreadArea;
     /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
-    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
+    /// its number. `Row::join` waits until it has exited; `Row::leave_alone`: it is not joined.
     pub(crate) use room::{Row, spawn_joinable};
     /// `exit(status)`: ends the process. `write(file, bytes)`: writes what of them the
     /// file takes.

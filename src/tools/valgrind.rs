@@ -39,7 +39,7 @@ pub(crate) fn stack_unmapped(id: usize) {
     }
 }
 
-/// Needm is about to write to a stack below its stack pointer.
+/// needm is about to write to a stack below its stack pointer.
 pub(crate) fn writes(from: usize, bytes: usize) {
     if WATCHED.load(Relaxed) {
         request(MAKE_MEM_UNDEFINED, from, bytes);

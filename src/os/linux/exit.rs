@@ -4,7 +4,7 @@
 //!    for a raw exit(2), nor after the last round of destructors.
 //! 2. The robust-futex list, where the system has it: an entry of ours on the list that the
 //!    C library registered for this thread (or, where there is none, on one of ours) is
-//!    marked by Linux when the thread ends in any way (include/uapi/linux/futex.h, and
+//!    marked by Linux when the thread exits in any way (include/uapi/linux/futex.h, and
 //!    Documentation/locking/robust-futex-ABI.rst).
 //! 3. The question whether a thread with this number lives, where the robust list cannot be had.
 //!    If the number is used again, the exit is noticed later.
@@ -126,7 +126,7 @@ fn robust_head() -> Option<*mut RobustHead> {
 /// Registers `head` for this thread.
 ///
 /// # Safety
-/// `head` and the entries linked to it live until the thread has ended.
+/// `head` and the entries linked to it live until the thread has exited.
 unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
     // SAFETY: the caller keeps the list for as long as Linux may walk it.
     unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
@@ -140,7 +140,7 @@ static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
 static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Notice {
-    /// Has Linux mark this record when the thread ends, if it can.
+    /// Has Linux mark this record when the thread exits, if it can.
     pub(crate) fn watch(&self, block: usize) {
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
@@ -191,7 +191,7 @@ impl Notice {
     fn register_own_head(&self) -> Option<*mut RobustHead> {
         let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
         // SAFETY: the three words are this thread's alone, and the record lives
-        // until the thread has ended.
+        // until the thread has exited.
         unsafe {
             #[allow(clippy::cast_possible_wrap)] // 32
             let offset = -(size_of_val(&self.before) as isize);

@@ -48,7 +48,7 @@ fn previous(index: usize) -> Action {
     unsafe { (*PREVIOUS.actions.get())[index] }
 }
 
-/// Needm's action.
+/// needm's action.
 fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     Action::ours(needm_handler as *const () as usize, flags)

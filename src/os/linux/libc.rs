@@ -77,7 +77,7 @@ pub(super) fn is_there() -> bool {
     needm_libc.errno.is_some() || needm_libc.create.is_some() || needm_libc.started != [0; 2]
 }
 
-/// A thread-specific key whose destructor runs as its thread ends.
+/// A thread-specific key whose destructor runs as its thread exits.
 #[derive(Clone, Copy)]
 pub(super) struct Key(c_uint);
 
