@@ -58,8 +58,8 @@ impl HandlerStack {
 }
 
 /// The part of a thread's record that keeps the thread ready for faults: its handler
-/// stack. All zeros is valid, and is ready for nothing. Only its own thread calls these functions,
-/// unless one says otherwise.
+/// stack. All zeros is valid, and is ready for nothing. Only its own thread calls these
+/// functions, unless one says otherwise.
 #[repr(transparent)]
 pub(crate) struct Readiness {
     pub(crate) room: room::Readiness,

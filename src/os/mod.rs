@@ -79,8 +79,8 @@ pub(crate) mod memory {
     /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
     /// way that is no longer allowed.
     pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
-        // SAFETY: the range is part of one mapping of `map`, and is used only as `access` allows, by
-        // this function's own contract.
+        // SAFETY: the range is part of one mapping of `map`, and is used only as `access` allows,
+        // by this function's own contract.
         unsafe { room::protect(start, len, access) }.map_err(|_| Refused)
     }
 
@@ -151,7 +151,8 @@ pub(crate) mod thread {
     /// # Safety
     /// `main` may be called with `arg` on another thread.
     pub(crate) unsafe fn start(main: Main, arg: *mut c_void) -> Result<(), i32> {
-        // SAFETY: `main` may be called with `arg` on another thread, by this function's own contract.
+        // SAFETY: `main` may be called with `arg` on another thread, by this function's own
+        // contract.
         unsafe { room::start(main, arg) }
     }
 

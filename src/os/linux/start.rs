@@ -101,7 +101,7 @@ fn ready_thread_pointer() {
     if refused < 0 {
         refuse("the system sets no thread pointer")
     }
-    // Needm's own block is the proof: it must lie in the copy.
+    // needm's own block is the proof: it must lie in the copy.
     if !image.holds(pointer, needm_tls_block() as usize) {
         refuse("thread-local storage is not where its users look for it");
     }
