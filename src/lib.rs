@@ -82,11 +82,9 @@ mod sync;
 mod layout;
 
 pub use api::*;
-pub use call::PanicInfo;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use m::M;
 pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};

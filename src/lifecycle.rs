@@ -134,6 +134,11 @@ pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
+    if spawn::is_under_way() {
+        // It has found needm open, and reads the settings.
+        OPEN.store(true, SeqCst);
+        return Err(Error::Busy);
+    }
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Ms that are being taken or given back just now, and threads that wait for one: they
     // meet the closed gate, and are done in a moment. Who never comes back from there

@@ -9,7 +9,8 @@
 
 use crate::arch::RED_ZONE;
 use crate::arch::linux::context::Context;
-use crate::call::{FaultFrame, PanicInfo};
+use crate::call::{Call, FaultFrame, PanicInfo};
+use crate::callback::overflow;
 use crate::callback::panic::{RAISED, raise};
 use crate::error::Error;
 use crate::fatal;
@@ -68,10 +69,33 @@ pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: 
     // was sent by anybody is not a fault of the callback (sigaction(2), si_code).
     let m = if what.code > 0 { faulted(what, context) } else { None };
     match m {
-        Some(m) => unwind(m, signal, what, context),
+        Some(m) if recovers_faults(m) => unwind(m, signal, what, context),
+        Some(m) if ran_out(m, signal, what, context) => {
+            overflow::report(m);
+            // SAFETY: passed on as they came.
+            unsafe {
+                forward::forward_overflow(signal, info, ptr::from_ref(context).cast_mut().cast())
+            }
+        }
         // SAFETY: passed on as they came.
-        None => unsafe { forward::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
+        _ => unsafe { forward::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
     }
+}
+
+/// Whether the innermost callback of `m` is one that a fault ends with an error.
+pub(crate) fn recovers_faults(m: &M) -> bool {
+    let call = m.segment().map_or(ptr::null_mut(), |segment| segment.call.load(Relaxed));
+    // SAFETY: null while the callback is being entered; else the caller's record, which
+    // stands on its stack until the callback is over.
+    unsafe { call.as_ref() }.is_some_and(Call::recovers_faults)
+}
+
+/// Whether the fault means that the stack has run out.
+pub(crate) fn ran_out(m: &M, signal: c_int, what: &Info, context: &Context) -> bool {
+    let sp = context.sp();
+    is_memory(signal) && m.stack.guards(what.addr)
+        || !m.stack.holds(sp)
+        || has_no_room_for_a_handler(m, what, sp)
 }
 
 /// The M whose callback's own code did this.
@@ -114,9 +138,7 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
     let sp = context.sp();
     let stack = &m.stack;
     let below = sp.saturating_sub(RED_ZONE);
-    let ran_out = is_memory(signal) && stack.guards(what.addr)
-        || !stack.holds(sp)
-        || has_no_room_for_a_handler(m, what, sp);
+    let ran_out = ran_out(m, signal, what, context);
     let cramped = below < stack.lo() + MIN_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {

@@ -7,7 +7,8 @@ use crate::arch::linux::needm_handler;
 use crate::arch::{RED_ZONE, needm_call_on};
 use crate::os::signal;
 use crate::os::signal::{
-    Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN, Stack,
+    Action, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SI_KERNEL, SIG_DFL, SIG_IGN,
+    Stack,
 };
 use crate::signal::FAULTS;
 use crate::sync::{AtomicU32, SeqCst};
@@ -127,6 +128,32 @@ pub(crate) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
             signal::set_blocked(interrupted.mask());
         }
     }
+}
+
+/// As [`forward`], of a fault that means that the interrupted stack has run out: Linux has no
+/// room there for the frame of a handler without a stack of its own, and then takes the default
+/// action (`force_sigsegv` in linux/kernel/signal.c).
+///
+/// # Safety
+/// As for [`forward`].
+pub(crate) unsafe fn forward_overflow(signal: c_int, info: *mut Info, context: *mut c_void) {
+    let index = FAULTS.into_iter().position(|fault| fault == signal);
+    let action = index.map_or(Action::DEFAULT, previous);
+    let has_handler = action.handler != SIG_DFL && action.handler != SIG_IGN;
+    if !has_handler || action.flags & SA_ONSTACK == 0 {
+        let _ = signal::action(signal, Some(&Action::DEFAULT));
+        // SAFETY: as the caller's.
+        let (code, interrupted) = unsafe { ((*info).code, &*context.cast::<Context>()) };
+        if code == SI_KERNEL {
+            // There was no room for the frame of another signal, and the instruction is fine.
+            signal::set_blocked(interrupted.mask() & !signal::bit(signal));
+            signal::resend(signal, info);
+        }
+        // Else the instruction is run again, and the process dies at it.
+        return;
+    }
+    // SAFETY: as the caller's.
+    unsafe { forward(signal, info, context) }
 }
 
 /// Calls a handler on the stack that the kernel would have given it.
