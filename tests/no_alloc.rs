@@ -1,5 +1,5 @@
-//! The kernel calls no allocator: not on any callback's path, and its libraries
-//! do not even refer to one.
+//! needm calls no allocator: not on any callback's path, and its libraries do not even
+//! refer to one.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -37,7 +37,8 @@ static COUNTING: Counting = Counting;
 fn nested(depth: u32) {
     let ended = needm::callback(|cx| {
         if depth == 0 {
-            needm::panic(std::ptr::null_mut());
+            // SAFETY: the callback's frames hold nothing.
+            unsafe { needm::panic(std::ptr::null_mut()) };
         }
         let _ = cx.ccall(|| nested(depth - 1));
     });
@@ -54,8 +55,8 @@ fn no_callback_allocates_not_even_a_threads_first() {
             let _ = needm::callback(|_| ());
             nested(10);
             let null = std::hint::black_box(std::ptr::null_mut::<u8>());
-            // SAFETY: the fault ends the callback; see tests/rust_api.rs.
-            let _ = needm::callback(|_| unsafe { null.write_volatile(1) });
+            // SAFETY: the fault ends the callback, whose frames hold nothing.
+            let _ = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
         }
         needm::detach().expect("outside");
         let _ = needm::callback(|_| ());

@@ -19,9 +19,13 @@ fn run() -> Option<i32> {
     needm::start(needm::Config::default()).ok()?;
     let answer = needm::callback(|_| 200).ok()?;
     // SAFETY: a volatile write to an address that the compiler does not know: what
-    // happens is the hardware's doing, a fault, which ends the callback.
-    let fault = needm::callback(|_| unsafe { black_box(ptr::null_mut::<u8>()).write_volatile(1) });
-    let overflow = needm::callback(|_| deeper(0));
+    // happens is the hardware's doing, a fault, which ends the callback. Its frames hold
+    // nothing that has a destructor.
+    let fault = unsafe {
+        needm::callback_catching_faults(|_| black_box(ptr::null_mut::<u8>()).write_volatile(1))
+    };
+    // SAFETY: nor do the frames of `deeper`.
+    let overflow = unsafe { needm::callback_catching_faults(|_| deeper(0)) };
     let ended = matches!(fault, Err(CallbackError::Fault(fault)) if fault.addr == 0)
         && matches!(overflow, Err(CallbackError::Overflow(_)));
     needm::stop().ok()?;

@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use needm::{CallbackError, Context, Deferred, Error};
+use needm::{CallbackError, Context, Deferred, Error, PanicInfo};
 
 unsafe extern "C" {
     // examples/soak/foreign.c
@@ -80,10 +80,13 @@ where
     F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
 {
     one(&ACCOUNT.asked);
-    let answer = needm::callback(|cx| {
-        one(&ACCOUNT.ran);
-        f(cx)
-    });
+    // SAFETY: what is called here holds nothing where it faults, overflows or panics.
+    let answer = unsafe {
+        needm::callback_catching_faults(|cx| {
+            one(&ACCOUNT.ran);
+            f(cx)
+        })
+    };
     match answer {
         Err(CallbackError::Refused(Error::NotStarted)) => one(&ACCOUNT.refused),
         Err(CallbackError::Refused(Error::Overflow)) => one(&ACCOUNT.cramped),
@@ -139,10 +142,13 @@ fn overflows() {
 fn panics() {
     let ended = call(|_| {
         one(&ACCOUNT.panics);
-        needm::panic(ptr::without_provenance_mut(7))
+        // SAFETY: the two frames of this callback hold nothing.
+        unsafe { needm::panic(ptr::without_provenance_mut(7)) }
     });
     match ended {
-        Some(Err(CallbackError::Panic(value))) if value.addr() == 7 => one(&ACCOUNT.panics_met),
+        Some(Err(CallbackError::Panic(value))) if value.as_ptr().addr() == 7 => {
+            one(&ACCOUNT.panics_met)
+        }
         None => {}
         Some(Err(other)) => wrong("a panic", &other),
         Some(Ok(())) => wrong("a panic", &"returned"),
@@ -151,7 +157,11 @@ fn panics() {
 
 fn recovers() {
     let found = Cell::new(0);
-    let recover = |deferred: &Deferred| found.set(deferred.recover().map_or(0, |i| i.signo));
+    let recover = |deferred: &Deferred| {
+        if let Some(PanicInfo::Fault(fault)) = deferred.recover() {
+            found.set(fault.signo);
+        }
+    };
     let ended = call(|cx| {
         if cx.defer(&recover).is_ok() {
             write_through_null();
@@ -272,8 +282,9 @@ extern "C" fn in_a_child() -> c_int {
         }
     }
     // qemu-user fails on a fault in a child of a process with threads.
-    let faults = crate::emulated()
-        || matches!(needm::callback(|_| write_through_null()), Err(CallbackError::Fault(_)));
+    // SAFETY: the callback's frames hold nothing.
+    let fault = || unsafe { needm::callback_catching_faults(|_| write_through_null()) };
+    let faults = crate::emulated() || matches!(fault(), Err(CallbackError::Fault(_)));
     c_int::from(!faults || !matches!(needm::callback(|_| 42), Ok(42)))
 }
 
