@@ -99,6 +99,7 @@ pub(crate) fn fork_child() {
 ///
 /// # Safety
 /// The arguments are those of a handler that the kernel has just called.
+#[inline(never)] // one place from which others' handlers are called: tests/nosplit/lists.rs
 pub(crate) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_void) {
     let Some(index) = FAULTS.into_iter().position(|fault| fault == signal) else { return };
     let action = previous(index);

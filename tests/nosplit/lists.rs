@@ -106,7 +106,7 @@ pub(crate) const OUTSIDE: &[(&str, &str)] = &[
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 3, "the callback itself"),
     ("needm_call_on", 1, "the handler of before, on the signal stack's outer part; sigpanic"),
-    ("callback::fault::handle", 2, "the handler of before: what is not ours is passed on"),
+    ("signal::forward::forward", 2, "the handler of before: what is not ours is passed on"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
