@@ -56,6 +56,10 @@ impl Stopped {
     /// Calls `visit` for each M that has callbacks under way, with the addresses that
     /// its G's stack is in use from and to; all its registers are in that range. Ends
     /// early, with its value, where `visit` breaks.
+    ///
+    /// It shows no more than that. What a callback has captured by reference, and what the
+    /// frames of a [`ccall`](crate::Context::ccall) hold, lies on the thread's own stack: a
+    /// collector must have other roots for it.
     pub fn each_m<B>(
         &self,
         mut visit: impl FnMut(&M, core::ops::Range<usize>) -> ControlFlow<B>,
