@@ -56,9 +56,9 @@ pub struct Context<'scope, 'env: 'scope> {
 /// - A hardware fault in `f`, or its stack running out, goes to the handler that was installed
 ///   before needm: the process ends as it would without needm. If it was the stack, needm
 ///   prints a line first. [`callback_catching_faults`] makes errors of these.
-/// - A thread that exits inside `f` (`pthread_exit`, a cancellation) cannot pass Rust's frames:
-///   with the feature `std` the standard library prints a line and aborts, unless the program
-///   is built with `panic = "abort"`.
+/// - A thread must not exit inside `f` (`pthread_exit`, a cancellation): what unwinds its stack
+///   then cannot pass the callback's boundary, and aborts the process. Without the feature `std`
+///   a Rust panic does the same.
 ///
 /// # Errors
 /// [`CallbackError`] says why there is no result.
