@@ -85,10 +85,9 @@ mod body {
     }
 
     /// Does `work` on two threads while needm is stopped and started all the time.
-    fn meets_stops(work: fn()) {
+    fn meets_stops(config: Config, work: fn()) {
         static OVER: AtomicBool = AtomicBool::new(false);
         let time = Duration::from_secs(if child::is_emulated() { 1 } else { 2 });
-        let many = Config { seed_ms: 64, ..Config::default() };
         std::thread::scope(|scope| {
             for _ in 0..2 {
                 scope.spawn(|| {
@@ -99,7 +98,7 @@ mod body {
             }
             let begin = Instant::now();
             while begin.elapsed() < time {
-                needm::start(many).expect("only this thread starts it");
+                needm::start(config).expect("only this thread starts it");
                 while needm::stop().is_err() {}
             }
             OVER.store(true, SeqCst);
@@ -107,16 +106,17 @@ mod body {
     }
 
     pub(super) fn prefault_and_a_stop_may_meet() {
-        meets_stops(|| {
+        // Large, so that a stop comes in the middle.
+        let large = Config { stack_size: 16 << 20, ..Config::default() };
+        meets_stops(large, || {
             let _ = needm::attach();
-            for _ in 0..100 {
-                let _ = needm::prefault(usize::MAX);
-            }
+            let _ = needm::prefault(usize::MAX);
         });
     }
 
     pub(super) fn stats_and_a_stop_may_meet() {
-        meets_stops(|| {
+        let many = Config { seed_ms: 256, ..Config::default() };
+        meets_stops(many, || {
             let stats = needm::stats();
             assert!(stats.ms_idle <= stats.ms_total);
         });
