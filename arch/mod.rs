@@ -1,5 +1,7 @@
-//! The rooms: one for each architecture, all defining the same names
-//! (`arch/README.md`). Nothing outside this file asks for an architecture.
+//! What is different on each CPU, one room for each; all rooms define the same names
+//! (`arch/README.md`). Only this file and `build.rs` ask for an architecture.
+//!
+//! What a CPU needs under every system is here; what it needs under Linux is in [`linux`].
 
 #[cfg(target_arch = "x86_64")]
 #[path = "x86_64/mod.rs"]
@@ -16,36 +18,36 @@ mod room;
 #[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
 compile_error!("needm has no room for this architecture: see arch/README.md");
 
-pub(crate) use room::*;
-
+mod elf;
 pub(crate) mod linux;
 
-use core::ffi::{c_int, c_void};
+#[cfg(feature = "capi")]
+pub(crate) use elf::c_entry;
+pub(crate) use elf::{upcalls, weak_table, word};
+pub(crate) use room::{RED_ZONE, dialect, valgrind_request};
 
-use memoffset::offset_of;
+use core::ffi::{c_int, c_void};
 
 use crate::layout;
 use crate::sync::AtomicU32;
 
-/// The gate, and beside it how many threads wait for an M: read together by all, and
-/// written seldom.
+/// The gate, and beside it the number of threads that wait for an M: every callback reads
+/// both, and few steps write them.
 #[repr(C)]
 pub(crate) struct Gate {
-    /// `world.rs`.
+    /// `src/gate.rs`.
     pub(crate) value: AtomicU32,
-    /// `extra/`.
+    /// `src/pool/`.
     pub(crate) waiters: AtomicU32,
 }
 
-const _: () = {
-    assert!(offset_of!(Gate, value) == layout::gate::VALUE);
-    assert!(offset_of!(Gate, waiters) == layout::gate::WAITERS);
-    assert!(size_of::<Gate>() == layout::gate::BYTES);
-};
+layout::prove_gate!(Gate);
 
-// What the rooms' assembly defines; each routine's head says what it does.
+// What the rooms' assembly defines; each routine's head says what it does. Those that take one of
+// needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
+// `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
 unsafe extern "C" {
-    /// `entry.S`: the steady path of a callback.
+    /// `entry.S`: a callback, in and out.
     pub(crate) fn needm_entry(
         function: Option<unsafe extern "C" fn(*mut c_void)>,
         frame: *mut c_void,
@@ -56,6 +58,8 @@ unsafe extern "C" {
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.
     pub(crate) safe fn needm_sp() -> usize;
+    /// `tls.S`: this thread's block, a `Tls` (`src/tls.rs`).
+    pub(crate) safe fn needm_tls_block() -> *mut c_void;
     /// `tls.S`: the words that every callback reads.
     pub(crate) static needm_gate: Gate;
 }

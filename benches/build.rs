@@ -1,4 +1,4 @@
-//! Compiles the C side: the loops that are measured, and what they are compared with.
+//! Compiles `src/loops.c`: the loops that are measured, and what they are compared with.
 
 fn main() {
     cc::Build::new()
@@ -8,5 +8,7 @@ fn main() {
         .flag("-falign-loops=64")
         .opt_level(2)
         .compile("loops");
-    println!("cargo:rerun-if-changed=src/loops.c");
+    for path in ["src/loops.c", "../tests/arch"] {
+        println!("cargo:rerun-if-changed={path}");
+    }
 }

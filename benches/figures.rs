@@ -1,6 +1,7 @@
-//! `cargo bench -p needm-benches [-- --quick]`: what needm costs, and what it is compared
-//! with, in one run. Prints a table at the end, and writes it to `benches/figures.txt` and
-//! a plot to `benches/figures.svg`. `benches/README.md` says what each row is.
+//! `cargo bench -p needm-benches [-- --quick]`: measures what needm costs, and what it is
+//! compared with, in one run. Says each part and each row on standard error as it is
+//! measured, prints a table at the end, and writes that to `benches/figures.txt` and a plot
+//! to `benches/figures.svg`. `benches/README.md` says what each row is.
 
 mod figures {
     pub(crate) mod calls;
@@ -28,14 +29,20 @@ fn main() {
         eprintln!("figures: {other}: the only argument is --quick");
         std::process::exit(2);
     }
+    let about = if quick { "15 seconds, nothing is written" } else { "1.5 minutes" };
+    eprintln!("figures: measuring in 4 parts, about {about}");
     let mut rows = table::Table::new();
+    eprintln!("figures: 1 of 4: calls, callbacks and faults on one thread");
     calls::measure(&mut rows, quick);
+    eprintln!("figures: 2 of 4: first callbacks on new threads");
     threads::measure(&mut rows, quick);
+    eprintln!("figures: 3 of 4: stopping the world");
     world::measure(&mut rows, quick);
+    eprintln!("figures: 4 of 4: memory, crowds of threads, instructions, in child processes");
     children::measure(&mut rows);
     let text = rows.text();
     print!("\n{text}");
-    // A quick run is for looking at; the files are of a whole one.
+    // The files hold what a whole run measured, which a quick one is too short for.
     if !quick {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         std::fs::write(folder.join("figures.txt"), text).expect("the folder can be written");

@@ -1,4 +1,4 @@
-//! Compiles the C side: threads that do as they are told.
+//! Compiles the C side: the threads, and what faults.
 
 fn main() {
     cc::Build::new()
@@ -8,7 +8,7 @@ fn main() {
         .flag("-fno-omit-frame-pointer")
         .opt_level(2)
         .compile("fuzz_worker");
-    for path in ["worker.c", "worker.h", "faults.c", "../include/needm.h"] {
+    for path in ["worker.c", "worker.h", "faults.c", "../include/needm.h", "../tests/arch"] {
         println!("cargo:rerun-if-changed={path}");
     }
 }

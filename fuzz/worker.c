@@ -1,9 +1,9 @@
-/* A thread that does one operation at a time, as it is told, and says what it saw: what only
- * C can do (jumps, ends of threads) and what C would notice (errno, the mask, its frames).
+/* Threads that run one operation at a time, on command, and report what they saw: what only
+ * C can do (jumps, exits of threads) and what C would notice (errno, the mask, its frames).
  *
- * It stands in `level` once for each callback, each function that one has called in C, and
- * each handler. What may be jumped over or ended holds nothing: all that lasts is in
- * `struct worker`. */
+ * A thread is in `level` once for each callback, each function that a callback called in C,
+ * and each handler. A frame that may be jumped over or ended holds nothing: all that lasts is
+ * in `struct worker`. */
 #include "worker.h"
 #include <errno.h>
 #include <linux/futex.h>
@@ -44,13 +44,13 @@ static void check_errno(struct worker *w, int found, const char *what) {
     if (found != w->mark) wrong(w, what);
 }
 
-/* Callbacks of a handler on the signal stack may run with signals held. */
+/* Callbacks of a handler on the signal stack may run with signals blocked. */
 static int may_hold_signals(struct worker *w) {
     for (int i = 0; i < w->depth; i++)
         if (w->kinds[i] == HANDLER && w->on_signal_stack[i]) return 1;
     return 0;
 }
-/* Each handler's signal is blocked for as long as it runs. */
+/* The handlers' signals. Each is blocked while its handler runs. */
 static const int signals[HANDLERS] = {SIGUSR1, SIGUSR2, SIGURG};
 static int handlers_below(struct worker *w) {
     int handlers = 0;
@@ -65,7 +65,7 @@ static uint64_t mask_of(struct worker *w) {
 static void set_mask(uint64_t mask) { syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof mask); }
 static void set_own_mask(struct worker *w, uint64_t mask) {
     set_mask(mask);
-    w->mask = mask_now(); /* an emulator keeps some for itself */
+    w->mask = mask_now(); /* an emulator keeps some signals unblocked */
 }
 
 static int signal_stack_now(struct worker *w) {
@@ -75,8 +75,8 @@ static int signal_stack_now(struct worker *w) {
     return now.ss_sp == (void *)w->own_signal_stack && now.ss_size == sizeof w->own_signal_stack ? 1 : 2;
 }
 
-/* Says what happened and what is so now, and waits to be told more. A quiet one asks the
- * kernel nothing, which would have it notice a jump. */
+/* Reports what happened and the state now, and waits for the next command. A quiet report
+ * does not call needm, which would notice a jump. */
 static void answer(struct worker *w, int event, int code, int quiet) {
     struct report *r = &w->report;
     r->event = event;
@@ -84,7 +84,7 @@ static void answer(struct worker *w, int event, int code, int quiet) {
     r->quiet = quiet;
     if (!quiet) {
         r->m = needm_m_id(needm_self());
-        if (!may_hold_signals(w) && mask_now() != mask_of(w)) wrong(w, "the signal mask is another");
+        if (!may_hold_signals(w) && mask_now() != mask_of(w)) wrong(w, "the signal mask changed");
         r->signal_stack = signal_stack_now(w);
     }
     w->begun = 0;
@@ -92,7 +92,7 @@ static void answer(struct worker *w, int event, int code, int quiet) {
     await_turn(w);
 }
 
-/* Deferred functions write down that they ran, and what they found. */
+/* Deferred functions log that they ran, and what they found. */
 static void count(void *number) { ++*(int *)number; }
 static void deferred(void *arg) {
     struct worker *w = me;
@@ -127,15 +127,15 @@ static void body(void *frame) {
     char here;
     int at = w->depth;
     unsigned char *bytes = frame;
-    check_errno(w, found, "errno is another in the callback");
+    check_errno(w, found, "errno changed on the way into the callback");
     check_place(w, &here);
     if (w->sizes[at] == 0) {
-        if (frame != w) wrong(w, "the frame is another");
+        if (frame != w) wrong(w, "the frame is not the one that was passed");
     } else if (bytes == w->frames[at] || (uintptr_t)bytes % 16 != 0) {
         wrong(w, "the frame is not an aligned copy");
     }
     for (int i = 0; i < w->sizes[at]; i++) {
-        if (bytes[i] != (unsigned char)(7 * i + at)) wrong(w, "the copied frame is another");
+        if (bytes[i] != (unsigned char)(7 * i + at)) wrong(w, "the copied frame differs");
         bytes[i] ^= 0xff;
     }
     w->entered[at] = 1;
@@ -145,13 +145,13 @@ static void body(void *frame) {
 
 static void check_fault(struct worker *w, const needm_panic_info *info) {
     uintptr_t addr = w->fault_addr == IS_PC ? info->pc : w->fault_addr;
-    int told = !(emulated && info->signo == SIGBUS); /* qemu-user has another address then */
-    if (told && info->addr != addr) wrong(w, "the fault's address is another");
-    if (info->pc - w->fault_pc >= w->fault_len) wrong(w, "the fault's pc is another");
+    int told = !(emulated && info->signo == SIGBUS); /* qemu-user gives another address there */
+    if (told && info->addr != addr) wrong(w, "the fault's address is wrong");
+    if (info->pc - w->fault_pc >= w->fault_len) wrong(w, "the fault's pc is wrong");
 }
 
-/* Lies deeper than any other call of the kernel's functions from the same place. What was
- * jumped out of can only be told by that. */
+/* Makes a frame deeper than any other call of needm from the same place: needm tells by depth
+ * alone what was jumped out of. */
 #define DEEPER volatile char deeper[DEPTH]; deeper[0] = 0
 
 __attribute__((noinline)) static int calls(struct worker *w, int own, int size, int with_info) {
@@ -167,10 +167,10 @@ __attribute__((noinline)) static int calls(struct worker *w, int own, int size, 
     int found = errno;
     deeper[1] = deeper[0];
     w = me;
-    check_errno(w, found, "errno is another after the callback");
+    check_errno(w, found, "errno changed in the callback");
     unsigned char flip = w->entered[at] ? 0xff : 0;
     for (int i = 0; i < size; i++)
-        if (w->frames[at][i] != (unsigned char)((7 * i + at) ^ flip)) wrong(w, "the frame came back as another");
+        if (w->frames[at][i] != (unsigned char)((7 * i + at) ^ flip)) wrong(w, "the frame was copied back wrong");
     w->report.info = *info;
     if (code == NEEDM_EFAULT && with_info) check_fault(w, info);
     return code;
@@ -196,7 +196,7 @@ static void handler(int signal) {
     level(w, HANDLER);
 }
 
-/* Threads of the kernel's own are made by a hook, so that their ends can be waited for. */
+/* The hook that makes needm's own threads, so that they can be joined. */
 static pthread_t spawned_thread;
 int fuzz_thread_start(void *user, void *(*fn)(void *), void *arg) {
     (void)user;
@@ -215,14 +215,14 @@ static void lives(void *answers) {
 static int spawns(struct worker *w) {
     int codes[2] = {1, 1};
     int code = needm_spawn(lives, codes);
-    /* One that is refused its M ends as well. */
+    /* A thread that is refused an M exits as well. */
     if (code != NEEDM_ENOTSTARTED) pthread_join(spawned_thread, NULL);
     if (code == 0 && (codes[0] != 0 || codes[1] != NEEDM_EFAULT)) wrong(w, "a spawned thread's callback went wrong");
     return code;
 }
 
-/* In a child: a callback is answered `want`; if that is 0, faults and overflows end theirs, and
- * a thread's callback is answered `others`. */
+/* In a child: a callback must return `want`. If that is 0, faults and overflows must end their
+ * callbacks, and a callback on another thread must return `others`. */
 static void *calls_once(void *code) {
     int number = 0;
     *(int *)code = needm_callback(count, &number, 0, NULL);
@@ -289,7 +289,7 @@ static void set_signal_stack(struct worker *w) {
     if (sigaltstack(&own, NULL) != 0) wrong(w, "sigaltstack is refused");
 }
 
-/* Does what is asked for; 1 if that ends the level, with `*event` and `*code` if not. */
+/* Runs the operation: 1 if that ends the level, else its result in `*event` and `*code`. */
 static int step(struct worker *w, int own, int *event, int *code) {
     int arg = w->arg;
     *event = DONE;
@@ -303,11 +303,11 @@ static int step(struct worker *w, int own, int *event, int *code) {
         case FAULT: mark_errno(w); fault_at(w, arg); break;
         case OVERFLOW: mark_errno(w); overflows((void *)(uintptr_t)arg); break;
         case JUMP: w->quiet = w->arg2; _longjmp(w->jumps[arg], 1);
-        case ATTACH: mark_errno(w); *code = needm_attach(); check_errno(w, errno, "errno is another after attach"); break;
-        case DETACH: mark_errno(w); *code = needm_detach(); check_errno(w, errno, "errno is another after detach"); break;
+        case ATTACH: mark_errno(w); *code = needm_attach(); check_errno(w, errno, "needm_attach changed errno"); break;
+        case DETACH: mark_errno(w); *code = needm_detach(); check_errno(w, errno, "needm_detach changed errno"); break;
         case DEFER: *code = needm_defer_push(&w->deferred[1], deferred, (void *)(uintptr_t)arg); break;
         case SIGNAL:
-            if (w->arg2) needm_self(); /* settles what was jumped out of */
+            if (w->arg2) needm_self(); /* has needm drop what was jumped out of */
             syscall(SYS_tgkill, getpid(), w->tid, signals[handlers_below(w)]);
             *event = CAME_BACK;
             break;
@@ -317,7 +317,7 @@ static int step(struct worker *w, int own, int *event, int *code) {
         case EACH_M: *code = needm_each_m(ignore, &w->report.visited); break;
         case SPAWN: *code = spawns(w); break;
         case FORK: forks(w, arg, w->arg2); break;
-        case STOP: mark_errno(w); *code = needm_stop(); check_errno(w, errno, "errno is another after stop"); break;
+        case STOP: mark_errno(w); *code = needm_stop(); check_errno(w, errno, "needm_stop changed errno"); break;
         case START: *code = fuzz_start(); break;
         case EXIT: pthread_exit(NULL);
         case RAW_EXIT: syscall(SYS_exit, 0); break;
@@ -329,7 +329,7 @@ static int step(struct worker *w, int own, int *event, int *code) {
     return 0;
 }
 
-/* What stands where the frames were that were jumped over. */
+/* Overwrites the frames that were jumped over. */
 __attribute__((noinline)) static void overwrite(void) {
     volatile unsigned char there[2 * DEPTH];
     for (unsigned i = 0; i < sizeof there; i++) there[i] = 0xa5;
@@ -368,9 +368,9 @@ static void *live(void *worker) {
     return NULL;
 }
 
-/* What the controller calls. */
+/* What the controller calls (src/worker.rs). */
 struct worker fuzz_workers[WORKERS];
-void fuzz_born(int which) {
+void fuzz_make(int which) {
     struct worker *w = &fuzz_workers[which];
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);

@@ -1,4 +1,4 @@
-/* What worker.c and faults.c share, and what src/worker.rs mirrors. */
+/* What worker.c and faults.c share, and what src/worker.rs declares again in Rust. */
 #ifndef WORKER_H
 #define WORKER_H
 #define _GNU_SOURCE
@@ -20,21 +20,21 @@ enum kind { OUT, CALLBACK, IN_C, HANDLER };
 enum turn { CONTROLLER, WORKER };
 
 #define WORKERS 3
-#define LEVELS 12   /* as in src/model.rs */
+#define LEVELS 12   /* as in src/model/mod.rs */
 #define HANDLERS 3  /* likewise */
 #define FRAME 1024
 #define LOG 64
 #define DEPTH 1536
-#define IS_PC ((uintptr_t)1)     /* a fault's address is the instruction's */
+#define IS_PC ((uintptr_t)1)     /* the fault's address is that of the instruction */
 
 struct entry {
     int kind, code;
     uintptr_t value;
 };
-/* What was seen; as in src/worker.rs. */
+/* What a thread saw; as in src/worker.rs. */
 struct report {
     int event, code, quiet, on_signal_stack, signal_stack, child, logged;
-    const char *wrong;          /* the first thing that C found to be wrong */
+    const char *wrong;          /* the first mistake that C found */
     uintptr_t frame;
     uint64_t m, visited;
     needm_panic_info info;
@@ -43,7 +43,7 @@ struct report {
 struct worker {
     int turn;                   /* a futex */
     int operation, arg, arg2, quiet;
-    int begun;                  /* it is about to do the operation */
+    int begun;                  /* it is about to run the operation */
     pid_t tid;
     pthread_t thread;
     uint64_t asked, mask;
@@ -65,14 +65,15 @@ int fuzz_start(void);
 int fuzz_thread_start(void *user, void *(*fn)(void *), void *arg);
 
 /* For src/worker.rs. */
-void fuzz_born(int which);
+void fuzz_make(int which);
 void fuzz_command(int which, int operation, int arg, int arg2, uint64_t mask);
 const struct report *fuzz_wait(int which, int ms);
 int fuzz_begun(int which);
 void fuzz_join(int which);
 void fuzz_handle(int on_signal_stack);
 void fuzz_emulated(int yes);
-void fuzz_counts(uint64_t *made, uint64_t *taken);
+void fuzz_counts(uint64_t *made, uint64_t *bound);
 void fuzz_guard(int installed);
+void fuzz_fault_kind(int kind, int *signo, int *code);
 void fuzz_configure(int binding, int seed_ms, int max_ms, int hooks);
 #endif

@@ -1,5 +1,5 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! Attaching: a thread binds an M ahead of its first callback, touches the memory that
+//! callbacks will use, and unbinds the M again.
 
 use crate::error::Error;
 use crate::needm::{Want, bound_epoch_for, dropm, needm};
@@ -11,14 +11,14 @@ use crate::sync::Relaxed;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 
-/// Takes an M for this thread now, with the one page of its stack touched that any
+/// Binds an M to this thread now, with the one page of its stack touched that any
 /// callback uses.
 pub(crate) fn attach_ready() -> Result<(), Error> {
     loop {
         attach()?;
         match prefault(1) {
             Err(Error::Busy) => return Ok(()),
-            // The kernel was stopped and started in between.
+            // Needm was stopped and started in between.
             Err(Error::Invalid) => {}
             other => return other,
         }
@@ -45,7 +45,7 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
     m.map(drop).ok_or(Error::Invalid)
 }
 
-/// Takes an M for this thread now.
+/// Binds an M to this thread now.
 pub(crate) fn attach() -> Result<(), Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
@@ -69,7 +69,7 @@ pub(crate) fn attach() -> Result<(), Error> {
     Ok(())
 }
 
-/// Gives this thread's M back now.
+/// Unbinds this thread's M now.
 pub(crate) fn detach() -> Result<(), Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
@@ -88,17 +88,17 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     thread.end_transfer(was_in_transfer);
     if m.is_some() {
-        // A handler that calls back in the midst of this counts on the signal stack.
-        distrust(tls, thread);
-        thread.sig.unminit();
-        distrust(tls, thread);
+        // A handler that calls back in the midst of this counts on the handler stack.
+        check_again(tls, thread);
+        thread.ready.release();
+        check_again(tls, thread);
     }
     Ok(())
 }
 
-/// Has this thread's next callback look at its signal stack.
-pub(crate) fn distrust(tls: &Tls, thread: &Thread) {
-    thread.sig.distrust();
+/// Has this thread's next callback check its handler stack.
+fn check_again(tls: &Tls, thread: &Thread) {
+    thread.ready.check_again(state::settings().needs());
     tls.set_bound_epoch(0);
     tls.set_rebind_epoch(0);
 }

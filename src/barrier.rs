@@ -1,14 +1,18 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! The order between a plain store of one thread and what another then sees.
+//!
+//! Threads that call back often store a word and then look at another one; a thread that
+//! stops the world, or waits for an M, does it the other way round. The two must not pass
+//! each other. The rare side runs a barrier on all threads; where the system has none, both
+//! sides have a fence.
 
-use crate::os::thread as system;
+use crate::os::barrier;
 use crate::state;
 use crate::sync::{SeqCst, compiler_fence, fence};
 
 /// The other side of [`order`], and of every plain store before a look elsewhere.
 pub(crate) fn heavy_barrier() {
     if !state::settings().enters_with_fence() {
-        system::barrier();
+        barrier::run();
     }
 }
 

@@ -1,13 +1,15 @@
-//! What entry code and the ends of callbacks know of a call.
-#![allow(unsafe_code)]
+//! The records of one callback that assembly, the caller and the code on the G share: the
+//! call, what a panic is, what a fault leaves on the G.
+//!
+//! # Safety
+//! A caller that gives a `needm_panic_info` gives at least the bytes that its `size` says, and
+//! waits until its callback is over.
+#![allow(unsafe_code)] // records of the caller's
 
 use crate::layout;
 use core::ffi::c_int;
 use core::ffi::c_void;
 use core::ptr;
-use memoffset::offset_of;
-
-const WORD: usize = size_of::<usize>();
 
 /// What a callback runs.
 pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
@@ -23,15 +25,7 @@ pub(crate) struct Call {
     pub(crate) out: usize,
 }
 
-const _: () = {
-    assert!(offset_of!(Call, function) == layout::call::FN * WORD);
-    assert!(offset_of!(Call, frame) == layout::call::FRAME * WORD);
-    assert!(offset_of!(Call, size) == layout::call::SIZE * WORD);
-    assert!(offset_of!(Call, info) == layout::call::INFO * WORD);
-    assert!(offset_of!(Call, arg) == layout::call::ARG * WORD);
-    assert!(offset_of!(Call, out) == layout::call::OUT * WORD);
-    assert!(size_of::<Call>() == layout::call::WORDS * WORD);
-};
+layout::prove_call!(Call);
 
 /// What a stack's alignment is for the code that runs on it, on every
 /// architecture here.
@@ -44,15 +38,15 @@ pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 /// The taker of the last M makes a spare.
 pub(crate) const PENDING_SPARES: usize = 2;
 
-/// The caller is a handler on the thread's signal stack, which must be kept from the
-/// signals to come: `signal/minit.rs`.
-pub(crate) const PENDING_SIGNAL_STACK: usize = 4;
+/// The caller is a handler on the thread's handler stack, which must be kept from the
+/// handlers to come: `os::fault::Readiness::make_way`.
+pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 
 /// A checking tool is told of the new stack.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
 const _: () = {
-    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_SIGNAL_STACK | PENDING_TOOLS;
+    let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_HANDLER_STACK | PENDING_TOOLS;
     assert!(pending == layout::call::PENDING);
 };
 
@@ -89,14 +83,8 @@ pub(crate) const UNLESS_PANICKING: usize = FORWARDS_FAULTS >> 1;
 
 const TAGS: usize = FORWARDS_FAULTS | UNLESS_PANICKING;
 
-const _: () = {
-    let ints = layout::panic_info::INT_BYTES.next_multiple_of(WORD);
-    assert!(size_of::<PanicInfo>() == layout::panic_info::WORDS * WORD + ints);
-    assert!(offset_of!(PanicInfo, size) == 0);
-    assert!(offset_of!(FaultFrame, sp) == layout::fault::SP * WORD);
-    assert!(offset_of!(FaultFrame, pc) == layout::fault::PC * WORD);
-    assert!(size_of::<FaultFrame>() == layout::fault::WORDS * WORD);
-};
+layout::prove_panic_info!(PanicInfo);
+layout::prove_fault!(FaultFrame);
 
 impl PanicInfo {
     /// An empty one, to be filled.

@@ -3,10 +3,11 @@
 
 use core::fmt::{self, Write};
 
-use crate::os::{self, signal};
+use crate::os::process;
 
-/// A line built without memory of anybody else's; what does not fit is cut.
-pub(crate) struct Line {
+/// A fixed buffer, so that a line can be built in a signal handler. Long messages are
+/// truncated.
+struct Line {
     bytes: [u8; 160],
     len: usize,
 }
@@ -27,17 +28,17 @@ pub(crate) fn print(message: fmt::Arguments<'_>) {
     let mut line = Line { bytes: [0; 160], len: 0 };
     let _ = line.write_fmt(message);
     line.bytes[line.len] = b'\n';
-    os::write_error(&line.bytes[..=line.len]);
+    process::last_words(&line.bytes[..=line.len]);
 }
 
-/// Prints one line and ends the process by `SIGABRT`.
+/// Prints one line and aborts the process.
 pub(crate) fn throw(message: fmt::Arguments<'_>) -> ! {
     print(message);
-    signal::die_of(signal::SIGABRT)
+    process::abort()
 }
 
 /// Ends the process with one line on standard error: what the C libraries do
-/// where the kernel itself is broken.
+/// where needm itself is broken.
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub fn abort(message: &str) -> ! {

@@ -1,9 +1,16 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! The gate: one word that every callback reads on its way in and out, and the thread that
+//! owns the world while the gate is closed.
+//!
+//! The word is twice the number of needm's start, plus one while the gate is closed. How
+//! callbacks and the closing thread agree is told in `world.rs`.
+//!
+//! # Safety
+//! Assembly defines the word; it is an atomic and lives as long as the program.
+#![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;
 use crate::barrier::heavy_barrier;
-use crate::os::thread as system;
+use crate::os::wait::wake;
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
 use crate::thread_record::Thread;
@@ -11,16 +18,17 @@ use crate::tls::Tls;
 use crate::tools;
 use core::ptr;
 
+/// The bit of the gate that says it is closed.
 pub(crate) const CLOSED: u32 = 1;
 
 /// Changes when the world is given up: what stoppers sleep on until their turn.
 pub(crate) static TURN: AtomicU32 = AtomicU32::new(0);
 
 /// The thread that stops the world, has it stopped, or starts it: its handlers' callbacks
-/// pass the gate as its own do. Who ends as the owner is owner no more: [`disown`].
+/// pass the gate as its own do. [`disown`] clears it if the owner exits.
 pub(crate) static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether the owner is about to stop the kernel: then its handlers' callbacks are refused.
+/// Whether the owner is about to stop needm: then its handlers' callbacks are refused.
 pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
 /// The owner's callback in which it has stopped the world, if it was in one.
@@ -32,6 +40,7 @@ pub(crate) static STOPPER_WAKE: AtomicU32 = AtomicU32::new(0);
 /// How long one sleep is at most, so that nothing depends on a single wake-up.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
+/// The gate.
 pub(crate) fn gate() -> &'static AtomicU32 {
     // SAFETY: defined in arch/<arch>/tls.S, aligned, and all of it atomic.
     unsafe { &needm_gate.value }
@@ -42,7 +51,7 @@ pub(crate) fn value() -> u32 {
     gate().load(SeqCst)
 }
 
-/// Whether a gate's value is one that lets nobody in.
+/// Whether a gate's value is one that lets no callback in.
 pub(crate) fn is_closed(value: u32) -> bool {
     value & CLOSED != 0
 }
@@ -54,9 +63,9 @@ pub(crate) fn open(value: u32) {
     wake_all();
 }
 
-/// Has everybody who waits at the gate look again: it is open, or the kernel is stopped.
+/// Has all threads that wait at the gate look again: it is open, or needm is stopped.
 pub(crate) fn wake_all() {
-    system::wake(gate(), u32::MAX >> 1);
+    wake(gate(), u32::MAX >> 1);
 }
 
 /// Closes the gate; when this returns, every thread that is running says so.
@@ -71,7 +80,7 @@ pub(crate) fn owns_the_world() -> bool {
     Tls::current().thread().is_some_and(is_owner)
 }
 
-pub(crate) fn is_owner(thread: &Thread) -> bool {
+fn is_owner(thread: &Thread) -> bool {
     ptr::eq(OWNER.load(SeqCst), thread)
 }
 
@@ -87,7 +96,7 @@ pub(crate) fn release_world() {
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
     OWNER.store(ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);
-    system::wake(&TURN, u32::MAX >> 1);
+    wake(&TURN, u32::MAX >> 1);
 }
 
 /// `thread` has ended, or is about to: what it has stopped goes on.
@@ -98,7 +107,7 @@ pub(crate) fn disown(thread: &Thread) {
 }
 
 /// The callback of `segment` is unwound, or was jumped out of. If it has stopped the
-/// world, nobody else is left who would start it again.
+/// world, no code is left that would start it again.
 pub(crate) fn unwound(segment: &Segment) {
     if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
         reopen();
@@ -113,6 +122,7 @@ pub(crate) fn returned(segment: &Segment) {
     }
 }
 
+/// Opens the gate, and the world is no thread's.
 pub(crate) fn reopen() {
     heavy_barrier();
     open(value() & !CLOSED);

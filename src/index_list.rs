@@ -31,6 +31,7 @@ fn following(before: u64, first: u32) -> u64 {
 }
 
 impl List {
+    /// An empty one.
     pub(crate) const fn new() -> Self {
         Self { head: AtomicU64::new(0) }
     }
@@ -64,7 +65,7 @@ impl List {
         }
     }
 
-    /// Forgets all rows. Nobody may be pushing or popping.
+    /// Forgets all rows. No thread may be pushing or popping.
     pub(crate) fn clear(&self) {
         let head = self.head.load(Relaxed);
         self.head.store(following(head, 0), Relaxed);

@@ -1,128 +1,238 @@
-//! Where assembly finds things: offsets in words, the one source of them.
+//! Where assembly finds things: the one table of offsets.
 //!
-//! `build.rs` includes this file and writes `offsets.h` from it, multiplied by
-//! the target's word size, so it may use nothing of the crate. The structs
-//! prove their side with `const` assertions next to their definitions.
-#![allow(dead_code)] // each includer uses some
+//! `build.rs` includes this file and writes `offsets.h` from [`TABLE`] for the target's word
+//! size, which may be another than the build machine's: hence offsets in words, and nothing of
+//! the crate in this file. From the same rows come the `prove_…!` macros. The module of a
+//! struct calls its macro, with the struct's type, and a wrong offset does not compile. Nor does
+//! a struct that nothing proves: `src/lib.rs` denies unused macros here.
+//!
+//! A row `M = 0 => m` of the record with the prefix `TLS_` is the constant `layout::tls::M` in
+//! Rust and `TLS_M` in assembly, and says that the struct's field `m` is at word 0. A size is
+//! `…_BYTES` in assembly.
+#![allow(dead_code)] // build.rs and the crate each use a part
 
-/// Words of the thread-local block that the entry code reads.
-pub(crate) mod tls {
-    /// The thread's current M, or 0.
-    pub(crate) const M: usize = 0;
-    /// The gate's value for which [`M`] may be used without asking further; 0 if none.
-    pub(crate) const BOUND_EPOCH: usize = 1;
-    /// The thread's own record, or 0.
-    pub(crate) const THREAD: usize = 2;
-    /// The gate's value for which the M that the thread had last may be taken again
-    /// without asking further; 0 if none.
-    pub(crate) const REBIND_EPOCH: usize = 3;
-    /// Words in the block.
-    pub(crate) const WORDS: usize = 4;
+/// A name of assembly's, and its value for a word of so many bytes.
+pub(crate) type Row = (&'static str, fn(usize) -> usize);
+
+/// Bytes at which something is that is counted in this unit.
+macro_rules! bytes {
+    (words, $value:expr, $word:expr) => {
+        $value * $word
+    };
+    (bytes, $value:expr, $word:expr) => {
+        $value
+    };
+    // Words, and three 32-bit numbers before the last ones, which start aligned.
+    (words_and_ints, $value:expr, $word:expr) => {
+        $value * $word + 12_usize.next_multiple_of($word)
+    };
 }
 
-/// The two 32-bit words that every callback reads, in bytes.
-pub(crate) mod gate {
-    /// The gate (`world.rs`).
-    pub(crate) const VALUE: usize = 0;
-    /// How many threads wait for an M (`extra/`).
-    pub(crate) const WAITERS: usize = 4;
-    /// Bytes of both.
-    pub(crate) const BYTES: usize = 8;
+pub(crate) use bytes;
+
+macro_rules! records {
+    ($dollar:tt $(
+        $(#[$about:meta])*
+        mod $module:ident ($prefix:literal, $unit:ident, $prove:ident) {
+            fields { $( $(#[$doc:meta])* $name:ident = $at:expr => $($field:ident).+; )* }
+            $( size $size_unit:ident { $(#[$size_doc:meta])* $size:ident = $len:expr; } )?
+            $( numbers { $( $(#[$also:meta])* $number:ident: $type:ty = $value:expr; )* } )?
+        }
+    )*) => {
+        $(
+            $(#[$about])*
+            pub(crate) mod $module {
+                $( $(#[$doc])* pub(crate) const $name: usize = $at; )*
+                $( $(#[$size_doc])* pub(crate) const $size: usize = $len; )?
+                $( $( $(#[$also])* pub(crate) const $number: $type = $value; )* )?
+
+                /// All of these, for `offsets.h`.
+                pub(super) const ROWS: &[crate::layout::Row] = &[
+                    $( (concat!($prefix, stringify!($name)), |_w| bytes!($unit, $name, _w)), )*
+                    $( (concat!($prefix, "BYTES"), |_w| bytes!($size_unit, $size, _w)), )?
+                    $( $( (concat!($prefix, stringify!($number)), |_| $number as usize), )* )?
+                ];
+            }
+
+            /// Does not compile unless the fields and the size of a struct are as these rows say.
+            macro_rules! $prove {
+                ($dollar record:ty) => {
+                    const _: () = {
+                        use $crate::layout::{$module as rows, bytes};
+                        const _WORD: usize = size_of::<usize>();
+                        $( assert!(
+                            core::mem::offset_of!($dollar record, $($field).+)
+                                == bytes!($unit, rows::$name, _WORD)
+                        ); )*
+                        $( assert!(
+                            size_of::<$dollar record>() == bytes!($size_unit, rows::$size, _WORD)
+                        ); )?
+                    };
+                };
+            }
+            pub(crate) use $prove;
+        )*
+
+        /// The rows of all records.
+        pub(crate) const TABLE: &[&[Row]] = &[$($module::ROWS),*];
+    };
 }
 
-/// Words of an M.
-pub(crate) mod m {
-    /// The innermost segment, 0 outside callbacks, and [`RUNNING`].
-    pub(crate) const SEG: usize = 0;
-    /// The bit of that word which says that callback code runs.
-    pub(crate) const RUNNING: usize = 1;
-    /// The top of the G's stack.
-    pub(crate) const TOP: usize = 1;
-    /// Not 0 if a callback's plain return leaves something to be done.
-    pub(crate) const NEEDS_CLEANUP: usize = 2;
-    /// The lowest address of the signal stack of the thread that holds it.
-    pub(crate) const SIG_LO: usize = 3;
-    /// Bytes of that signal stack; 0 without one.
-    pub(crate) const SIG_LEN: usize = 4;
-    /// Whose it is, in 32 bits (`extra/`).
-    pub(crate) const STATE: usize = 5;
-    /// That word of an M which is on the list and nobody's.
-    pub(crate) const IDLE: u32 = 3;
-    /// The segment of the outermost callback.
-    pub(crate) const BASE: usize = 8;
-    /// The thread that holds it, or had it last.
-    pub(crate) const THREAD: usize = BASE + super::segment::WORDS;
-}
+records! { $
+    /// The thread-local block that entry code reads.
+    mod tls ("TLS_", words, prove_tls) {
+        fields {
+            /// The thread's current M, or 0.
+            M = 0 => m;
+            /// The gate's value for which the thread's own M may run a callback with no other
+            /// check; 0 if for none.
+            BOUND_EPOCH = 1 => bound_epoch;
+            /// The thread's own record, or 0.
+            THREAD = 2 => thread;
+            /// The gate's value for which the thread may bind the M that it had last with no
+            /// other check; 0 if for none.
+            REBIND_EPOCH = 3 => rebind_epoch;
+        }
+        size words {
+            /// Words in the block.
+            WORDS = 4;
+        }
+    }
 
-/// Words of a thread's record.
-pub(crate) mod thread {
-    /// The innermost M that it holds, or is about to.
-    pub(crate) const M: usize = 0;
-    /// The M that it had last.
-    pub(crate) const LAST: usize = 1;
-    /// [`super::m::STATE`] of an M on the list that it holds.
-    pub(crate) const CLAIM: usize = 2;
-    /// The lowest address of its signal stack.
-    pub(crate) const SIG_LO: usize = 3;
-    /// Bytes of that signal stack; 0 without one.
-    pub(crate) const SIG_LEN: usize = 4;
-}
+    /// The two 32-bit numbers that every callback reads.
+    mod gate ("GATE_", bytes, prove_gate) {
+        fields {
+            /// The gate (`gate.rs`).
+            VALUE = 0 => value;
+            /// How many threads wait for an M (`pool/`).
+            WAITERS = 4 => waiters;
+        }
+        size bytes {
+            /// Bytes of both.
+            BYTES = 8;
+        }
+    }
 
-/// Words of a segment: the record of one callback's part of a G's stack.
-pub(crate) mod segment {
-    /// The caller's [`super::call`].
-    pub(crate) const CALL: usize = 0;
-    /// The G's stack pointer while C runs on the system stack, else 0.
-    pub(crate) const GSP: usize = 1;
-    /// Deferred functions that are pending here.
-    pub(crate) const DEFERS: usize = 2;
-    /// What is to be done at the end, in bits.
-    pub(crate) const FLAGS: usize = 5;
-    /// The one of them for a callback that took its M and gives it back.
-    pub(crate) const BOUND_HERE: usize = 2;
-    /// Words in a segment; a multiple of four, so that it ends aligned for a call.
-    pub(crate) const WORDS: usize =
-        if cfg!(any(feature = "asan", feature = "tsan")) { 16 } else { 12 };
-}
+    /// An M.
+    mod m ("M_", words, prove_m) {
+        fields {
+            /// The innermost segment, 0 outside callbacks, and [`RUNNING`].
+            SEG = 0 => seg;
+            /// The top of the G's stack.
+            TOP = 1 => top;
+            /// Not 0 if a callback's plain return leaves cleanup to do.
+            NEEDS_CLEANUP = 2 => needs_cleanup;
+            /// The lowest address of the signal stack of the thread that it is bound to.
+            SIG_LO = 3 => sig_lo;
+            /// Bytes of that signal stack; 0 without one.
+            SIG_LEN = 4 => sig_len;
+            /// Which thread it is bound to, in 32 bits (`pool/`).
+            STATE = 5 => state;
+            /// The segment of the outermost callback.
+            BASE = 8 => base;
+            /// The thread that it is bound to, or was bound to last.
+            THREAD = BASE + crate::layout::segment::WORDS => thread;
+        }
+        numbers {
+            /// The bit of [`SEG`] which says that callback code runs.
+            RUNNING: usize = 1;
+            /// [`STATE`] of an M that is on the extra list and bound to no thread.
+            IDLE: u32 = 3;
+        }
+    }
 
-/// Words of a call: the record that entry code leaves on the caller's stack,
-/// below the registers it saved.
-pub(crate) mod call {
-    /// The function to run.
-    pub(crate) const FN: usize = 0;
-    /// The caller's frame for it.
-    pub(crate) const FRAME: usize = 1;
-    /// Bytes to copy to and from the G's stack, or 0.
-    pub(crate) const SIZE: usize = 2;
-    /// Where an ending is described, or 0.
-    pub(crate) const INFO: usize = 3;
-    /// What the function is given: the frame or its copy.
-    pub(crate) const ARG: usize = 4;
-    /// The M that runs it, and what is to be done on its G before that ([`PENDING`]);
-    /// where none does, the error code.
-    pub(crate) const OUT: usize = 5;
-    /// The bits of that word for what is to be done.
-    pub(crate) const PENDING: usize = 15;
-    /// The one of them that stays: the call stands on the G itself, its segment below.
-    pub(crate) const ON_G: usize = 1;
-    /// Words in a call.
-    pub(crate) const WORDS: usize = 6;
-}
+    /// A thread's record.
+    mod thread ("THREAD_", words, prove_thread) {
+        fields {
+            /// The innermost M that is bound to it, or about to be.
+            M = 0 => m;
+            /// The M that it had last.
+            LAST = 1 => last;
+            /// `m::STATE` of an M on the extra list that is bound to it.
+            CLAIM = 2 => claim;
+            /// The lowest address of its signal stack.
+            SIG_LO = 3 => ready.room.base;
+            /// Bytes of that signal stack; 0 without one.
+            SIG_LEN = 4 => ready.room.size;
+        }
+    }
 
-/// Words of a fault frame: what a fault leaves on the G's stack.
-pub(crate) mod fault {
-    /// The stack pointer at the fault.
-    pub(crate) const SP: usize = 0;
-    /// The instruction that faulted.
-    pub(crate) const PC: usize = 1;
-    /// Words in a fault frame.
-    pub(crate) const WORDS: usize = 6;
-}
+    /// A segment: the record of one callback's part of a G's stack.
+    mod segment ("SEG_", words, prove_segment) {
+        fields {
+            /// The caller's `call`.
+            CALL = 0 => call;
+            /// The G's stack pointer while C runs on the system stack, else 0.
+            GSP = 1 => gsp;
+            /// Deferred functions that are pending here.
+            DEFERS = 2 => deferred;
+            /// What is to be done at the end, in bits.
+            FLAGS = 5 => flags;
+        }
+        size words {
+            /// Words in a segment; a multiple of four, so that it ends aligned for a call.
+            WORDS = if cfg!(any(feature = "asan", feature = "tsan")) { 16 } else { 12 };
+        }
+        numbers {
+            /// The bit of [`FLAGS`] for a callback that bound its M and unbinds it again.
+            BOUND_HERE: usize = 2;
+        }
+    }
 
-/// Words of the first version of the C `needm_panic_info`, as `size` counts them.
-pub(crate) mod panic_info {
-    /// Bytes of the three 32-bit members.
-    pub(crate) const INT_BYTES: usize = 12;
-    /// Members of a word: `size`, `addr`, `pc`, `value`.
-    pub(crate) const WORDS: usize = 4;
+    /// A call: the record that entry code leaves on the caller's stack, below the registers
+    /// it saved.
+    mod call ("CALL_", words, prove_call) {
+        fields {
+            /// The function to run.
+            FN = 0 => function;
+            /// The caller's frame for it.
+            FRAME = 1 => frame;
+            /// Bytes to copy to and from the G's stack, or 0.
+            SIZE = 2 => size;
+            /// Where an ending is described, or 0.
+            INFO = 3 => info;
+            /// What the function is given: the frame or its copy.
+            ARG = 4 => arg;
+            /// The M that runs it, and what is to be done on its G before that ([`PENDING`]);
+            /// the error code if no M does.
+            OUT = 5 => out;
+        }
+        size words {
+            /// Words in a call.
+            WORDS = 6;
+        }
+        numbers {
+            /// The bits of [`OUT`] for what is to be done.
+            PENDING: usize = 15;
+            /// The one of them that stays: the call is on the G itself, its segment below.
+            ON_G: usize = 1;
+        }
+    }
+
+    /// What a fault leaves on the G's stack.
+    mod fault ("FAULT_", words, prove_fault) {
+        fields {
+            /// The stack pointer at the fault.
+            SP = 0 => sp;
+            /// The instruction that faulted.
+            PC = 1 => pc;
+        }
+        size words {
+            /// Words of it.
+            WORDS = 6;
+        }
+    }
+
+    /// The C `needm_panic_info`, in its first version.
+    mod panic_info ("INFO_", words, prove_panic_info) {
+        fields {
+            /// Bytes of it, as the caller counts them.
+            SIZE = 0 => size;
+        }
+        size words_and_ints {
+            /// Members of a word: `size`, `addr`, `pc`, `value`. `kind`, `signo` and `code` are
+            /// 32 bits each.
+            WORDS = 4;
+        }
+    }
 }

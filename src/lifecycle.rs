@@ -1,17 +1,20 @@
-//! Starting, stopping and forking the kernel; its settings; what it counts.
+//! Starting needm, stopping it, and what a forked child has to put right.
 //!
-//! Settings are written under [`LIFECYCLE`] while the gate is closed and nobody is
-//! on the way in, and only read while the kernel is open.
-#![allow(unsafe_code)] // the settings' cell
+//! Settings are written under [`LIFECYCLE`] while the gate is closed and no thread is
+//! on the way in, and only read while needm is open.
+//!
+//! # Safety
+//! Rows of the tables of Ms and of records are unmapped here alone: with the gate closed,
+//! when no other live thread has a record, so that no pointer to a row is left.
+#![allow(unsafe_code)] // the settings' cell, and the tables' ends
 
 use crate::barrier;
 use crate::error::Error;
 use crate::gate;
 use crate::m::MS;
-use crate::os::{libc as host, thread as system};
+use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
-use crate::signal::forward;
 use crate::spawn;
 use crate::state::{EPOCH, OPEN, SETTINGS, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
@@ -24,33 +27,34 @@ use core::ptr;
 use spin::Mutex;
 use spin::MutexGuard;
 
-/// Held by who starts or stops the kernel. Never waited for: who finds it taken
-/// has lost, and is told so.
-pub(crate) static LIFECYCLE: Mutex<()> = Mutex::new(());
+/// Held by the thread that starts or stops needm. Never waited for: a thread that finds it
+/// taken is told so.
+static LIFECYCLE: Mutex<()> = Mutex::new(());
 
-/// The thread-local block of who holds it. A forked child without that thread takes it away.
-pub(crate) static HOLDER: AtomicUsize = AtomicUsize::new(0);
+/// The thread-local block of the thread that holds it. A forked child without that thread takes it away.
+static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the fork handler is registered; it cannot be taken back.
-pub(crate) static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
+static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
 
-/// That this thread, and no other, starts or stops the kernel.
-pub(crate) struct LifecycleGuard {
-    pub(crate) _lock: MutexGuard<'static, ()>,
+/// That this thread, and no other, starts or stops needm.
+struct LifecycleGuard {
+    _lock: MutexGuard<'static, ()>,
 }
 
 impl LifecycleGuard {
+    /// The guard, unless another thread has it.
     pub(crate) fn new(tls: &Tls) -> Option<Self> {
         let lock = LIFECYCLE.try_lock()?;
         HOLDER.store(ptr::from_ref(tls).addr(), SeqCst);
         Some(Self { _lock: lock })
     }
 
-    /// In a forked child: whether this thread starts or stops the kernel. Nobody else does.
+    /// In a forked child: whether this thread starts or stops needm. No other does.
     pub(crate) fn fork_child(tls: &Tls) -> bool {
         let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
         if !is_own && LIFECYCLE.is_locked() {
-            // SAFETY: whoever locked it does not exist here. (Nothing is protected that a
+            // SAFETY: the thread that locked it does not exist here. (Nothing is protected that a
             // handler could need which forks between this thread's locking and saying so.)
             unsafe { LIFECYCLE.force_unlock() };
         }
@@ -64,24 +68,26 @@ impl Drop for LifecycleGuard {
     }
 }
 
-/// Starts the kernel.
+/// Starts needm.
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
+    os::memory::ask_page_size();
     let checked = asked.checked()?;
     // Twice, if two are here at once, does no harm.
     if !FORK_HANDLER.load(SeqCst) {
-        host::at_fork_in_child(fork_child);
+        os::fork::on_child(fork_child);
         FORK_HANDLER.store(true, SeqCst);
     }
     let _guard = LifecycleGuard::new(Tls::current()).ok_or(Error::Already)?;
     if is_open() {
         return Err(Error::Already);
     }
-    // SAFETY: this is the only starter, and nobody reads while not open.
+    // SAFETY: this thread has the guard, so it is the only one that starts needm; and no
+    // other counts on the settings while needm is not open.
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
-    own.enters_with_fence = !system::register_barrier();
+    own.enters_with_fence = !os::barrier::register();
     tools::begin();
-    // First: a thread that was on its way in an earlier start of the kernel goes by the
+    // First: a thread that was on its way in an earlier start of needm goes by the
     // number, and then counts on the rest.
     thread::start();
     let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
@@ -92,15 +98,15 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         return Err(error);
     }
     if settings().handles_signals() {
-        forward::install();
+        os::fault::install();
     }
-    // The gate first: who finds the kernel open may close it.
+    // The gate first: a thread that finds needm open may close it.
     gate::open(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
 }
 
-/// Stops the kernel and undoes all that it did.
+/// Stops needm and undoes all that it did.
 pub(crate) fn stop() -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
@@ -113,7 +119,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
-    // Nobody else stops the world, or has it stopped.
+    // No other thread stops the world, or has it stopped.
     if spawn::is_under_way() || !world::acquire_world_to_stop(thread::record(tls)?) {
         return Err(Error::Busy);
     }
@@ -125,9 +131,9 @@ pub(crate) fn stop() -> Result<(), Error> {
     ended
 }
 
-/// With the world taken: ends this start of the kernel and releases the world, unless a
+/// With the world taken: ends this start of needm and releases the world, unless a
 /// callback is under way.
-pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
+fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     gate::close();
     reap::reap_all();
     if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
@@ -141,7 +147,7 @@ pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     }
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Ms that are being taken or given back just now, and threads that wait for one: they
-    // meet the closed gate, and are done in a moment. Who never comes back from there
+    // meet the closed gate, and are done in a moment. One that never comes back from there
     // (C has jumped out of a handler that was on its way) is not waited for for ever;
     // an M that such a thread keeps on the list cannot be unmade.
     let settled = thread::wait_until(|| {
@@ -153,20 +159,20 @@ pub(crate) fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
-    // Who takes it now finds the kernel stopped.
+    // A thread that takes it now finds needm stopped.
     gate::release_world();
     undo(tls);
     Ok(())
 }
 
-/// With the gate closed, nobody waiting, and no M in use: undoes what a start did.
-pub(crate) fn undo(tls: &Tls) {
-    forward::uninstall();
+/// With the gate closed, no thread waiting, and no M in use: undoes what a start did.
+fn undo(tls: &Tls) {
+    os::fault::uninstall();
     let live = thread::stop(tls);
     EXTRA.end();
     if !live {
         EXTRA.forget_rows();
-        // SAFETY: the gate is closed, nobody waits, and no live thread's block
+        // SAFETY: the gate is closed, no thread waits, and no live thread's block
         // leads to an M.
         unsafe { MS.clear() };
     }
@@ -174,9 +180,9 @@ pub(crate) fn undo(tls: &Tls) {
 
 /// In the child of a fork: this thread is the only one.
 pub(crate) extern "C" fn fork_child() {
-    host::keeping_errno(|| {
+    os::last_error::keeping(|| {
         let tls = Tls::current();
-        forward::fork_child();
+        os::fault::fork_child();
         if LifecycleGuard::fork_child(tls) && !is_open() {
             return; // it goes on in a moment
         }
@@ -184,7 +190,7 @@ pub(crate) extern "C" fn fork_child() {
         spawn::fork_child();
         thread::fork_child(tls);
         if !is_open() {
-            // Another thread was about to start the kernel, or to undo its start.
+            // Another thread was about to start needm, or to undo its start.
             return undo(tls);
         }
         // Unless a handler has interrupted what goes on with the list in a moment: then what

@@ -1,23 +1,27 @@
-//! The M: what a thread holds while runtime code may run on it; and the segment:
-//! the record of one callback's part of its G's stack. The outermost callback's is
-//! in the M, so that nothing on the G is touched before the gate is passed; those of
-//! nested ones are beside the stack, where nothing writes that runs on the G after C has
+//! The M: what a thread holds while callback code may run on it. The segment of the outermost
+//! callback is in the M, so that nothing on the G is touched before the gate is passed; those
+//! of nested ones are beside the stack, where nothing writes that runs on the G after C has
 //! jumped out of them.
 //!
 //! An M is a row of a table and never moves. All its fields are atomics, because
-//! signal handlers, a stopped world's visitor and who takes back a dead thread's
+//! signal handlers, a stopped world's visitor and the thread that reaps a dead thread's
 //! M read them from elsewhere; the orderings that carry meaning are said where
 //! they are used, the rest is `Relaxed`.
 //!
 //! Invariants:
 //! - `seg` is the innermost segment, 0 outside callbacks, with a bit that is set only
-//!   while callback code may run on the G (`world.rs`). A segment whose `call` is 0
+//!   while callback code may run on the G (`running.rs`). A segment whose `call` is 0
 //!   is being entered, and nothing runs on it yet.
 //! - `gsp` of a segment is not 0 exactly while C runs on the system stack for it,
-//!   or its thread waits in a safepoint; prev_held it the G's stack is free.
+//!   or its thread waits in a safepoint; below it the G's stack is free.
 //! - `prev_held` chains what a thread holds, innermost first, and is written before
 //!   the M is published and after it is withdrawn.
-#![allow(unsafe_code)] // segments are raw memory on a G's stack
+//!
+//! # Safety
+//! A segment that a chain leads to is the M's own first one, or lies in the records of its G,
+//! which are mapped for as long as the M is. A segment's call stands on a stack whose frames
+//! wait for the callback, until the segment is taken off the chain.
+#![allow(unsafe_code)] // segments and calls, by their addresses
 
 use crate::call::ALIGN;
 use crate::index_list::Links;
@@ -29,9 +33,8 @@ use crate::table::{Rows, Table};
 use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
-use memoffset::offset_of;
 
-/// Where `exit` may run for an ending that is not a return: prev_held all that it reads.
+/// Where `exit` may run for an ending that is not a return: below all that it reads.
 pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     let call = segment.call.load(Relaxed);
     if !m.stack.holds(call as usize) {
@@ -73,7 +76,7 @@ pub(crate) struct M {
     pub(crate) needs_cleanup: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
-    /// Whose it is: `extra/`.
+    /// Whose it is: `pool/`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
     pub(crate) next: AtomicU32,
@@ -81,22 +84,23 @@ pub(crate) struct M {
     pub(crate) base: Segment,
     /// The thread that holds it, or that had it last and may take it again.
     pub(crate) thread: AtomicPtr<()>,
-    /// 1 if its taker owes_spare the extra list a spare.
+    /// 1 if the thread that took it owes the extra list a spare.
     pub(crate) owes_spare: AtomicU32,
-    /// The start of the kernel that it was made in.
+    /// The start of needm that it was made in.
     pub(crate) epoch: AtomicU32,
-    /// `trim.rs`: when it was returned_at back last, and whether it has memory to give up.
+    /// `pool/trim.rs`: when it was returned last, and whether it has memory to give up.
     pub(crate) returned_at: AtomicU32,
     pub(crate) touched: AtomicBool,
-    /// Whether it is on the list: `extra/`.
+    /// Whether it is on the list: `pool/`.
     pub(crate) listed: AtomicBool,
     /// Attached: it stays when a callback ends, in both bindings.
     pub(crate) attached: AtomicBool,
     /// What the same thread held before.
     pub(crate) prev_held: AtomicPtr<M>,
-    /// What was published before, with its pass: put back when this is returned_at back.
+    /// What was published before, with its pass: put back when this one is unbound.
     pub(crate) prev_current: AtomicPtr<M>,
     pub(crate) prev_bound_epoch: AtomicU32,
+    /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) stack: Stack,
     pub(crate) fiber: tools::Fiber,
@@ -114,25 +118,12 @@ impl Links for Table<M> {
     }
 }
 
-pub(crate) const WORD: usize = size_of::<usize>();
+layout::prove_m!(M);
 
 const _: () = {
-    assert!(offset_of!(M, seg) == layout::m::SEG * WORD);
-    assert!(offset_of!(M, top) == layout::m::TOP * WORD);
-    assert!(offset_of!(M, base) == layout::m::BASE * WORD);
-    assert!(offset_of!(M, needs_cleanup) == layout::m::NEEDS_CLEANUP * WORD);
-    assert!(offset_of!(M, state) == layout::m::STATE * WORD);
-    assert!(offset_of!(M, thread) == layout::m::THREAD * WORD);
     assert!(align_of::<M>() > layout::call::PENDING);
-    assert!(offset_of!(M, sig_lo) == layout::m::SIG_LO * WORD);
-    assert!(offset_of!(M, sig_len) == layout::m::SIG_LEN * WORD);
-    assert!(offset_of!(Segment, call) == layout::segment::CALL * WORD);
-    assert!(offset_of!(Segment, gsp) == layout::segment::GSP * WORD);
-    assert!(offset_of!(Segment, deferred) == layout::segment::DEFERS * WORD);
-    assert!(offset_of!(Segment, flags) == layout::segment::FLAGS * WORD);
-    assert!(size_of::<Segment>() == layout::segment::WORDS * WORD);
     assert!(align_of::<Segment>() > layout::m::RUNNING);
-    assert!(size_of::<M>() <= 384);
+    assert!(size_of::<M>() <= if tools::WATCH_SWITCHES { 384 } else { 256 });
 };
 
 impl M {
@@ -182,6 +173,7 @@ impl M {
         self.needs_cleanup.store(1, Relaxed);
     }
 
+    /// Whether a plain return is not all there is to the outermost callback's end.
     pub(crate) fn needs_cleanup(&self) -> bool {
         self.needs_cleanup.load(Relaxed) != 0
     }
@@ -230,7 +222,7 @@ impl M {
         unsafe { segment.as_ref() }
     }
 
-    /// A number of its own, from 1 on; the same for as long as the kernel runs.
+    /// A number of its own, from 1 on; the same for as long as needm runs.
     #[must_use]
     pub(crate) fn id(&self) -> u64 {
         u64::from(self.index()) + 1
@@ -261,7 +253,7 @@ impl M {
 
     /// What was published before.
     pub(crate) fn prev_current(&self) -> Option<&'static Self> {
-        // SAFETY: as for `prev_held`.
+        // SAFETY: it was published by the thread that still holds it, so it is not unmapped.
         unsafe { self.prev_current.load(Relaxed).as_ref() }
     }
 }

@@ -8,12 +8,16 @@
 //! The steady path of per-call binding is in `arch/<arch>/entry.S` and does the same
 //! steps in the same order, for an M that was this thread's last and needs nothing
 //! but to be taken: `tls.rs` says when it may.
+//!
+//! # Safety
+//! Pointers to Ms lead to rows of a table, which stay mapped while a live thread has a
+//! record. The thread that is here has one, or has been given the M by assembly.
 #![allow(unsafe_code)] // an M from assembly
 
 use crate::barrier;
 use crate::error::Error;
 use crate::m::M;
-use crate::os::thread as system;
+use crate::os::wait::{now, wait};
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
@@ -30,15 +34,15 @@ crate::arch::upcalls! {
 }
 
 /// How long one sleep of a waiter is at most before it looks for dead threads
-/// again, whose ends may wake nobody. Nanoseconds.
+/// again, whose ends may wake no thread. Nanoseconds.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 /// How long a waiter leaves it to others to make the spare. Nanoseconds.
-pub(crate) const GRACE: u64 = 1_000_000;
+const GRACE: u64 = 1_000_000;
 
 impl Extra {
     /// Takes the M that this thread had last, if it is still free.
-    pub(crate) fn rebind(&self, thread: &Thread) -> Option<&'static M> {
+    fn rebind(&self, thread: &Thread) -> Option<&'static M> {
         let m = thread.last()?;
         claim(m, thread, false).then_some(m)
     }
@@ -46,7 +50,7 @@ impl Extra {
     /// Takes an M, waiting for one if need be: the first step of needm.
     ///
     /// `nested`: this thread holds an M already and must not leave it to others
-    /// to make one, since it may have interrupted the one who does.
+    /// to make one, since it may have interrupted the very thread that does.
     pub(crate) fn acquire(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         reap::reap_next();
         match self.pop(thread) {
@@ -56,11 +60,11 @@ impl Extra {
     }
 
     #[cold]
-    pub(crate) fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = system::now();
+    fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+        let start = now();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
-        // From here on who gives back sees a waiter, or what it gave is seen here.
+        // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
         barrier::heavy_barrier();
         let mut waited = false;
         let result = loop {
@@ -80,7 +84,7 @@ impl Extra {
             if !state::is_open() {
                 break Err(Error::NotStarted);
             }
-            let elapsed = system::now().saturating_sub(start);
+            let elapsed = now().saturating_sub(start);
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
@@ -107,7 +111,7 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
-            let _ = system::wait(&self.returned, seen, Some(nap));
+            wait(&self.returned, seen, Some(nap));
         };
         waiters().fetch_sub(1, SeqCst);
         result
@@ -115,9 +119,9 @@ impl Extra {
 }
 
 impl Extra {
-    /// newextram: makes the spare that the taker of the last M owes_spare, and one more
-    /// for everybody who waits. Runs on a G, after the gate. What cannot be made
-    /// now is made by who needs it.
+    /// newextram: makes the spare that the thread which took the last M owes the list, and one
+    /// for each thread that waits. Runs on a G, after the gate. What cannot be made now is
+    /// made by the thread that needs it.
     pub(crate) fn newextram(&self) {
         if reap::reap_next_asking() != 0 {
             return;
@@ -172,13 +176,13 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
 }
 
 #[derive(Clone, Copy)]
-pub(crate) enum Acquired {
+enum Acquired {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is this thread's now.
     Bound(&'static M),
 }
 
-pub(crate) fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
+fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
     loop {
         let mut over = tls.m();
         if let Some(stale) = over.filter(|m| !pool::is_held_by(m, thread)) {
@@ -212,32 +216,33 @@ pub(crate) fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Resul
     }
 }
 
-/// What lets a bound M take the steady path. Of the start of the kernel that the M is of,
+/// What lets a bound M take the steady path. Of the start of needm that the M is of,
 /// which may be over by now.
 pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
     if unbinds_on_exit(m) || !fast_path_allowed(thread) {
         return 0;
     }
     // If a handler has bound it, that may have been before this was known.
-    thread.note_signal_stack(m);
+    thread.note_handler_stack(m);
     gate_of(m)
 }
 
+/// The gate's value while it is open in the start of needm that `m` is of.
 pub(crate) fn gate_of(m: &M) -> u32 {
     state::gate_of(m.epoch.load(Relaxed))
 }
 
 /// What lets this thread's last M be taken again on the steady path.
-pub(crate) fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
+fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     let settings = state::settings();
     let hooks = settings.hooks();
     let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
     if plain && fast_path_allowed(thread) { gate_of(m) } else { 0 }
 }
 
-/// Whether neither the gate nor the thread's signal stack wants the slow path.
-pub(crate) fn fast_path_allowed(thread: &Thread) -> bool {
-    !state::settings().enters_with_fence() && thread.sig.trusted() && !tools::WATCH_SWITCHES
+/// Whether neither the gate nor the thread's handler stack wants the slow path.
+fn fast_path_allowed(thread: &Thread) -> bool {
+    !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
 }
 
 /// Gives this thread's current M back.
@@ -253,8 +258,8 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
 }
 
 /// From `needm_entry`: the last M was taken again, and the gate is closed.
-pub(crate) extern "C" fn dropm_rebound(m: *const M) {
-    // SAFETY: this thread has just taken it.
+extern "C" fn dropm_rebound(m: *const M) {
+    // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
     dropm(Tls::current(), unsafe { &*m });
 }
 
@@ -272,7 +277,7 @@ impl Thread {
         let fresh = ptr::from_ref(m).cast_mut();
         m.prev_held.store(below, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
-        self.note_signal_stack(m);
+        self.note_handler_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);
@@ -289,7 +294,8 @@ impl Thread {
         // What is borrowed goes back before what is below it, which stays the last one.
         if below.is_null() {
             let before = self.last.swap(fresh, Relaxed);
-            // SAFETY: as for `last`.
+            // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while a
+            // live thread has a record; this one does.
             if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
                 EXTRA.release_last(before, self);
             }

@@ -1,9 +1,7 @@
-//! Bringing a thread's records in line with where it is: C may have jumped out of
-//! callbacks (`longjmp`), also out of a signal handler's.
+//! Drops the callbacks that C has jumped out of (`longjmp`), also those of a signal
+//! handler, so that a thread's records agree with where it is.
 //!
-//! # Safety
-//! Only the system is asked about stacks that are not ours; nothing on them is read.
-#![allow(unsafe_code)] // questions to the system
+//! Stacks that are not needm's are only asked about; nothing on them is read.
 
 use crate::arch::needm_sp;
 use crate::call::Call;
@@ -11,11 +9,10 @@ use crate::gate;
 use crate::m;
 use crate::m::M;
 use crate::needm;
-use crate::os::{maps, signal};
+use crate::os;
 use crate::pool;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment};
-use crate::signal::stack;
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -56,12 +53,12 @@ pub(crate) fn is_inside(tls: &Tls) -> bool {
 
 /// A stack pointer less than this above a record is on the same stack: no stack that a
 /// callback is made from is smaller. Only where nothing exact decides.
-pub(crate) const SAME_STACK: usize = 16 * 1024;
+const SAME_STACK: usize = 16 * 1024;
 
 /// A caller this far below C's starting point is C's, without asking further.
-pub(crate) const NEAR: usize = 64 * 1024;
+const NEAR: usize = 64 * 1024;
 
-/// This thread's M, unless it has gone with an earlier start of the kernel: then the row
+/// This thread's M, unless it has gone with an earlier start of needm: then the row
 /// still says whose it was, but not that it is an M.
 pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
     let thread = tls.thread()?;
@@ -89,7 +86,7 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
     segment.size.store(0, Relaxed);
-    stack::put_back(segment);
+    segment.kept.put_back();
     segment.flags.store(0, Relaxed);
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
@@ -153,7 +150,7 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
 
 /// On its own G: segments below `at` are gone, and if C that the innermost, or one of
 /// those, called was jumped out of, callback code runs again.
-pub(crate) fn drop_abandoned_on_g(m: &M, at: usize) {
+fn drop_abandoned_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
     }
@@ -168,9 +165,9 @@ pub(crate) fn drop_abandoned_on_g(m: &M, at: usize) {
     }
 }
 
-/// Whether `at` is on the G of an M that `m` was borrowed over: then whoever
+/// Whether `at` is on the G of an M that `m` was borrowed over: then the code that
 /// borrowed it has been jumped out of.
-pub(crate) fn prev_g_holds(m: &M, at: usize) -> bool {
+fn prev_g_holds(m: &M, at: usize) -> bool {
     let mut over = m.prev_current();
     while let Some(outer) = over {
         if outer.stack.holds(at) {
@@ -181,7 +178,7 @@ pub(crate) fn prev_g_holds(m: &M, at: usize) -> bool {
     false
 }
 
-pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
+fn last_segment(m: &M) -> Option<&'static Segment> {
     let mut segment = m.segment()?;
     while let Some(outer) = segment.outer() {
         segment = outer;
@@ -190,9 +187,8 @@ pub(crate) fn last_segment(m: &M) -> Option<&'static Segment> {
 }
 
 /// The outermost segment that was jumped out of, seen from `at`, off the G.
-pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
-    // SAFETY: only a question.
-    let stack = unsafe { signal::stack(None) }.unwrap_or(signal::Stack::NONE);
+fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+    let stack = os::fault::handler_stack();
     let handling = stack.in_use();
     let own = |address| {
         !stack.holds(address)
@@ -204,8 +200,8 @@ pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'stati
         let call = inner.call.load(Relaxed) as usize;
         if call != 0 && !m.stack.holds(call) {
             let here = at.abs_diff(call) < size_of::<Call>();
-            // The signal stack in effect may be what a handler has left of the whole.
-            let known = || tls.thread().is_some_and(|thread| thread.sig.holds(call));
+            // The handler stack in effect may be what a handler has left of the whole.
+            let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
             let left = stack.holds(call) && !handling || known() && own(at);
             let same = stack.holds(call) == handling;
             let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
@@ -220,9 +216,9 @@ pub(crate) fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'stati
 
 impl Thread {
     /// Whether an address is on the stack that this thread was made with.
-    pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
+    fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
         if self.stack[1].load(Relaxed) == 0 {
-            let stack = maps::own_stack(ptr::from_ref(tls) as usize).unwrap_or(1..1);
+            let stack = os::thread::own_stack(tls.address()).unwrap_or(1..1);
             self.stack[0].store(stack.start, Relaxed);
             self.stack[1].store(stack.end, Relaxed);
         }

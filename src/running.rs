@@ -1,12 +1,17 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! A thread says that it runs callback code, and waits while the gate is closed; it says that
+//! it no longer does, and wakes the thread that stops the world.
+//!
+//! # Safety
+//! The owner of the world is reached by a pointer to its record. Records stay mapped while a
+//! live thread has one, and a thread that comes here has one.
+#![allow(unsafe_code)] // the owner's record
 
 use crate::barrier::order;
 use crate::gate::{
     CLOSED, MAX_SLEEP, OWNER, STOPPER_WAKE, STOPPING, gate, is_closed, owns_the_world, value,
 };
 use crate::m::M;
-use crate::os::thread as system;
+use crate::os::wait::{wait, wake};
 use crate::state;
 use crate::sync::SeqCst;
 use crate::thread::reap;
@@ -16,7 +21,7 @@ crate::arch::upcalls! {
     "needm_notify_stopper" => notify_stopper,
 }
 
-/// Says that `m` runs, once the gate lets it. False if the kernel was stopped.
+/// Says that `m` runs, once the gate lets it. False if needm was stopped.
 ///
 /// Must not be called with the G's stack in use below the segment's `gsp`: it
 /// may sleep here while a collector reads that stack.
@@ -29,7 +34,7 @@ pub(crate) fn enter(m: &M) -> bool {
 }
 
 #[cold]
-pub(crate) fn enter_closed(m: &M) -> bool {
+fn enter_closed(m: &M) -> bool {
     if owns_the_world() {
         return !STOPPING.load(SeqCst) || {
             leave(m);
@@ -61,7 +66,7 @@ pub(crate) fn enter_closed(m: &M) -> bool {
             return false;
         }
         reap_dead_owner();
-        let _ = system::wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
+        wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
     }
 }
 
@@ -76,15 +81,15 @@ pub(crate) fn leave(m: &M) {
 }
 
 /// Wakes the stopper. `needm_notify_stopper` for assembly.
-pub(crate) extern "C" fn notify_stopper() {
+extern "C" fn notify_stopper() {
     STOPPER_WAKE.fetch_add(1, SeqCst);
-    system::wake(&STOPPER_WAKE, u32::MAX >> 1);
+    wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
-/// Looks whether the owner has ended without a word.
+/// Has the world go on if the thread that owns it has exited without a word.
 pub(crate) fn reap_dead_owner() {
-    // SAFETY: records stay mapped while a thread that has one may look at others; who
-    // wants the world has one.
+    // SAFETY: records stay mapped while a thread that has one may look at others, and this
+    // thread has one.
     if let Some(owner) = unsafe { OWNER.load(SeqCst).as_ref() } {
         reap::reap(owner);
     }

@@ -1,8 +1,14 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! A segment: the record of one callback's part of a G's stack, and what is to be put back
+//! or run at that callback's end.
+//!
+//! # Safety
+//! Segments are chained by pointers. A chain starts in an M, leads outwards, and every
+//! segment on it stays where it is until it is taken off (`m.rs`).
+#![allow(unsafe_code)] // pointers to segments
 
 use crate::call::{Call, Panic};
 use crate::layout;
+use crate::os::fault::Kept;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::tools;
 use core::ptr;
@@ -12,6 +18,7 @@ use core::ptr;
 pub(crate) struct Segment {
     /// The caller's record, on whichever stack it called from.
     pub(crate) call: AtomicPtr<Call>,
+    /// The G's stack pointer while C runs on the system stack for it, else 0.
     pub(crate) gsp: AtomicUsize,
     /// Deferred functions that are pending here.
     pub(crate) deferred: AtomicUsize,
@@ -19,35 +26,33 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// [`WAS_RUNNING`], [`BOUND_HERE`], [`SIGNALS_HELD`] and [`UNWOUND`].
+    /// [`WAS_RUNNING`], [`BOUND_HERE`] and [`UNWOUND`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
-    /// The signal stack to put back at the end, if its size is not 0.
-    pub(crate) sig_base: AtomicUsize,
-    pub(crate) sig_size: AtomicUsize,
-    /// The mask to put back at the end, if signals are held: its halves.
-    pub(crate) mask: [AtomicUsize; 2],
+    /// What the system has to put back at the end.
+    pub(crate) kept: Kept,
     /// Of a nested one: where its part of the G begins.
     pub(crate) at: AtomicUsize,
     /// What a checking tool knew before.
     pub(crate) around: tools::Around,
 }
 
+layout::prove_segment!(Segment);
+
+const _: () = assert!(align_of::<Segment>() > layout::m::RUNNING);
+
 /// Callback code ran before, on this G.
 pub(crate) const WAS_RUNNING: usize = 1;
 
-/// The M was taken for this callback, which gives it back.
+/// The M was bound for this callback, whose end unbinds it.
 pub(crate) const BOUND_HERE: usize = layout::segment::BOUND_HERE;
-
-/// Signals are blocked for as long as this callback runs.
-pub(crate) const SIGNALS_HELD: usize = 4;
 
 /// The callback did not return.
 pub(crate) const UNWOUND: usize = 8;
 
 impl Segment {
-    /// As new, for `call`, inside `prev`. The call comes first: `callback::build` tells by
+    /// As new, for `call`, inside `prev`. The call comes first: `callback::enter::build` tells by
     /// it whether a handler has changed the rest since.
     pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
         self.call.store(call, Relaxed);
@@ -58,7 +63,7 @@ impl Segment {
         self.panic.store(ptr::null_mut(), Relaxed);
         self.flags.store(0, Relaxed);
         self.size.store(0, Relaxed);
-        self.sig_size.store(0, Relaxed);
+        self.kept.clear();
         self.around.clear();
     }
 
@@ -67,6 +72,7 @@ impl Segment {
         self.flags.load(Relaxed) & flag != 0
     }
 
+    /// Its address.
     pub(crate) fn address(&self) -> usize {
         ptr::from_ref(self) as usize
     }

@@ -1,14 +1,18 @@
-//! What the kernel is started with: sizes, limits, and the host's functions.
+//! What needm is started with: sizes, limits, and the host's functions.
+//!
+//! # Safety
+//! Each of the host's functions is called as `include/needm.h` promises, with the pointer that
+//! the host gave for it.
 #![allow(unsafe_code)] // the host's functions
 
 use core::any::TypeId;
 use core::ffi::{c_int, c_void};
 
-use crate::arch;
 use crate::error::Error;
 use crate::m::M;
-use crate::os::libc;
+use crate::os::fault::{self, Needs};
 use crate::stack;
+use crate::tools;
 
 /// Default of [`Config::max_ms`](crate::Config::max_ms).
 pub const DEFAULT_MAX_MS: u32 = 10_000;
@@ -24,6 +28,9 @@ const NESTED_HANDLERS: usize = 4;
 
 /// What our own handler needs of a signal stack besides the frame, in bytes.
 const HANDLER_ROOM: usize = 1024;
+
+/// Bytes below a handler that calls back which the callback's end needs there.
+const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 
 /// The host's functions, as the C interface has them.
 #[derive(Clone, Copy)]
@@ -44,6 +51,7 @@ pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut
 pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
 impl Hooks {
+    /// None.
     pub(crate) const NONE: Self = Self {
         user: core::ptr::null_mut(),
         kind: None,
@@ -54,37 +62,38 @@ impl Hooks {
         thread_start: None,
     };
 
-    // Each of the host's functions is called as include/needm.h promises, with
-    // the pointer that the host gave for it.
-
+    /// Calls the host's function of this name.
     pub(crate) fn m_new(&self, m: &M) -> bool {
-        // SAFETY: see above.
+        // SAFETY: the host gave the function and `user` together, for a new M, which no thread has.
         self.m_new.is_none_or(|hook| unsafe { hook(self.user, m) } == 0)
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn m_free(&self, m: &M) {
         if let Some(hook) = self.m_free {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for an M that is about to be unmapped.
             unsafe { hook(self.user, m) }
         }
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn minit(&self, m: &M) {
         if let Some(hook) = self.minit {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for the M that was just bound to this thread.
             unsafe { hook(self.user, m) }
         }
     }
 
+    /// Calls the host's function of this name.
     pub(crate) fn unminit(&self, m: &M) {
         if let Some(hook) = self.unminit {
-            // SAFETY: see above.
+            // SAFETY: the host gave the function and `user` together, for the M that is about to be unbound.
             unsafe { hook(self.user, m) }
         }
     }
 }
 
-/// What the kernel was started with, the defaults filled in.
+/// What needm was started with, the defaults filled in.
 #[derive(Clone, Copy)]
 pub(crate) struct Settings {
     pub(crate) seed_ms: u32,
@@ -101,6 +110,7 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// Before the first start.
     pub(crate) const DEFAULT: Self = Self {
         seed_ms: 0,
         max_ms: 0,
@@ -115,17 +125,24 @@ impl Settings {
         least_signal_stack: 0,
     };
 
+    /// The most Ms ever made.
     pub(crate) fn max_ms(&self) -> u32 {
         self.max_ms
     }
 
+    /// Usable bytes of a G's stack.
     pub(crate) fn stack_size(&self) -> usize {
         self.stack_size
     }
 
-    /// Bytes of a signal stack, its guard not counted.
-    pub(crate) fn signal_stack_size(&self) -> usize {
-        self.signal_stack_size
+    /// What a thread's handler stack has to hold.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            handled: self.handles_signals,
+            stack: self.signal_stack_size,
+            least: self.least_signal_stack,
+            exit_room: EXIT_ROOM,
+        }
     }
 
     /// Bytes that a thread's own signal stack must have to be used as it is.
@@ -133,14 +150,17 @@ impl Settings {
         self.least_signal_stack
     }
 
+    /// Whether an M goes back after each callback.
     pub(crate) fn binds_calls(&self) -> bool {
         self.binds_calls
     }
 
+    /// Whether faults are handled.
     pub(crate) fn handles_signals(&self) -> bool {
         self.handles_signals
     }
 
+    /// Whether a panic that no deferred function stops ends the process.
     pub(crate) fn unrecovered_aborts(&self) -> bool {
         self.unrecovered_aborts
     }
@@ -155,6 +175,7 @@ impl Settings {
         self.enters_with_fence
     }
 
+    /// The host's functions.
     pub(crate) fn hooks(&self) -> &Hooks {
         &self.hooks
     }
@@ -173,7 +194,7 @@ impl Settings {
         }
         let stack_size = if self.stack_size == 0 { DEFAULT_STACK_SIZE } else { self.stack_size };
         self.stack_size = stack::round(stack_size).ok_or(Error::Invalid)?;
-        let frame = libc::min_signal_stack().unwrap_or(arch::linux::MIN_SIGNAL_STACK);
+        let frame = fault::frame_size();
         self.least_signal_stack = frame + HANDLER_ROOM;
         let asked = if self.signal_stack_size == 0 {
             NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM

@@ -4,47 +4,81 @@
 //!  map                                                               map + len
 //!   | guard | reserve          | stack ...              | deferred | ... | records of nested |
 //!   | none  | none, or opened  | read, write            | functions      | callbacks         |
-//!           ^ limit            ^ lo                  hi ^
+//!           ^ limit            ^ lo                  hi ^                ^ records
 //! ```
 //!
-//! Invariants:
+//! Invariants, for every size of a page ([`Plan`]):
 //! - `hi` is not on a page's boundary: the deepest page of the stack and the
 //!   first deferred functions share one, so an M that has run takes one page.
 //! - The reserve is closed except while deferred functions run after an overflow.
 //! - A stack pointer belongs to this G if and only if it lies in `[map, hi]`.
+//!
+//! # Safety
+//! All that is read or written here lies in the one mapping that [`Stack::map`] has made. Its
+//! stack and its deferred functions are used by one thread at a time, the one that the M is
+//! bound to.
 #![allow(unsafe_code)] // mappings and what lies in them
 
 use core::ffi::c_void;
 
-use crate::arch::linux::PAGE;
 use crate::error::Error;
 use crate::os::memory::{self, Access};
-use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
 use crate::tools;
 
-/// Below everything: never opened.
-const GUARD: usize = PAGE;
-
-/// What deferred functions have to run on when the stack has run out.
-pub(crate) const RESERVE: usize = 4 * PAGE;
+/// What deferred functions have to run on when the stack has run out, at least.
+const RESERVE: usize = 16 * 1024;
 
 /// Room for deferred functions on the page that the stack's top is on.
-const DEFERRED_ON_TOP: usize = PAGE / 4;
+const DEFERRED_ON_TOP: usize = 1024;
 
-/// And on pages of their own, which are touched only by who defers that much.
-const DEFERRED_MORE: usize = 4 * PAGE;
-
-/// Room for the records of nested callbacks beside a stack of `size` bytes: each callback takes
-/// more of the stack than twice its record, or little more.
-const fn records_beside(size: usize) -> usize {
-    (size / 2).next_multiple_of(PAGE)
-}
+/// And on pages of their own, which are touched only if so many are deferred.
+const DEFERRED_MORE: usize = 16 * 1024;
 
 /// More than an address space holds: 47 bits of it are a program's on the widest
 /// architecture here, and half of what a word counts where that is less.
 const LARGEST: usize = if usize::BITS > 47 { 1 << 47 } else { isize::MAX as usize };
 
-/// A deferred function: the kernel's own copy, because the callback's frame is
+/// Where the parts of a G's memory are, in bytes from its start; all but `hi` on a page's
+/// boundary.
+#[derive(Clone, Copy, Debug)]
+struct Plan {
+    /// The end of the guard, which is never opened, and the start of the reserve.
+    reserve: usize,
+    /// The lowest of the stack.
+    lo: usize,
+    /// One past the highest of the stack, and the start of the deferred functions.
+    hi: usize,
+    /// The end of all; [`records_beside`] says what is between `hi` and here.
+    len: usize,
+}
+
+impl Plan {
+    /// For a stack of at least `size` bytes in pages of `page`; `None` if no address space
+    /// holds it.
+    fn new(page: usize, size: usize) -> Option<Self> {
+        let up = |bytes: usize| bytes.checked_next_multiple_of(page);
+        let size = up(size)?;
+        let reserve = page;
+        let lo = reserve + up(RESERVE)?;
+        let top = lo.checked_add(size)?.checked_add(page)?;
+        let hi = top - DEFERRED_ON_TOP;
+        let (_, len) = records_beside(page, lo, hi)?;
+        (len <= LARGEST).then_some(Self { reserve, lo, hi, len })
+    }
+}
+
+/// Where the records of nested callbacks are beside a stack from `lo` to `hi`: from, and to.
+fn records_beside(page: usize, lo: usize, hi: usize) -> Option<(usize, usize)> {
+    let top = hi.checked_add(DEFERRED_ON_TOP)?;
+    let records = top.checked_add(DEFERRED_MORE.next_multiple_of(page))?;
+    let size = top.checked_sub(page)?.checked_sub(lo)?;
+    // Each nested callback takes more of the stack than twice its record, or little more.
+    let end = records.checked_add((size / 2).checked_next_multiple_of(page)?)?;
+    Some((records, end))
+}
+
+/// A deferred function: needm's own copy, because the callback's frame is
 /// gone when it runs on a plain return.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -53,7 +87,7 @@ pub(crate) struct Deferred {
     pub(crate) arg: *mut c_void,
 }
 
-/// Deferred functions that may be pending on a G at once.
+/// Deferred functions that may be pending on a G at once. The same for every size of a page.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -69,40 +103,41 @@ pub const MAX_DEFERRED: usize = (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<De
 #[repr(C)]
 pub(crate) struct Stack {
     map: AtomicUsize,
-    len: AtomicUsize,
-    opened: AtomicBool,
+    lo: AtomicUsize,
+    hi: AtomicUsize,
     /// What a checking tool calls it.
     tool: AtomicUsize,
     /// Deferred functions that are pending, of all segments.
-    deferred: AtomicUsize,
+    deferred: AtomicU32,
+    /// Whether the reserve is open.
+    opened: AtomicBool,
 }
 
 /// `size` rounded up to pages, if an address space can hold a G of it.
 pub(crate) fn round(size: usize) -> Option<usize> {
-    let rounded = size.checked_add(PAGE - 1)? & !(PAGE - 1);
-    let whole = rounded.checked_add(GUARD + RESERVE + PAGE + DEFERRED_MORE)?;
-    let whole = whole.checked_add(records_beside(rounded))?;
-    (whole <= LARGEST).then_some(rounded)
+    let page = memory::page_size();
+    Plan::new(page, size).map(|_| size.next_multiple_of(page))
 }
 
 impl Stack {
-    /// Maps a stack of at least `size` usable bytes, a multiple of pages.
+    /// Maps a stack of at least `size` usable bytes.
     pub(crate) fn map(&self, size: usize) -> Result<(), Error> {
-        let len = GUARD + RESERVE + size + PAGE + DEFERRED_MORE;
-        let whole = len + records_beside(size);
-        let map = memory::map(whole, Access::None).map_err(|_| Error::NoMemory)?;
-        let usable = map + GUARD + RESERVE;
-        // SAFETY: the range is inside the mapping just made.
-        if unsafe { memory::protect(usable, map + whole - usable, Access::ReadWrite) }.is_err() {
-            // SAFETY: nobody has seen it.
-            unsafe { memory::unmap(map, whole) };
+        let plan = Plan::new(memory::page_size(), size).ok_or(Error::NoMemory)?;
+        let map = memory::map(plan.len, Access::None).map_err(|_| Error::NoMemory)?;
+        // SAFETY: the range is inside the mapping just made, which nothing uses yet.
+        let opened =
+            unsafe { memory::protect(map + plan.lo, plan.len - plan.lo, Access::ReadWrite) };
+        if opened.is_err() {
+            // SAFETY: it is the mapping just made, and no other thread has seen it.
+            unsafe { memory::unmap(map, plan.len) };
             return Err(Error::NoMemory);
         }
         self.map.store(map, Relaxed);
-        self.len.store(len, Relaxed);
+        self.lo.store(map + plan.lo, Relaxed);
+        self.hi.store(map + plan.hi, Relaxed);
         self.opened.store(false, Relaxed);
         self.deferred.store(0, Relaxed);
-        self.tool.store(tools::stack_mapped(map + GUARD, self.hi()), Relaxed);
+        self.tool.store(tools::stack_mapped(map + plan.reserve, map + plan.hi), Relaxed);
         Ok(())
     }
 
@@ -112,38 +147,43 @@ impl Stack {
     /// Nothing runs on it, and nothing will.
     pub(crate) unsafe fn unmap(&self) {
         let (_, end) = self.records();
-        let (map, _) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
+        let map = self.map.swap(0, Relaxed);
         if map != 0 {
             tools::stack_unmapped(self.tool.load(Relaxed));
-            // SAFETY: the range is the mapping that `map` made.
+            // SAFETY: the range is the mapping that `map` made, and the caller says that
+            // nothing runs there.
             unsafe { memory::unmap(map, end - map) };
         }
     }
 
-    /// The kernel goes to this stack from a handler, back to where it was before.
+    /// Tells valgrind that needm goes from a handler to this stack, back to where it was
+    /// before.
     pub(crate) fn tell_valgrind_switched_back(&self) {
         // valgrind still has it for the current one, since it does not look at handlers'
         // stacks, and would take the way there for one on the stack.
         tools::stack_unmapped(self.tool.load(Relaxed));
-        self.tool.store(tools::stack_mapped(self.lo() - RESERVE, self.hi()), Relaxed);
+        self.tool.store(tools::stack_mapped(self.reserve(), self.hi()), Relaxed);
+    }
+
+    /// The start of the reserve: the guard is one page.
+    fn reserve(&self) -> usize {
+        self.map.load(Relaxed) + memory::page_size()
     }
 
     /// The lowest usable address.
     pub(crate) fn lo(&self) -> usize {
-        self.map.load(Relaxed) + GUARD + RESERVE
+        self.lo.load(Relaxed)
     }
 
     /// One past the highest usable address.
     pub(crate) fn hi(&self) -> usize {
-        let end = self.map.load(Relaxed) + self.len.load(Relaxed);
-        end.saturating_sub(DEFERRED_MORE + DEFERRED_ON_TOP)
+        self.hi.load(Relaxed)
     }
 
     /// Where the records of nested callbacks are: from, and to.
     pub(crate) fn records(&self) -> (usize, usize) {
-        let (map, len) = (self.map.load(Relaxed), self.len.load(Relaxed));
-        let size = len.saturating_sub(GUARD + RESERVE + PAGE + DEFERRED_MORE);
-        (map + len, map + len + records_beside(size))
+        let nowhere = (self.hi(), self.hi());
+        records_beside(memory::page_size(), self.lo(), self.hi()).unwrap_or(nowhere)
     }
 
     /// Whether a stack pointer is on this stack, its guard included.
@@ -160,9 +200,9 @@ impl Stack {
 
     /// Opens the reserve.
     pub(crate) fn open_reserve(&self) -> Result<(), Error> {
-        let start = self.lo() - RESERVE;
-        // SAFETY: the reserve is part of this mapping, and used by nobody yet.
-        unsafe { memory::protect(start, RESERVE, Access::ReadWrite) }
+        let (start, lo) = (self.reserve(), self.lo());
+        // SAFETY: the reserve is part of this mapping, and nothing uses it yet.
+        unsafe { memory::protect(start, lo - start, Access::ReadWrite) }
             .map_err(|_| Error::NoMemory)?;
         self.opened.store(true, Relaxed);
         Ok(())
@@ -172,14 +212,25 @@ impl Stack {
     /// stands on it.
     pub(crate) fn close_reserve(&self, sp: usize) {
         if self.opened.load(Relaxed) && sp >= self.lo() {
-            self.opened.store(false, Relaxed);
-            let start = self.lo() - RESERVE;
-            // SAFETY: whatever ran on the reserve has ended: the caller is back
-            // at `sp`, above it.
-            unsafe {
-                memory::discard(start, RESERVE);
-                let _ = memory::protect(start, RESERVE, Access::None);
-            }
+            // SAFETY: the stack is in use from `sp` upwards, which is above the reserve.
+            unsafe { self.close_opened_reserve() };
+        }
+    }
+
+    /// Closes the reserve, which is open.
+    ///
+    /// # Safety
+    /// Nothing runs on it, or below it.
+    #[cold]
+    #[inline(never)] // seldom done, and its callers' frames count
+    unsafe fn close_opened_reserve(&self) {
+        self.opened.store(false, Relaxed);
+        let (start, lo) = (self.reserve(), self.lo());
+        // SAFETY: the reserve is part of this mapping, and the caller says that nothing is in
+        // use there.
+        unsafe {
+            memory::discard(start, lo - start);
+            let _ = memory::protect(start, lo - start, Access::None);
         }
     }
 
@@ -190,9 +241,9 @@ impl Stack {
         let mut at = hi - bytes.min(hi - self.lo());
         while at < hi {
             let byte = at as *mut u8;
-            // SAFETY: on the stack, which this thread has to itself.
+            // SAFETY: between `lo` and `hi`, and this thread has the stack to itself.
             unsafe { byte.write_volatile(byte.read_volatile()) };
-            at = (at + 1).next_multiple_of(PAGE);
+            at = (at + 1).next_multiple_of(memory::page_size());
         }
     }
 
@@ -200,22 +251,22 @@ impl Stack {
     /// Nothing may be on it.
     pub(crate) fn discard(&self) {
         let (start, (_, end)) = (self.lo(), self.records());
-        // SAFETY: inside this mapping, of which nobody uses anything.
+        // SAFETY: inside this mapping, of which nothing is in use.
         unsafe { memory::discard(start, end - start) };
     }
 
     /// Where deferred function number `index` is kept.
-    fn deferred_at(&self, index: usize) -> *mut Deferred {
-        (self.hi() + index * size_of::<Deferred>()) as *mut Deferred
+    fn deferred_at(&self, index: u32) -> *mut Deferred {
+        (self.hi() + index as usize * size_of::<Deferred>()) as *mut Deferred
     }
 
     /// Keeps a deferred function.
     pub(crate) fn push_deferred(&self, deferred: Deferred) -> Result<(), Error> {
         let count = self.deferred.load(Relaxed);
-        if count >= MAX_DEFERRED {
+        if count as usize >= MAX_DEFERRED {
             return Err(Error::NoMemory);
         }
-        // SAFETY: the place is above `hi`, within the mapping, because `count`
+        // SAFETY: the place is from `hi` on, below `records`, because `count`
         // is below MAX_DEFERRED; only this G's thread writes there. A handler
         // that defers in between puts back the count it found.
         unsafe { self.deferred_at(count).write(deferred) };
@@ -233,12 +284,93 @@ impl Stack {
 
     /// Forgets the `count` that were kept last.
     pub(crate) fn drop_deferred(&self, count: usize) {
-        self.deferred.store(self.deferred.load(Relaxed).saturating_sub(count), Relaxed);
+        let before = self.deferred.load(Relaxed);
+        let count = u32::try_from(count).unwrap_or(before);
+        self.deferred.store(before.saturating_sub(count), Relaxed);
     }
 
     /// As new: nothing deferred, the reserve closed.
     pub(crate) fn reset(&self) {
         self.deferred.store(0, Relaxed);
         self.close_reserve(self.hi());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        DEFERRED_MORE, DEFERRED_ON_TOP, Deferred, LARGEST, MAX_DEFERRED, Plan, RESERVE,
+        records_beside,
+    };
+
+    const PAGES: [usize; 3] = [4096, 16 * 1024, 64 * 1024];
+    const SIZES: [usize; 7] = [0, 1, 512, 4096, 64 * 1024, 256 * 1024 + 1, 1 << 30];
+
+    fn plans() -> impl Iterator<Item = (usize, usize, Plan)> {
+        PAGES.into_iter().flat_map(|page| {
+            SIZES.into_iter().map(move |size| {
+                (page, size, Plan::new(page, size).expect("an address space holds it"))
+            })
+        })
+    }
+
+    fn records(page: usize, plan: &Plan) -> usize {
+        records_beside(page, plan.lo, plan.hi).expect("an address space holds it").0
+    }
+
+    #[test]
+    fn all_parts_start_on_a_page_and_in_their_order() {
+        for (page, size, plan) in plans() {
+            let records = records(page, &plan);
+            for edge in [plan.reserve, plan.lo, records, plan.len] {
+                assert_eq!(edge % page, 0, "{page} {size} {plan:?}");
+            }
+            assert!(0 < plan.reserve && plan.reserve < plan.lo && plan.lo < plan.hi);
+            assert!(plan.hi < records && records <= plan.len, "{page} {size} {plan:?}");
+        }
+    }
+
+    #[test]
+    fn the_stacks_top_shares_its_page_with_the_first_deferred_functions() {
+        for (page, size, plan) in plans() {
+            assert_ne!(plan.hi % page, 0, "{page} {size} {plan:?}");
+            assert_eq!(plan.hi / page, (plan.hi - 1) / page, "{page} {size} {plan:?}");
+            assert_eq!(plan.hi % 16, 0, "a stack's top is aligned for a call");
+        }
+    }
+
+    #[test]
+    fn every_part_holds_what_it_is_for() {
+        for (page, size, plan) in plans() {
+            assert_eq!(plan.reserve, page, "the guard: {page} {size} {plan:?}");
+            assert!(plan.lo - plan.reserve >= RESERVE, "{page} {size} {plan:?}");
+            assert!(plan.hi - plan.lo >= size, "{page} {size} {plan:?}");
+            let records = records(page, &plan);
+            let deferred = records - plan.hi;
+            assert!(deferred >= MAX_DEFERRED * size_of::<Deferred>(), "{page} {size} {plan:?}");
+            assert!(plan.len - records >= size / 2, "{page} {size} {plan:?}");
+            // A mapped stack finds its records by addresses.
+            let map = 1 << 20;
+            let there = records_beside(page, map + plan.lo, map + plan.hi);
+            assert_eq!(there, Some((map + records, map + plan.len)), "{page} {size}");
+        }
+    }
+
+    #[test]
+    fn small_pages_are_laid_out_without_waste() {
+        let plan = Plan::new(4096, 64 * 1024).expect("an address space holds it");
+        assert_eq!(plan.lo, 5 * 4096);
+        assert_eq!(plan.hi, 22 * 4096 - DEFERRED_ON_TOP);
+        assert_eq!(records(4096, &plan), 22 * 4096 + DEFERRED_MORE);
+        assert_eq!(plan.len, records(4096, &plan) + 32 * 1024);
+    }
+
+    #[test]
+    fn what_no_address_space_holds_is_refused() {
+        for page in PAGES {
+            for size in [usize::MAX, usize::MAX - page, LARGEST, LARGEST - page] {
+                assert!(Plan::new(page, size).is_none(), "{page} {size:#x}");
+            }
+        }
     }
 }

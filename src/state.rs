@@ -1,5 +1,12 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! Whether needm is started, for which time, and with which settings: read by all, written by
+//! `lifecycle.rs` alone.
+//!
+//! # Safety
+//! The settings are written by the one thread that starts needm, while needm is not open. A
+//! thread reads them after it has found needm open, or is needm's own. One that is still on
+//! its way in from an earlier start reads either the old or the new numbers; it then meets the
+//! closed gate, or finds that its M is of another start, and begins again.
+#![allow(unsafe_code)] // the settings' cell
 
 use crate::settings::Settings;
 use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
@@ -8,37 +15,40 @@ use core::cell::UnsafeCell;
 /// Whether callbacks are let in, or about to be.
 pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 
-/// How often the kernel has been started.
+/// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
+/// Room for the settings.
 pub(crate) struct Cell(pub(crate) UnsafeCell<Settings>);
 
-// SAFETY: see the head of this file.
+// SAFETY: one thread writes, while none that counts on the answer reads: needm is not open.
 unsafe impl Sync for Cell {}
 
+/// The settings: [`settings`].
 pub(crate) static SETTINGS: Cell = Cell(UnsafeCell::new(Settings::DEFAULT));
 
-/// The settings of the kernel that runs, or ran last.
+/// The settings that needm was started with last.
 pub(crate) fn settings() -> &'static Settings {
-    // SAFETY: see the head of this file.
+    // SAFETY: they are not being written: needm is open, or the caller is starting it.
     unsafe { &*SETTINGS.0.get() }
 }
 
-/// Whether the kernel lets callbacks in.
+/// Whether needm lets callbacks in.
 pub(crate) fn is_open() -> bool {
     OPEN.load(SeqCst)
 }
 
-/// The number of this start of the kernel.
+/// The number of needm's last start.
 pub(crate) fn epoch() -> u32 {
     EPOCH.load(Relaxed)
 }
 
-/// The gate's value while the gate of this start of the kernel is open.
+/// The gate's value while it is open in start number `epoch` of needm.
 pub(crate) fn gate_of(epoch: u32) -> u32 {
     epoch << 1
 }
 
+/// The gate's value while the gate is open.
 pub(crate) fn epoch_open() -> u32 {
     gate_of(epoch())
 }

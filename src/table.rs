@@ -1,6 +1,6 @@
 //! Rows that never move: what Ms and threads are kept in.
 //!
-//! A row, once there, stays where it is until the kernel is stopped, so a
+//! A row, once there, stays where it is until needm is stopped, so a
 //! pointer to it that was read a while ago still points to a row. That is what
 //! lets the extra list be popped without a lock.
 //!
@@ -36,6 +36,7 @@ pub(crate) struct Table<E> {
 pub(crate) struct Full;
 
 impl<E: Rows> Table<E> {
+    /// An empty one.
     pub(crate) const fn new() -> Self {
         Self { chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS], len: AtomicU32::new(0) }
     }
@@ -66,7 +67,7 @@ impl<E: Rows> Table<E> {
         let (chunk, row) = Self::place(index);
         let start = self.chunks.get(chunk)?.load(Acquire);
         // SAFETY: `len` covers the row, which means that its chunk was mapped
-        // before, and `clear`'s caller vouches that nobody is here then.
+        // before, and `clear`'s caller promises that no thread is here then.
         Some(unsafe { &*start.add(row) })
     }
 
@@ -86,7 +87,7 @@ impl<E: Rows> Table<E> {
                 let start = memory::map(bytes, Access::ReadWrite).map_err(|_| Full)?;
                 let fresh = start as *mut E;
                 if slot.compare_exchange(ptr::null_mut(), fresh, AcqRel, Acquire).is_err() {
-                    // SAFETY: nobody but this thread has seen this mapping.
+                    // SAFETY: no other thread has seen this mapping.
                     unsafe { memory::unmap(start, bytes) };
                 }
             }
@@ -107,7 +108,7 @@ impl<E: Rows> Table<E> {
             let start = slot.swap(ptr::null_mut(), AcqRel);
             if !start.is_null() {
                 // SAFETY: the chunk was mapped with this size, and the caller
-                // vouches that nothing refers into it.
+                // promises that nothing refers into it.
                 unsafe { memory::unmap(start as usize, Self::bytes(chunk)) };
             }
         }

@@ -1,22 +1,29 @@
-//! The record itself: what it holds, whose it is, and taking it apart.
+//! A foreign thread's record: what it holds, and whose it is.
 //!
-//! Who changes `state` to `EXITING` is the one who takes the record apart; everybody
-//! else leaves it alone.
+//! The thread that changes `state` to `EXITING` takes the record apart; all others leave it
+//! alone.
+//!
+//! # Safety
+//! Pointers in a record lead to rows of tables, which stay mapped while a live thread has a
+//! record (`lifecycle.rs`, `thread::stop`).
 #![allow(unsafe_code)] // records are reached by pointers
 
 use crate::barrier;
 use crate::index_list::{Links, List};
 use crate::layout;
 use crate::m::M;
-use crate::signal::stack;
+use crate::os::exit::Notice;
+use crate::os::fault::Readiness;
 use crate::state;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence};
 use crate::table::Table;
+use crate::tools;
 use core::ptr;
-use memoffset::offset_of;
 
+/// Every record that was ever made.
 pub(crate) static THREADS: Table<Thread> = Table::new();
 
+/// Those that are free.
 pub(crate) static FREE_THREADS: List = List::new();
 
 impl Links for Table<Thread> {
@@ -25,55 +32,46 @@ impl Links for Table<Thread> {
     }
 }
 
-const WORD: usize = size_of::<usize>();
-
 // `state`: one of these, and above them a count that rises with each thread that
-// takes the record, so that who has found one thread's end cannot take the record of
-// the next apart.
+// gets the record. So a thread that has noticed one thread's exit cannot take the record
+// of the next apart.
+/// No thread's.
 pub(crate) const FREE: u32 = 0;
-
+/// A thread's.
 pub(crate) const LIVE: u32 = 1;
-
-pub(crate) const EXITING: u32 = 2;
-
+/// Being taken apart.
+const EXITING: u32 = 2;
+/// The bits of the three.
 pub(crate) const PHASE: u32 = 3;
-
+/// What the count rises by.
 pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
-
-/// Words before a robust entry that a C library's offset may point into, and of
-/// which glibc writes the last one when a lock is linked in front of the entry
-/// (its list is doubly linked on 64 bits).
-pub(crate) const BEFORE_ENTRY: usize = 8;
 
 /// A thread's record.
 #[repr(C, align(128))]
 pub(crate) struct Thread {
     /// The innermost M that this thread holds, published or about to be; or one that it
-    /// is about to take, or has just given back: [`extra::is_held_by`] tells.
+    /// is about to bind, or has just unbound: `pool::is_held_by` tells.
     pub(crate) m: AtomicPtr<M>,
     /// The M it had last.
     pub(crate) last: AtomicPtr<M>,
     /// What an M's state is that is on the list and held by this thread.
     pub(crate) claim: AtomicUsize,
-    pub(crate) sig: stack::Signals,
-    /// Not 0 while this thread takes an M or gives one back: Ms that say they are its
+    /// What it needs to be ready for faults.
+    pub(crate) ready: Readiness,
+    /// Not 0 while this thread binds an M or unbinds one: Ms that say they are its
     /// own may then be missing from the chain that starts at `m`.
     pub(crate) in_transfer: AtomicU32,
     /// 1 once the key's destructor has run and the record waits for the thread's end.
     pub(crate) destructor_ran: AtomicU32,
-    /// 32 bits each; one is the robust futex, by the C library's offset.
-    pub(crate) before: [AtomicU32; BEFORE_ENTRY],
-    /// The entry: the next one's address.
-    pub(crate) entry: AtomicUsize,
-    /// A head of our own, where the thread has none; its first word is 0 if it has.
-    pub(crate) own_head: [AtomicUsize; 3],
-    /// Which of `before` is the futex, plus one; 0 without a robust list.
-    pub(crate) futex: AtomicU32,
-    pub(crate) tid: AtomicU32,
+    /// How its exit is noticed.
+    pub(crate) notice: Notice,
+    /// A phase, and above it a generation.
     pub(crate) state: AtomicU32,
+    /// The link of the list of free records.
     pub(crate) next: AtomicU32,
+    /// Its row.
     pub(crate) index: AtomicU32,
-    /// The start of the kernel that this thread knows of.
+    /// The start of needm that this thread knows of.
     pub(crate) epoch: AtomicU32,
     /// 1 if it has known others: rows of theirs may say that they are its own.
     pub(crate) had_earlier_epochs: AtomicU32,
@@ -82,36 +80,30 @@ pub(crate) struct Thread {
     pub(crate) stack: [AtomicUsize; 2],
 }
 
-const _: () = {
-    assert!(offset_of!(Thread, m) == layout::thread::M * WORD);
-    assert!(offset_of!(Thread, last) == layout::thread::LAST * WORD);
-    assert!(offset_of!(Thread, claim) == layout::thread::CLAIM * WORD);
-    let sig = offset_of!(Thread, sig);
-    assert!(sig + offset_of!(stack::Signals, base) == layout::thread::SIG_LO * WORD);
-    assert!(sig + offset_of!(stack::Signals, size) == layout::thread::SIG_LEN * WORD);
-    assert!(offset_of!(Thread, entry) % WORD == 0);
-};
+layout::prove_thread!(Thread);
 
 impl Thread {
+    /// Its row.
     pub(crate) fn index(&self) -> u32 {
         self.index.load(Relaxed)
     }
 
-    /// The M it had last, if the kernel has not been stopped since.
+    /// The M it had last, if needm has not been stopped since.
     pub(crate) fn last(&self) -> Option<&'static M> {
-        // SAFETY: set only to rows of the table, which `runtime::stop` keeps
+        // SAFETY: set only to rows of the table, which `lifecycle::stop` keeps
         // for as long as there is a live record of another thread's.
         unsafe { self.last.load(Relaxed).as_ref() }
     }
 
     /// The innermost M it holds, or may hold.
     pub(crate) fn held(&self) -> Option<&'static M> {
-        // SAFETY: as for `last`.
+        // SAFETY: set only to rows of the table, which stay mapped while this record is a live
+        // thread's.
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
     /// Says that an M is on its way to or from this thread; what it said before. If the
-    /// kernel is open now, it is not stopped until [`Thread::end_transfer`].
+    /// needm is open now, it is not stopped until [`Thread::end_transfer`].
     pub(crate) fn begin_transfer(&self) -> u32 {
         let was = self.in_transfer.load(Relaxed);
         self.in_transfer.store(1, Relaxed);
@@ -119,7 +111,7 @@ impl Thread {
         was
     }
 
-    /// Whether it knows of the present start of the kernel; `None` if that is over.
+    /// Whether it knows of the present start of needm; `None` if that is over.
     pub(crate) fn is_current_epoch(&self) -> Option<bool> {
         state::is_open().then(|| self.epoch.load(Relaxed) == state::epoch())
     }
@@ -130,9 +122,14 @@ impl Thread {
         self.in_transfer.store(was, Relaxed);
     }
 
-    /// Has the steady path of `m` know which callers are handlers on the signal stack.
-    pub(crate) fn note_signal_stack(&self, m: &M) {
-        let (lo, len) = self.sig.bounds();
+    /// Makes this thread ready for faults. `careful`: the caller may be a handler.
+    pub(crate) fn prepare(&self, careful: bool) {
+        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped);
+    }
+
+    /// Has the fast path of `m` know which callers are handlers on the handler stack.
+    pub(crate) fn note_handler_stack(&self, m: &M) {
+        let (lo, len) = self.ready.bounds();
         m.sig_lo.store(lo, Relaxed);
         m.sig_len.store(len, Relaxed);
     }
@@ -153,7 +150,7 @@ impl Thread {
         self.last.store(ptr::null_mut(), Relaxed);
     }
 
-    /// Changes the phase; only for who has the record to itself.
+    /// Changes the phase; only for the thread that has the record to itself.
     pub(crate) fn set_phase(&self, phase: u32) {
         self.state.store(self.state.load(Relaxed) & !PHASE | phase, Release);
     }
@@ -163,10 +160,12 @@ impl Thread {
         self.set_phase(LIVE);
     }
 
+    /// Whether it is a thread's, or being taken apart.
     pub(crate) fn is_in_use(&self) -> bool {
         self.state.load(SeqCst) & PHASE != FREE
     }
 
+    /// Its phase and generation.
     pub(crate) fn state(&self) -> u32 {
         self.state.load(SeqCst)
     }

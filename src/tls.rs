@@ -6,25 +6,23 @@
 //!
 //! Invariants:
 //! - `bound_epoch` is the gate's value only while `m` is bound to this thread and of that
-//!   start of the kernel; it is withdrawn before `m` is.
+//!   start of needm; it is withdrawn before `m` is.
 //! - `rebind_epoch` is the gate's value only while a callback may take the M that the record
 //!   calls the last by one compare-and-swap, with nothing else to be done for the
 //!   thread or the M: its signal stack is in order, and there are no hooks to call.
+//!
+//! # Safety
+//! The block lives as long as its thread. What it points to is a row of a table, which stays
+//! mapped while a live thread has a record (`lifecycle.rs`).
 #![allow(unsafe_code)] // a pointer to thread-local storage
 
 use core::ptr;
 
-use memoffset::offset_of;
-
+use crate::arch::needm_tls_block;
 use crate::layout;
 use crate::m::M;
 use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
-
-unsafe extern "C" {
-    /// `tls.S`: this thread's block.
-    pub(crate) safe fn needm_tls_block() -> *mut Tls;
-}
 
 /// The block.
 #[repr(C)]
@@ -39,33 +37,31 @@ pub(crate) struct Tls {
     pad_rebind: u32,
 }
 
-const WORD: usize = size_of::<usize>();
-const _: () = {
-    assert!(offset_of!(Tls, m) == layout::tls::M * WORD);
-    assert!(offset_of!(Tls, bound_epoch) == layout::tls::BOUND_EPOCH * WORD);
-    assert!(offset_of!(Tls, thread) == layout::tls::THREAD * WORD);
-    assert!(offset_of!(Tls, rebind_epoch) == layout::tls::REBIND_EPOCH * WORD);
-    assert!(size_of::<Tls>() == layout::tls::WORDS * WORD);
-};
+layout::prove_tls!(Tls);
 
 impl Tls {
     /// This thread's block.
     pub(crate) fn current() -> &'static Self {
         // SAFETY: the block lives as long as its thread does, and the reference
         // does not leave the thread: `Tls` is only passed down.
-        unsafe { &*needm_tls_block() }
+        unsafe { &*needm_tls_block().cast() }
+    }
+
+    /// The block's address: one in this thread's thread-local storage.
+    pub(crate) fn address(&self) -> usize {
+        ptr::from_ref(self) as usize
     }
 
     /// The current M.
     pub(crate) fn m(&self) -> Option<&'static M> {
-        // SAFETY: an M that a thread holds is not unmapped; `runtime::stop`
+        // SAFETY: an M that a thread holds is not unmapped; `lifecycle::stop`
         // keeps the table while a live thread's block may point into it.
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
     /// Makes `m` current where `before` was: the last step of needm, and the first of
-    /// dropm. False if a handler has found `before` gone with an earlier start of the
-    /// kernel, and has published another.
+    /// dropm. False if a handler has found `before` gone with an earlier start of needm, and
+    /// has published another.
     pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, bound_epoch: u32) -> bool {
         let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         self.bound_epoch.store(0, Relaxed);
@@ -89,7 +85,7 @@ impl Tls {
         self.bound_epoch.store(gate, Relaxed);
     }
 
-    /// Says for which value of the gate the last M may be taken rebind_epoch unasked.
+    /// Says for which value of the gate the last M may be bound again unasked.
     pub(crate) fn set_rebind_epoch(&self, gate: u32) {
         self.rebind_epoch.store(gate, Relaxed);
     }
@@ -104,7 +100,7 @@ impl Tls {
 
     /// This thread's record.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
-        // SAFETY: a live thread's record is not unmapped (`thread/`).
+        // SAFETY: a live thread's record is not unmapped (`thread::stop`).
         unsafe { self.thread.load(Relaxed).as_ref() }
     }
 

@@ -1,18 +1,22 @@
 //! The world gate: stopping all callback code, and letting it go on.
 //!
-//! The gate is one 32-bit word: twice the number of the kernel's start, plus one
-//! while the gate is closed. Who comes in says "running" in its M and then reads
-//! the gate; who closes the gate and then reads each M either sees that, or has
+//! The gate is one 32-bit word: twice the number of needm's start, plus one
+//! while the gate is closed. A thread that comes in says "running" in its M and then reads
+//! the gate; the thread that closes the gate then reads each M, and either sees that, or has
 //! the entry see the closed gate. That is a store and a load that
 //! must not pass each other on both sides. The closing side pays for both with
 //! `membarrier`, a barrier on every running thread; where the system has none,
-//! entries go by the slow path, which has a fence ([`order`], `needm::pass`).
+//! entries go by the slow path, which has a fence (`barrier.rs`).
 //!
-//! Leaving is the same: "running" is withdrawn, then the gate is read; whoever finds
-//! it closed wakes the stopper. Two more barriers on the closing side, once all Ms are
+//! Leaving is the same: "running" is withdrawn, then the gate is read; a thread that
+//! finds it closed wakes the stopper. Two more barriers on the closing side, once all Ms are
 //! at rest and before the gate is opened, order what callback code reads and writes
 //! against what is done in the stopped world; the assembly's way in and out has none.
-#![allow(unsafe_code)] // the gate is defined in assembly, and segments are on stacks
+//!
+//! # Safety
+//! Records of threads stay mapped while a live thread has one, and a thread that stops the
+//! world has one.
+#![allow(unsafe_code)] // records, by the address in an M
 
 use crate::barrier::heavy_barrier;
 use crate::callback::ccall;
@@ -22,7 +26,7 @@ use crate::gate::{
     is_closed, owns_the_world, release_world, reopen,
 };
 use crate::m::{M, MS};
-use crate::os::thread as system;
+use crate::os::wait::wait;
 use crate::pool;
 use crate::reconcile;
 use crate::running::reap_dead_owner;
@@ -36,7 +40,7 @@ use crate::tools;
 use core::ffi::c_int;
 use core::ptr;
 
-/// As [`acquire_world`], to stop the kernel.
+/// As [`acquire_world`], to stop needm.
 pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
     reap_dead_owner();
     let taken = acquire_world(own);
@@ -46,8 +50,8 @@ pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
     taken
 }
 
-/// Waits until nobody but this thread runs callback code; the gate is closed.
-pub(crate) fn wait_until_quiet(own: &Thread) {
+/// Waits until no thread but this one runs callback code; the gate is closed.
+fn wait_until_quiet(own: &Thread) {
     for m in MS.iter().filter(|m| !ptr::eq(own, m.thread.load(SeqCst).cast())) {
         loop {
             let seen = STOPPER_WAKE.load(SeqCst);
@@ -55,11 +59,12 @@ pub(crate) fn wait_until_quiet(own: &Thread) {
                 break;
             }
             // A thread that died in a callback, or had jumped out of one, says nothing.
-            // SAFETY: as in `reap_dead_owner`.
+            // SAFETY: records stay mapped while a thread that has one may look at others, and the
+            // stopper has one.
             if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
                 reap::reap(thread);
             }
-            let _ = system::wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
+            wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
         }
     }
 }
@@ -98,7 +103,7 @@ pub(crate) fn stop() -> Result<(), Error> {
                     break;
                 }
                 reap_dead_owner();
-                let _ = system::wait(&TURN, turn, Some(MAX_SLEEP));
+                wait(&TURN, turn, Some(MAX_SLEEP));
             }
         });
     }
@@ -152,15 +157,15 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
 }
 
 /// The lowest address that may be in use on the stack of an M that does not run. Of
-/// callback code that a handler has interrupted nobody knows where it is: all of it.
-pub(crate) fn live_from(m: &M) -> usize {
+/// callback code that a handler has interrupted it is not known where it is: all of it.
+fn live_from(m: &M) -> usize {
     match m.segment().map_or(0, |inner| inner.gsp.load(SeqCst)) {
         0 => m.stack.lo(),
         gsp => gsp,
     }
 }
 
-/// In a forked child: nobody else has the world stopped, nor starts or stops the kernel.
+/// In a forked child: no other thread has the world stopped, nor starts or stops needm.
 pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {
         OWNER.store(ptr::null_mut(), SeqCst);

@@ -1,78 +1,38 @@
-//! Hosts without a C library: the programs of `tests/hosts`, built by `qemu/host` and
-//! run natively, or by `NEEDM_RUNNER`; and the same test bodies with a C library.
+//! Hosts without a C library: builds the programs of `tests/hosts` with `qemu/host`, runs
+//! them, natively or under `NEEDM_RUNNER`, and runs the same test bodies with a C library.
 //!
-//! `qemu/test` sets `NEEDM_ARCH`, `NEEDM_CC` and `NEEDM_RUNNER`. Without it, only the
-//! bodies with a C library are run: building without one takes core's sources.
+//! `tests/common/mod.rs` says which environment it takes. Without `NEEDM_ARCH`, which
+//! `qemu/test` sets, programs in Rust without a C library are not built, because they need a
+//! core that is built from source.
+
+mod common;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 use std::{env, fs, io};
 
-/// Test bodies that run on either kind of host.
+use common::{SUCCESS, c_compiler, command, libraries, manner, root, scratch, try_compile};
+
+/// The test bodies that run on both kinds of host.
 #[path = "hosts/bodies.rs"]
 mod bodies;
 
-/// What an accident cannot give.
-const SUCCESS: i32 = 200;
-
-/// How long a program may take.
-const LIMIT: Duration = Duration::from_secs(240);
-
-/// What the bodies ask of their host.
+/// What the bodies need of their host.
 #[path = "hosts/hosted.rs"]
 mod host;
 
-/// For programs that cannot see by themselves what runs them.
-fn how() -> &'static str {
-    if env::var_os("NEEDM_RUNNER").is_some() { "emulated" } else { "native" }
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// A command for a program of the architecture.
-fn command(program: &Path) -> Command {
-    let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let Some(first) = words.next() else { return Command::new(program) };
-    let mut command = Command::new(first);
-    command.args(words).arg(program);
-    command
-}
-
-/// How a program ends, and what it says on standard error.
+/// Runs a program: its exit status, and what it wrote to standard error.
 fn run(command: &mut Command, name: &str) -> (ExitStatus, String) {
-    let log = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("host-{name}-{}.log", how()));
-    let file = fs::File::create(&log).expect("a log");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
-    let mut child = command.spawn().expect("the program starts");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break Some(status);
-        }
-        if start.elapsed() > LIMIT {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        sleep(Duration::from_millis(5));
-    };
-    let said = fs::read_to_string(&log).unwrap_or_default();
-    let status = status.unwrap_or_else(|| panic!("{name} is not done after {LIMIT:?}:\n{said}"));
-    (status, said)
+    common::run(command, &scratch(&format!("host-{name}-{}.log", manner())))
 }
 
-/// `ARCH`, if `qemu/test` runs this.
+/// The architecture, if `qemu/test` runs this.
 fn arch() -> Option<String> {
     let arch = env::var("NEEDM_ARCH").ok();
     if arch.is_none() {
-        eprintln!("not without qemu/test: it sees to it that core can be built");
+        eprintln!("skipped: needs a core built from source, which qemu/test sets up");
     }
     arch
 }
@@ -80,13 +40,8 @@ fn arch() -> Option<String> {
 /// The folder of the programs and libraries without a C library.
 fn built() -> Option<&'static Path> {
     static FOLDER: OnceLock<Option<PathBuf>> = OnceLock::new();
-    let folder = FOLDER.get_or_init(|| {
-        let built = Command::new(root().join("qemu/host")).arg(arch()?).output();
-        let built = built.expect("qemu/host can be run");
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
-        let lines = String::from_utf8(built.stdout).expect("a path");
-        Some(lines.lines().last().expect("the folder").into())
-    });
+    let folder = FOLDER
+        .get_or_init(|| Some(common::build(Command::new(root().join("qemu/host")).arg(arch()?))));
     folder.as_deref()
 }
 
@@ -94,14 +49,14 @@ fn assert_success((status, said): (ExitStatus, String)) {
     assert_eq!(status.code(), Some(SUCCESS), "{status}:\n{said}");
 }
 
-/// Runs a body without a C library.
+/// Runs a body without a C library: `None` if it was not built.
 fn without(name: &str) -> Option<(ExitStatus, String)> {
     let mut command = command(&built()?.join("bodies"));
-    command.arg(name).arg(how());
+    command.arg(name).arg(manner());
     Some(run(&mut command, &format!("without-{name}")))
 }
 
-/// Runs a body with a C library: in this process, if it is the one that was made for it.
+/// Runs a body with a C library, in a process of its own: this function starts itself again.
 fn with(name: &str, body: fn()) {
     const OWN: &str = "NEEDM_HOST_BODY";
     if env::var_os(OWN).is_some_and(|own| own == name) {
@@ -121,8 +76,8 @@ macro_rules! bodies {
         mod without_a_c_library {
             $(#[test]
             fn $name() {
-                if let Some(ended) = crate::without(stringify!($name)) {
-                    crate::assert_success(ended);
+                if let Some(result) = crate::without(stringify!($name)) {
+                    crate::assert_success(result);
                 }
             })*
         }
@@ -138,16 +93,16 @@ macro_rules! bodies {
 }
 
 bodies! {
-    threads_call_in_fault_and_recover
-    callbacks_nest_through_the_systems_stack
+    foreign_threads_fault_and_recover
+    callbacks_nest_through_ccall
     a_stack_that_runs_out_is_an_error
-    raw_exits_give_their_ms_back
+    raw_exits_return_their_ms
     the_world_stops_with_many_threads
     spawned_threads_leave_nothing
     spawned_threads_that_exit_raw_leave_nothing
     the_world_stops_with_many_spawned_threads
     threads_are_spawned_from_many_at_once
-    the_kernel_stops_and_starts
+    needm_stops_and_starts
 }
 
 #[test]
@@ -158,15 +113,15 @@ fn every_body_is_run() {
 
 #[test]
 fn joined_threads_have_run_and_leave_nothing() {
-    if let Some(ended) = without("joined_threads_have_run_and_leave_nothing") {
-        assert_success(ended);
+    if let Some(result) = without("joined_threads_have_run_and_leave_nothing") {
+        assert_success(result);
     }
 }
 
 #[test]
 fn threads_have_a_guard_below_their_stacks() {
-    if let Some(ended) = without("threads_have_a_guard_below_their_stacks") {
-        assert_success(ended);
+    if let Some(result) = without("threads_have_a_guard_below_their_stacks") {
+        assert_success(result);
     }
 }
 
@@ -181,9 +136,9 @@ fn a_panic_without_a_c_library_prints_one_line_and_aborts() {
 }
 
 #[test]
-fn a_thread_that_overruns_its_own_stack_meets_its_guard() {
+fn a_thread_that_overruns_its_stack_faults_in_the_guard() {
     use std::os::unix::process::ExitStatusExt;
-    let name = "a_thread_that_overruns_its_stack_meets_its_guard";
+    let name = "a_thread_that_overruns_its_stack_faults_in_the_guard";
     let Some((status, said)) = without(name) else { return };
     assert_eq!(status.signal(), Some(libc::SIGSEGV), "{said}");
 }
@@ -192,62 +147,52 @@ fn a_thread_that_overruns_its_own_stack_meets_its_guard() {
 fn the_smallest_program_fits_in_64_kib() {
     let Some(folder) = built() else { return };
     assert_success(run(&mut command(&folder.join("minimal")), "minimal"));
-    let stripped = Path::new(env!("CARGO_TARGET_TMPDIR")).join("minimal-stripped");
-    let cc = env::var("NEEDM_CC").expect("qemu/test sets it");
-    let strip =
-        Command::new(&cc).arg("-print-prog-name=strip").output().expect("the compiler runs");
-    let strip = String::from_utf8(strip.stdout).expect("a path");
-    let mut strip = Command::new(strip.trim());
-    let done = strip.arg("-o").arg(&stripped).arg(folder.join("minimal")).status();
-    assert!(done.expect("strip runs").success());
+    let stripped = scratch("minimal-stripped");
+    let strip = Command::new(c_compiler()).arg("-print-prog-name=strip").output();
+    let strip = String::from_utf8(strip.expect("the compiler starts").stdout).expect("a path");
+    common::compile(
+        Command::new(strip.trim()).arg("-o").arg(&stripped).arg(folder.join("minimal")),
+    );
     let size = fs::metadata(&stripped).expect("it is there").len();
-    // Past the test harness, which would keep it to itself.
+    // Written directly: the test harness hides what a passing test prints.
     let _ = writeln!(io::stderr(), "the smallest program without a C library: {size} bytes");
     assert!(size < 64 * 1024, "{size} bytes");
     assert_success(run(&mut command(&stripped), "minimal-stripped"));
 }
 
-/// Compiles a host in C with the library in `folder`, linked by the script in `scripts`.
-fn compile(
-    source: &Path,
-    folder: &Path,
-    scripts: &Path,
-    program: &Path,
-) -> Option<Result<(), String>> {
-    let arch = arch()?;
-    let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
+/// Compiles a host in C with the library in `folder`, linked by the script in `scripts`: an
+/// error is what the compiler said.
+fn compile(source: &Path, folder: &Path, scripts: &Path, program: &Path) -> Result<(), String> {
+    let mut cc = Command::new(c_compiler());
     cc.args(["-O2", "-g", "-Wall", "-Wextra", "-Wno-infinite-recursion"]);
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
-    // A memcpy in C must not become a call of memcpy.
+    // The compiler must not turn own.c's memcpy into a call of itself.
     cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
     cc.args(["-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
     cc.arg("-I").arg(root().join("include"));
-    cc.arg("-L").arg(scripts).arg("-T").arg(scripts.join(format!("{arch}.ld")));
+    cc.arg("-L")
+        .arg(scripts)
+        .arg("-T")
+        .arg(scripts.join(format!("{}.ld", common::arch::current().name)));
     cc.arg(source).arg(root().join("tests/hosts/foreign.S"));
     cc.arg(folder.join("libneedm.a")).arg("-o").arg(program);
-    let output = cc.output().expect("the C compiler runs");
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    Some(if output.status.success() { Ok(()) } else { Err(said) })
+    try_compile(&mut cc)
 }
 
 #[test]
-fn a_host_in_c_without_a_c_library_does_all_of_it() {
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-c");
+fn a_host_in_c_without_a_c_library_calls_back_and_stops_the_world() {
+    let program = scratch(&format!("host-c-{}", manner()));
     let source = root().join("tests/hosts/host.c");
     let Some(folder) = built() else { return };
-    let Some(linked) = compile(&source, folder, &root().join("linker"), &program) else { return };
-    linked.expect("it links");
-    assert_success(run(command(&program).arg(how()), "host-c"));
+    compile(&source, folder, &root().join("linker"), &program).expect("it links");
+    assert_success(run(command(&program).arg(manner()), "host-c"));
 }
 
 #[test]
-fn a_host_that_brings_everything_itself_needs_no_more_than_two_memory_functions() {
-    let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-own");
+fn a_host_with_its_own_start_provides_only_two_memory_functions() {
+    let program = scratch(&format!("host-own-{}", manner()));
     let source = root().join("tests/hosts/own.c");
-    let linked = compile(&source, Path::new(&folder), &root().join("linker"), &program);
-    let Some(linked) = linked else { return };
-    linked.expect("it links");
+    compile(&source, libraries(), &root().join("linker"), &program).expect("it links");
     assert_success(run(&mut command(&program), "host-own"));
 }
 
@@ -256,21 +201,19 @@ fn the_guides_host_without_a_c_library_runs() {
     let page = fs::read_to_string(root().join("src/guide/bare_host.md")).expect("a page");
     let (_, text) = page.split_once("\n```c\n").expect("a program");
     let text = text.split_once("\n```").expect("its end").0;
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-guide.c");
+    let source = scratch("host-guide.c");
     fs::write(&source, text).expect("a source file");
     let program = source.with_extension("");
     let Some(folder) = built() else { return };
-    let Some(linked) = compile(&source, folder, &root().join("linker"), &program) else { return };
-    linked.expect("it links");
+    compile(&source, folder, &root().join("linker"), &program).expect("it links");
     let (status, said) = run(&mut command(&program), "host-guide");
     assert!(status.success(), "{status} {said}");
 }
 
 #[test]
-fn a_static_c_library_without_threads_makes_none() {
-    // What is ours would lack what that library keeps for each thread.
-    let Some(folder) = env::var_os("NEEDM_LIB_DIR") else { return };
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join("host-static");
+fn with_a_static_c_library_without_threads_needm_spawn_is_refused() {
+    // A thread that needm makes itself would lack what that library keeps for each thread.
+    let program = scratch(&format!("host-static-{}", manner()));
     let source = program.with_extension("c");
     let text = "#include <errno.h>
         #include <needm.h>
@@ -280,28 +223,28 @@ fn a_static_c_library_without_threads_makes_none() {
             return needm_spawn(nothing, 0) == NEEDM_ESYS && errno == ENOSYS ? 200 : 2;
         }";
     fs::write(&source, text).expect("a text");
-    let mut cc = Command::new(env::var_os("NEEDM_CC").expect("qemu/test sets it"));
+    let mut cc = Command::new(c_compiler());
     cc.arg("-static").arg("-I").arg(root().join("include")).arg(&source);
-    cc.arg(Path::new(&folder).join("libneedm.a")).arg("-o").arg(&program);
-    let output = cc.output().expect("the C compiler runs");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cc.arg(libraries().join("libneedm.a")).arg("-o").arg(&program);
+    common::compile(&mut cc);
     assert_success(run(&mut command(&program), "host-static"));
 }
 
-/// Links a host with `changed` linker scripts: how that ends, or what the program says.
+/// Links a host with changed linker scripts: what the linker says if it refuses, else what
+/// the program says, which must end at its start.
 fn with_scripts(name: &str, source: &Path, change: fn(&str) -> String) -> Option<String> {
-    let scripts = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("linker-{name}"));
+    let scripts = scratch(&format!("linker-{name}"));
     fs::create_dir_all(&scripts).expect("a folder");
     for file in fs::read_dir(root().join("linker")).expect("the folder").flatten() {
         let text = fs::read_to_string(file.path()).expect("a text");
         fs::write(scripts.join(file.file_name()), change(&text)).expect("a text");
     }
     let program = scripts.join("program");
-    if let Err(said) = compile(source, built()?, &scripts, &program)? {
+    if let Err(said) = compile(source, built()?, &scripts, &program) {
         return Some(said);
     }
-    let (status, said) = run(command(&program).arg(how()), name);
-    // A loader's status for what it cannot load, and never a signal.
+    let (status, said) = run(command(&program).arg(manner()), name);
+    // The exit status of a loader that cannot load a program; no signal.
     assert_eq!(status.code(), Some(127), "{status}:\n{said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     Some(said)
@@ -329,7 +272,7 @@ fn a_program_without_its_headers_says_so_at_its_start() {
 }
 
 #[test]
-fn a_program_with_storage_where_nobody_looks_for_it_says_so_at_its_start() {
+fn a_program_with_thread_local_storage_outside_its_segment_says_so_at_its_start() {
     // The thread-local segment is there, with the wrong section in it.
     let elsewhere = |text: &str| {
         let text = text.replace(".tdata : { *(.tdata .tdata.*) } :data :tls", "");
@@ -344,7 +287,7 @@ fn a_program_with_storage_where_nobody_looks_for_it_says_so_at_its_start() {
 
 #[test]
 fn a_program_without_a_main_function_does_not_link() {
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("no-main.c");
+    let source = scratch("no-main.c");
     fs::write(&source, "int needm_mian(void) { return 0; }\n").expect("a text");
     let Some(said) = with_scripts("no-main", &source, str::to_owned) else { return };
     assert!(said.contains("undefined reference to `needm_main'"), "{said}");
@@ -359,7 +302,7 @@ fn a_script_without_an_entry_does_not_link() {
 
 #[test]
 fn a_program_with_relocations_for_run_time_does_not_link() {
-    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("ifunc.c");
+    let source = scratch("ifunc.c");
     let text = "static int two(void) { return 2; }
         static void *pick(void) { return two; }
         int picked(void) __attribute__((ifunc(\"pick\")));

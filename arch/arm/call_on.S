@@ -1,5 +1,6 @@
-/* A call on another stack, and back. It is a file of its own because OTHER_STACK allows
-   one pair in each file. The Rust side is src/signal/forward.rs and src/callback/panic.rs. */
+/* A call on another stack, and back. The Rust side is src/os/linux/forward.rs, which runs an
+   earlier handler on the stack that it wants, and src/callback/panic.rs (`raise_from_c`). It is
+   a file of its own because a file can have one pair of OTHER_STACK (arch/elf.h). */
 #include "asm.h"
         .syntax unified
         .arm
@@ -7,7 +8,13 @@
 
 /* fn needm_call_on(a (r0), b (r1), c (r2), fn (r3), sp ([sp]))
 
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+   Calls fn(a, b, c) on the stack that ends at sp, a multiple of 16. ARM code; fn may be Thumb
+   code. Clobbers what a call does.
+
+        the caller's stack             the other stack
+        sp              <- CFA         ...
+        lr                                             <- sp
+ r11 -> r11                            fn's own frame */
 ROUTINE(needm_call_on)
         .fnstart
         .cfi_startproc

@@ -1,8 +1,5 @@
-/* The way of a callback into the kernel and out again: arch/x86_64/entry.S, which
-   has the full comments, for ARM.
-
-   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
-   by the symbols that `upcalls!` there defines.
+/* A callback, from the C caller to the G and back, for ARM: arch/x86_64/entry.S has the full
+   comments and the names of the Rust side.
 
    The caller's stack while a callback runs, and the G's:
 
@@ -17,29 +14,29 @@
         OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
                          <- Call              fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points at Call.
+   The segment is elsewhere: its SEG_CALL points to Call.
 
-   r11 points into the caller's stack for as long as the callback runs, which
-   keeps the CFI and the EHABI table below one plain rule on either stack, and the
-   chain of frame records (r11, lr) whole. Two unwinders are served: debuggers read
-   .debug_frame, the C library and C++ .ARM.exidx.
+   r11 points to the caller's stack while the callback runs. So the CFI and the EHABI table
+   below are one plain rule on either stack, and the chain of frame records (r11, lr) has no
+   gap. Two kinds of unwinders are served: debuggers read .debug_frame, the C library and C++
+   read .ARM.exidx.
 
-   All here is ARM code. fn and the caller may be Thumb: they are reached by blx,
-   and by loading pc.
+   All here is ARM code. fn and the caller may be Thumb code: they are reached by blx, and by
+   loading pc.
 
    # What orders memory here, where the processor does not
-   Nothing: neither the way in nor the way out has a barrier. Each pair of accesses
-   that must not pass each other is one of a pair with who stops the world, and that
-   side pays for both with membarrier (src/world.rs), before it looks at M_SEG, after
-   it has found all Ms at rest, and before it opens the gate again:
+   Nothing does: there is no barrier on the way in, nor on the way out. Each pair of accesses
+   that must keep its order is one of a pair with a stopper of the world. The stopper pays for
+   both with membarrier (src/barrier.rs): before it reads M_SEG, after it has found that no M
+   runs, and before it opens the gate again.
    - M_SEG before the gate is read, in and out: as on x86_64.
-   - What fn has written and read, before M_SEG is 0. Whoever sees that 0 sees it of
-     a store that has retired, and all before it with it; his next membarrier then
-     completes them.
-   - What fn reads, after the gate was found open. If it was read early, of before
-     the gate was opened, then so was the gate, for the membarrier in between splits
-     this thread's instructions in two at one place.
-   Where there is no membarrier, all threads take the slow path (`needm::pass`). */
+   - What fn has written and read, before M_SEG is 0. A stopper that sees that 0 sees it of a
+     store that has retired, and everything before it has, too; the stopper's next membarrier
+     then completes them.
+   - What fn reads, after the gate was found open. If it was read early, before the gate was
+     opened, then so was the gate, because the membarrier in between splits this thread's
+     instructions in two at one place.
+   Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs). */
 #include "asm.h"
         .syntax unified
         .arm
@@ -55,8 +52,8 @@
 #define BELOW_BYTES  (CALL_BYTES + 4)           /* Call, fpscr */
 #define FRAME_BYTES  (CORE_BYTES + 64 + BELOW_BYTES)
 
-        /* r0: the result. d8-d15 are their caller's again: every way here keeps
-           them, or has loaded them. */
+        /* r0: the result. d8-d15 hold their caller's values: the fast paths leave them to fn,
+           which keeps them, and needm_unwind has loaded them. */
         .macro  restore_and_return
         .cfi_remember_state
         .cfi_restore d8
@@ -72,19 +69,20 @@
         .cfi_restore_state
         .endm
 
-        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
-           `info` if there is one to be looked at. r0, r2, r3 as at the entry. */
-        .macro  plain_or other, info
+        /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
+           be 0. r0, r2, r3 as at the entry. Clobbers other. */
+        .macro  check_call path, other
         cmp     r0, #0
         beq     .Lslow
         orrs    \other, \other, r2              /* bytes to copy? */
         bne     .Lslow
         cmp     r3, #0
-        bne     \info
+        bne     .Linfo_\path
+.Lplain_\path:
         .endm
 
         /* To .Lslow if the caller is a handler on the signal stack. Clobbers ip, lr. */
-        .macro  off_signal_stack base, lo, len
+        .macro  check_stack base, lo, len
         ldr     ip, [\base, #\lo]
         ldr     lr, [\base, #\len]
         sub     ip, sp, ip
@@ -92,10 +90,11 @@
         blo     .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. r4: M; ip: the M's own segment, and
-           RUNNING; r5: the gate's value; r6: the gate; sp: Call. The look afterwards:
-           arch/x86_64/entry.S. Clobbers lr. */
-        .macro  begin   again, closed, flags
+        /* Begins the segment and goes to the G. r4: M; ip: the M's own segment + M_RUNNING;
+           r5: the gate's value; r6: the gate; sp: Call. Leaves fn in ip and frame in r0.
+           Clobbers lr. The order: arch/x86_64/entry.S. */
+        .macro  begin   path, flags
+.Lbegin_\path:
         str     sp, [r4, #M_BASE+SEG_CALL]
         .ifnb   \flags
         mov     lr, #\flags
@@ -104,18 +103,56 @@
         str     ip, [r4, #M_SEG]
         ldr     lr, [r4, #M_BASE+SEG_CALL]
         cmp     lr, sp
-        bne     \again
-        ldr     lr, [r6]                        /* after the store to M_SEG: src/world.rs */
+        bne     .Lretry_\path
+        ldr     lr, [r6]
         cmp     r5, lr
-        bne     \closed
+        bne     .Lclosed_\path
         ldr     sp, [r4, #M_TOP]
         mov     ip, r0
         mov     r0, r1
         .endm
 
+        /* fn has returned. sp: the G's top; r4: M; r5: the gate's value; r6: the gate; r11: the
+           caller's frame. Leaves sp at Call, r0 0, and the segment ended. Clobbers lr. */
+        .macro  finish  path
+        ldr     r0, [r4, #M_NEEDS_CLEANUP]
+        cmp     r0, #0
+        bne     .Lcleanup_\path
+.Lexit_\path:
+        sub     sp, r11, #FRAME_BYTES
+        mov     r0, #0
+        str     r0, [r4, #M_SEG]
+        ldr     lr, [r6]
+        cmp     r5, lr
+        bne     .Lnotify_\path
+        .endm
+
+        /* The detours of a fast path that both have alike. */
+        .macro  detours path
+        /* From check_call. The slow path refuses an info that is too short. */
+.Linfo_\path:
+        ldr     ip, [r3, #INFO_SIZE]
+        cmp     ip, #INFO_BYTES
+        bhs     .Lplain_\path
+        b       .Lslow
+
+        /* From begin: a handler has used the segment. Registers as there. */
+.Lretry_\path:
+        mov     lr, #0
+        str     lr, [r4, #M_SEG]
+        b       .Lbegin_\path
+
+        /* From finish, registers as there. */
+.Lcleanup_\path:
+        mov     r0, r4
+        bl      needm_on_g_cleanup
+        b       .Lexit_\path
+        .endm
+
 /* fn needm_entry(fn (r0), frame (r1), size (r2), info (r3)) -> i32 (r0)
 
-   Three ways in, as on x86_64: steady, again, slow. */
+   Runs fn(frame) on a G. Keeps what the ABI says a function keeps; fpscr is as fn leaves it.
+   Three paths, as on x86_64: bound, rebind, slow. */
 ROUTINE(needm_entry)
         .fnstart
         .cfi_startproc
@@ -148,7 +185,7 @@ ROUTINE(needm_entry)
         sub     sp, sp, #BELOW_BYTES
         .pad    #BELOW_BYTES
         str     ip, [sp, #CALL_FPSCR]
-        str     r3, [sp, #CALL_INFO]            /* the rest only on the slow path */
+        str     r3, [sp, #CALL_INFO]            /* the slow path fills in the rest */
 
         ldr     ip, .Ltls
 .Lpc_tls:
@@ -158,83 +195,55 @@ ROUTINE(needm_entry)
         ldr     r6, .Lgate
 .Lpc_gate:
         add     r6, pc, r6                      /* r6: the gate, until the end */
-        ldr     r5, [ip, #TLS_BOUND_EPOCH]             /* r5: the pass, until the end */
+        ldr     r5, [ip, #TLS_BOUND_EPOCH]
         ldr     lr, [r6]
-        cmp     r5, lr
+        cmp     r5, lr                          /* r5: the gate's value, until the end */
         bne     .Lrebind
+
+        /* The bound path. */
         ldr     r4, [ip, #TLS_M]                /* r4: the M, until the end */
         ldr     ip, [r4, #M_SEG]                /* in a callback? */
-        plain_or ip, .Linfo
-.Lplain:
-        off_signal_stack r4, M_SIG_LO, M_SIG_LEN
-        add     ip, r4, #(M_BASE+RUNNING)
-.Lbegin:
-        begin   .Lretry, .Lclosed
+        check_call bound, ip
+        check_stack r4, M_SIG_LO, M_SIG_LEN
+        add     ip, r4, #(M_BASE+M_RUNNING)
+        begin   bound
         OTHER_STACK
         blx     ip
-        /* sp: the G's top; r4: M; r5: pass; r6: gate; r11: the caller's frame */
-        ldr     r0, [r4, #M_NEEDS_CLEANUP]
-        cmp     r0, #0
-        bne     .Lcleanup
-.Lexit_bound:
-        sub     sp, r11, #FRAME_BYTES
-        mov     r0, #0
-        str     r0, [r4, #M_SEG]
-        ldr     lr, [r6]
-        cmp     r5, lr
-        bne     .Lnotify
-.Lout:
+        finish  bound
+.Ldone:
         restore_and_return
 
-        /* An info that is too short is refused on the slow path. */
-.Linfo:
-        ldr     ip, [r3]
-        cmp     ip, #INFO_BYTES
-        bhs     .Lplain
-        b       .Lslow
+        detours bound
 
-        /* The gate closed while this thread came in: step back, then wait as a
-           slow caller. sp: Call. */
-.Lclosed:
+        /* From begin: the gate closed on the way in. Steps back; the slow path waits.
+           sp: Call; r0-r2 as at the entry. */
+.Lclosed_bound:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
         b       .Lslow
 
-        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
-.Lretry:
-        mov     lr, #0
-        str     lr, [r4, #M_SEG]
-        b       .Lbegin
-
-        /* sp: the G's top; r4: M */
-.Lcleanup:
-        mov     r0, r4
-        bl      needm_on_g_cleanup
-        b       .Lexit_bound
-
-        /* Somebody may be waiting for this thread to be out. sp: Call. */
-.Lnotify:
+        /* From finish: a stopper may be waiting for this thread. sp: Call. */
+.Lnotify_bound:
         bl      needm_notify_stopper
         mov     r0, #0
-        b       .Lout
+        b       .Ldone
 
-        /* No M of its own. r0-r3 as at the entry; ip: this thread's block; lr: the
-           gate's value now. r7: the thread's record, r8: the block, until the end. */
+        /* The rebind path. r0-r3 as at the entry; ip: this thread's block; lr: the gate's
+           value now. r7: the thread's record, r8: the block, until the end. */
 .Lrebind:
-        ldr     r5, [ip, #TLS_REBIND_EPOCH]            /* r5: the gate's value, until the end */
-        cmp     r5, lr
+        ldr     r5, [ip, #TLS_REBIND_EPOCH]
+        cmp     r5, lr                          /* r5: the gate's value, until the end */
         bne     .Lslow
         mov     r8, ip
         ldr     r7, [r8, #TLS_THREAD]
         ldr     ip, [r8, #TLS_M]                /* in a callback? */
-        ldr     lr, [r7, #THREAD_M]             /* or between two steps of taking one? */
+        ldr     lr, [r7, #THREAD_M]             /* or between two steps of binding one? */
         orr     ip, ip, lr
-        plain_or ip, .Linfo_rebind
-.Lplain_rebind:
-        off_signal_stack r7, THREAD_SIG_LO, THREAD_SIG_LEN
+        check_call rebind, ip
+        check_stack r7, THREAD_SIG_LO, THREAD_SIG_LEN
         ldr     r4, [r7, #THREAD_LAST]          /* r4: the M, until the end */
-        ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state then, until the end */
-        /* Before it is taken, and again afterwards: arch/x86_64/entry.S. */
+        ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state while bound, until the end */
+        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
         str     r4, [r7, #THREAD_M]
         add     ip, r4, #M_STATE
 1:      ldrex   lr, [ip]
@@ -243,29 +252,17 @@ ROUTINE(needm_entry)
         strex   lr, r9, [ip]
         cmp     lr, #0
         bne     1b
-        dmb     ish                             /* what its last holder wrote */
+        dmb     ish                             /* before what its last holder wrote is read */
         str     r4, [r7, #THREAD_M]
         ldr     lr, [r4, #M_THREAD]
         cmp     lr, r7
         bne     .Lreclaimed
 .Lrebound:
-        add     ip, r4, #(M_BASE+RUNNING)
+        add     ip, r4, #(M_BASE+M_RUNNING)
         str     r4, [r8, #TLS_M]                /* published last */
-.Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   rebind, SEG_BOUND_HERE
         blx     ip
-        /* sp: the G's top; r4: M; r5: the gate's value; r6: gate; r11: the caller's
-           frame */
-        ldr     r0, [r4, #M_NEEDS_CLEANUP]
-        cmp     r0, #0
-        bne     .Lcleanup_rebound
-.Lexit_rebound:
-        sub     sp, r11, #FRAME_BYTES
-        mov     r0, #0
-        str     r0, [r4, #M_SEG]
-        ldr     lr, [r6]
-        cmp     r5, lr
-        bne     .Lnotify_rebound
+        finish  rebind
 .Lunbind:
         ldr     r0, [r4, #M_STATE]
         cmp     r0, r9                          /* still on the list? */
@@ -273,29 +270,25 @@ ROUTINE(needm_entry)
         mov     r0, #0
         str     r0, [r8, #TLS_M]                /* withdrawn first */
         mov     lr, #M_IDLE
-        dmb     ish                             /* what its next holder reads */
+        dmb     ish                             /* after what its next holder reads is written */
         str     lr, [r4, #M_STATE]
         str     r0, [r7, #THREAD_M]
-        ldr     lr, [r6, #GATE_WAITERS]         /* after the store to M_STATE: src/extra */
+        /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
+        ldr     lr, [r6, #GATE_WAITERS]
         cmp     lr, #0
         bne     .Lwake_waiter
-.Ldone:
         restore_and_return
 
-.Linfo_rebind:
-        ldr     ip, [r3]
-        cmp     ip, #INFO_BYTES
-        bhs     .Lplain_rebind
-        b       .Lslow
+        detours rebind
 
-        /* Another thread has it. */
+        /* The M is bound to another thread, or off the list. */
 .Lother_holder:
         clrex
         mov     lr, #0
         str     lr, [r7, #THREAD_M]
         b       .Lslow
 
-        /* Another thread has had it in between. */
+        /* Another thread had the M in between: what it keeps of its thread is not ours. */
 .Lreclaimed:
         str     r7, [r4, #M_THREAD]
         ldr     lr, [r7, #THREAD_SIG_LO]
@@ -304,14 +297,8 @@ ROUTINE(needm_entry)
         str     lr, [r4, #M_SIG_LEN]
         b       .Lrebound
 
-        /* sp: Call; r0-r3 as at the entry; ip: the M's own segment, and RUNNING */
-.Lretry_rebound:
-        mov     lr, #0
-        str     lr, [r4, #M_SEG]
-        b       .Lbegin_rebound
-
-        /* sp: Call; r0-r2 as at the entry, which the slow path wants. */
-.Lclosed_rebound:
+        /* As .Lclosed_bound, and unbinds the M. */
+.Lclosed_rebind:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
         mov     r7, r0
@@ -324,16 +311,12 @@ ROUTINE(needm_entry)
         mov     r2, r9
         b       .Lslow
 
-        /* sp: the G's top; r4: M */
-.Lcleanup_rebound:
-        mov     r0, r4
-        bl      needm_on_g_cleanup
-        b       .Lexit_rebound
-
-.Lnotify_rebound:
+        /* As .Lnotify_bound. */
+.Lnotify_rebind:
         bl      needm_notify_stopper
         b       .Lunbind
 
+        /* The M was popped from the list while it was bound: a store would lose it. */
 .Lunlisted:
         mov     r0, r4
         bl      needm_dropm
@@ -345,17 +328,17 @@ ROUTINE(needm_entry)
         mov     r0, #0
         b       .Ldone
 
-        /* sp: Call; r0-r2 as at the entry; r11: the caller's frame */
+        /* The slow path. sp: Call; r0-r2 as at the entry; r11: the caller's frame. */
 .Lslow:
         str     r2, [sp, #CALL_SIZE]
         str     r1, [sp, #CALL_FRAME]
         str     r0, [sp, #CALL_FN]
-        mov     r5, sp                          /* r5: Call */
+        mov     r5, sp                          /* r5: Call, until the end */
         mov     r0, sp
         bl      needm_enter                     /* -> the G's stack pointer, or 0 */
         cmp     r0, #0
         beq     .Lrefused
-        ldr     r4, [r5, #CALL_OUT]
+        ldr     r4, [r5, #CALL_OUT]             /* r4: M, and the bits of CALL_PENDING */
         mov     sp, r0
         tst     r4, #CALL_PENDING
         beq     2f
@@ -367,10 +350,10 @@ ROUTINE(needm_entry)
         ldr     ip, [r5, #CALL_FN]
         blx     ip
         ldr     ip, [r4, #M_SEG]
-        ldr     r0, [ip, #SEG_CALL-RUNNING]
-        cmp     r0, r5                          /* C may have jumped out of others, back here */
+        ldr     r0, [ip, #SEG_CALL-M_RUNNING]
+        cmp     r0, r5                          /* or did C jump from an inner callback to here? */
         bne     2f
-        ldr     ip, [ip, #SEG_DEFERS-RUNNING]
+        ldr     ip, [ip, #SEG_DEFERS-M_RUNNING]
         cmp     ip, #0
         beq     3f
 2:
@@ -380,29 +363,27 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         ldr     ip, [r5, #CALL_OUT]
-        tst     ip, #CALL_ON_G                /* Call is on the G, and fn's part below it: stay there */
+        tst     ip, #CALL_ON_G                  /* Call on the G, above fn's part: stay below */
         moveq   sp, r5
         mov     r0, r5
         mov     r1, r4
         mov     r2, #0
-        /* r0: Call; r1: M; r2: how it ended; r11: the caller's frame */
+        /* r0: Call; r1: M; r2: how it ended; r11: the caller's frame. */
 .Lexit:
         bl      needm_exit                      /* -> the caller's result */
         restore_and_return
 
-        /* sp: Call */
+        /* sp: Call. */
 .Lrefused:
         ldr     r0, [sp, #CALL_OUT]
         restore_and_return
 
 /* fn needm_unwind(call (r0), m (r1), code (r2), sp (r3)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack at sp, with d8-d15 and
-   fpscr as at the entry, the same way out. */
-        .globl  needm_unwind
-        .hidden needm_unwind
-        .type   needm_unwind, %function
-needm_unwind:
+   Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
+   stack at sp, with d8-d15 and fpscr as at the entry. Called by src/callback/panic.rs. Until
+   r11 is the entry's again, the CFI finds the frame by call. */
+INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa r0, FRAME_BYTES + 8
         add     r11, r0, #FRAME_BYTES
         .cfi_def_cfa r11, 8

@@ -1,15 +1,35 @@
-//! ARM: ARMv7 with VFP, the hard-float ABI or not, little-endian. See
-//! `arch/README.md` for what a room defines, and `arch/x86_64` for the full comments.
+//! ARMv7 with VFP, of the hard-float ABI or not, little-endian: `arch/README.md` says what a
+//! room defines.
 
 pub(crate) mod linux;
 mod tools;
-mod upcalls;
 
 pub(crate) use tools::valgrind_request;
-#[cfg(feature = "capi")]
-pub(crate) use upcalls::c_entry;
-pub(crate) use upcalls::upcalls;
 
-/// Bytes below the stack pointer that code may use without moving it: none
-/// (Procedure Call Standard for the Arm Architecture, 6.2.1 "The Stack").
+/// Bytes below the stack pointer that code may use without moving it: the ABI grants none
+/// (Procedure Call Standard for the Arm Architecture, 6.2.1.1 "Universal stack constraints").
 pub(crate) const RED_ZONE: usize = 0;
+
+/// What jumps between Rust and assembly (`arch/elf.rs`) are written with here. If the other
+/// side is Thumb code the linker puts a veneer between, which changes ip at most (Procedure
+/// Call Standard for the Arm Architecture, 6.3.1.1 "Use of IP by the linker").
+macro_rules! dialect {
+    (jump) => {
+        "b"
+    };
+    (mode) => {
+        ".arm\n.p2align 2"
+    };
+    // Debuggers read .debug_frame here (DWARF), other unwinders the table between the next two
+    // (Exception Handling ABI for the Arm Architecture).
+    (tables) => {
+        ".cfi_sections .debug_frame"
+    };
+    (open) => {
+        ".fnstart"
+    };
+    (close) => {
+        ".fnend"
+    };
+}
+pub(crate) use dialect;

@@ -1,5 +1,5 @@
-/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`).
-   ARM code; fn may be Thumb. */
+/* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
+   and the stack pointer. ARM code; fn may be Thumb code. */
 #include "asm.h"
         .syntax unified
         .arm
@@ -8,9 +8,9 @@
 
 /* fn needm_on_g0(fn (r0), arg (r1), seg (r2), g0sp (r3))
 
-   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
-   the G's stack first, so that who scans it from SEG_GSP up sees them: d8-d15 too,
-   in which a compiler may keep a pointer (vldr, vmov).
+   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's
+   stack, so that a scan of that stack from SEG_GSP up sees them: d8-d15, too,
+   in which a compiler may keep a pointer (vldr, vmov). Clobbers what a call does.
 
         the G's stack                  the system stack
                        <- CFA          ...down to the caller's Call  <- r3
@@ -20,9 +20,10 @@
         d8-d15
         (padding)      <- SEG_GSP
 
-   SEG_GSP is set while this thread still counts as running, and cleared when
-   it does again: a stopper in between always finds the G's live range. What orders
-   it is `world::leave` and `enter`, which fn calls first and last. */
+   SEG_GSP is set while this thread still counts as running, and cleared after it does again,
+   so a stopper that finds the thread not running always finds the G's live range. The order
+   for other processors comes from `leave` and `enter` of src/running.rs, which fn calls first
+   and last. */
 ROUTINE(needm_on_g0)
         .fnstart
         .cfi_startproc
@@ -41,8 +42,7 @@ ROUTINE(needm_on_g0)
         add     r11, sp, #28
         .setfp  r11, sp, #28
         .cfi_def_cfa r11, 8
-        /* The CFI need not speak of d8-d15, because fn keeps them; nor of r4-r10,
-           but r4 is used here, and one line is as good as another. */
+        /* The CFI has no rule for d8-d15, because they are as at the call: fn keeps them. */
         vpush   {d8-d15}
         .vsave  {d8-d15}
         sub     sp, sp, #4
@@ -63,7 +63,9 @@ ROUTINE(needm_on_g0)
         .fnend
 END(needm_on_g0)
 
-/* fn needm_sp() -> usize (r0): the caller's stack pointer. */
+/* fn needm_sp() -> usize (r0)
+
+   The caller's stack pointer: arch/mod.rs. Clobbers nothing else. */
 ROUTINE(needm_sp)
         .fnstart
         .cfi_startproc

@@ -1,36 +1,27 @@
-/* The thread-local block and the gate: the two things that the entry code of
-   every thread reads. Both are defined here, and hidden, so that they are
-   reached without a table of the dynamic linker's; only the block's offset from
-   the thread pointer stands in the GOT, which a static link fills in. */
+/* The two things that the entry code of every thread reads: the thread-local block, and the
+   gate. Both are hidden, so code reaches them without a table of the dynamic linker's; only
+   the block's offset from the thread pointer is in the GOT, and a static link fills it in. */
 #include "asm.h"
         .syntax unified
         .arm
         .cfi_sections .debug_frame
 
-/* struct Tls (src/tls.rs), initial-exec.
-   ELF Handling For Thread-Local Storage, 4.3 "Initial Exec TLS Model"; Addenda to,
-   and Errata in, the ABI for the Arm Architecture, "Thread Local Storage". */
-        .section .tbss, "awT", %nobits
-        .p2align 3
-        .globl needm_tls
-        .hidden needm_tls
-        .type needm_tls, %object
-needm_tls:
-        .zero TLS_SIZE
-        .size needm_tls, TLS_SIZE
+/* struct Tls (src/tls.rs), initial-exec, as on x86_64 (Addenda to, and Errata in, the ABI for
+   the Arm Architecture, 3 "Linux for Arm static (initial exec) TLS model"). */
+THREAD_LOCAL(needm_tls)
+        .zero   TLS_BYTES
+END(needm_tls)
 
-/* struct Gate (arch/mod.rs). A value of 1 is "closed": nothing has been started. */
-        .data
-        .p2align 6
-        .globl needm_gate
-        .hidden needm_gate
-        .type needm_gate, %object
-needm_gate:
-        .word 1, 0
-        .size needm_gate, GATE_BYTES
+/* struct Gate (arch/mod.rs), alone in its cache line. The value 1 is "closed": needm has not
+   been started. */
+CACHE_LINE_DATA(needm_gate)
+        .word   1, 0
+END(needm_gate)
         .p2align 6
 
-/* fn needm_tls_block() -> *mut Tls (r0). Clobbers r1. */
+/* fn needm_tls_block() -> *mut Tls (r0)
+
+   This thread's block: src/tls.rs. Clobbers r1; uses no stack. */
 ROUTINE(needm_tls_block)
         .fnstart
         .cfi_startproc

@@ -1,12 +1,20 @@
-/* A call on another stack, and back. It is a file of its own because OTHER_STACK allows
-   one pair in each file. The Rust side is src/signal/forward.rs and src/callback/panic.rs. */
+/* A call on another stack, and back. The Rust side is src/os/linux/forward.rs, which runs an
+   earlier handler on the stack that it wants, and src/callback/panic.rs (`raise_from_c`). It is
+   a file of its own because a file can have one pair of OTHER_STACK (arch/elf.h). */
 #include "asm.h"
 
 #define ARGS    16              /* room for up to four arguments of a call */
 
 /* fn needm_call_on(a (esp+4), b (esp+8), c (esp+12), fn (esp+16), sp (esp+20))
 
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+   Calls fn(a, b, c) on the stack that ends at sp, a multiple of 16. Clobbers what a call does.
+
+        the caller's stack             the other stack
+        sp, fn, c, b, a <- CFA         ...
+        return address                                 <- sp
+ ebp -> saved ebp                      (padding), c, b, a
+                                       return address to here
+                                       fn's own frame */
 ROUTINE(needm_call_on)
         .cfi_startproc
         pushl   %ebp

@@ -1,9 +1,5 @@
-/* The way of a callback into the kernel and out again: arch/x86_64/entry.S, which
-   has the full comments, for i386.
-
-   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
-   by the symbols that `upcalls!` there defines. Arguments of all
-   are on the stack (cdecl).
+/* A callback, from the C caller to the G and back, for i386: arch/x86_64/entry.S has the full
+   comments and the names of the Rust side. Arguments of all are on the stack (cdecl).
 
    The caller's stack while a callback runs, and the G's:
 
@@ -20,15 +16,15 @@
         mxcsr            (Call+32)            ...frames of outer callbacks
         x87 control word (Call+28)            copied frame, if any
         ebp, again       (Call+24)            (padding), arg       <- esp
-        OUT ARG INFO SIZE FRAME FN            return address into here
+        OUT ARG INFO SIZE FRAME FN            return address to here
                          <- Call = esp        fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points at Call.
+   The segment is elsewhere: its SEG_CALL points to Call.
 
-   The i386 ABI of before GCC aligned stacks to 4 bytes, and such callers are
-   about, while Rust and GCC use 16-byte moves on the stack: so the entry aligns, and
-   Call is at no fixed distance from ebp. From ebp it is computed again (`to_call`);
-   from Call, ebp is loaded. */
+   A caller may align its stack to 4 bytes only (System V ABI, Intel386 supplement, fourth
+   edition, 3 "Function Calling Sequence"), while Rust and GCC move 16 bytes at a time there. So the
+   entry aligns, and Call is at no fixed distance from ebp: `to_call` computes it from ebp, and
+   CALL_EBP leads back. */
 #include "asm.h"
 
 #define SAVED_BYTES  12         /* ebx, esi, edi */
@@ -37,7 +33,7 @@
 #define CALL_FCW     (CALL_BYTES + 4)
 #define CALL_MXCSR   (CALL_BYTES + 8)
 #define ARGS         16         /* room for up to four arguments of a call */
-#define CALL_OFFSET  CALL_ARG   /* where a callback that takes its M again keeps two */
+#define CALL_OFFSET  CALL_ARG   /* two words of Call that the rebind path keeps its own in */
 #define CALL_THREAD  CALL_OUT
 
         /* esp: Call, whichever stack it was on. */
@@ -46,8 +42,8 @@
         andl    $-16, %esp
         .endm
 
-        /* Below esp nothing is safe from a signal (no red zone): the rules go
-           before esp moves over what they point at. */
+        /* A handler overwrites what is below esp (there is no red zone), so the CFI stops
+           pointing to a register's place before esp moves over it. */
         .macro  restore_and_return
         movl    -4(%ebp), %ebx
         movl    -8(%ebp), %esi
@@ -64,47 +60,82 @@
         .cfi_restore_state
         .endm
 
-        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
-           `info` if there is one to be looked at. edx: info. */
-        .macro  plain_or other, info
+        /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
+           be 0. edx: info. Clobbers other. */
+        .macro  check_call path, other
         cmpl    $0, 8(%ebp)
         je      .Lslow
         orl     16(%ebp), \other                /* bytes to copy? */
         jne     .Lslow
         testl   %edx, %edx
-        jne     \info
+        jne     .Linfo_\path
+.Lplain_\path:
         .endm
 
         /* To .Lslow if the caller is a handler on the signal stack. Clobbers edx. */
-        .macro  off_signal_stack lo, len
+        .macro  check_stack lo, len
         movl    %esp, %edx
         subl    \lo, %edx
         cmpl    \len, %edx
         jb      .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. ebx: M; edx: the M's own segment, and
-           RUNNING; esi: the gate's value; edi: the gate; esp: Call. The look afterwards:
-           arch/x86_64/entry.S. */
-        .macro  begin   again, closed, flags
+        /* Begins the segment and goes to the G. ebx: M; edx: the M's own segment + M_RUNNING;
+           esi: the gate's value; edi: the gate; esp: Call. Leaves frame as the argument.
+           Clobbers eax, edx. The order: arch/x86_64/entry.S. */
+        .macro  begin   path, flags
+.Lbegin_\path:
         movl    %esp, M_BASE+SEG_CALL(%ebx)
         .ifnb   \flags
         movl    $\flags, M_BASE+SEG_FLAGS(%ebx)
         .endif
         movl    %edx, M_SEG(%ebx)
         cmpl    %esp, M_BASE+SEG_CALL(%ebx)
-        jne     \again
-        cmpl    (%edi), %esi                    /* after the store to M_SEG: src/world.rs */
-        jne     \closed
+        jne     .Lretry_\path
+        cmpl    (%edi), %esi
+        jne     .Lclosed_\path
         movl    M_TOP(%ebx), %edx
         leal    -ARGS(%edx), %esp
         movl    12(%ebp), %eax
         movl    %eax, (%esp)
         .endm
 
+        /* fn has returned. esp: ARGS below the G's top; ebx: M; esi: the gate's value; edi: the
+           gate; ebp: the caller's frame. Leaves esp at Call, and the segment ended. */
+        .macro  finish  path
+        cmpl    $0, M_NEEDS_CLEANUP(%ebx)
+        jne     .Lcleanup_\path
+.Lexit_\path:
+        to_call
+        movl    $0, M_SEG(%ebx)
+        cmpl    (%edi), %esi
+        jne     .Lnotify_\path
+        .endm
+
+        /* The detours of a fast path that both have alike. */
+        .macro  detours path
+        /* From check_call. The slow path refuses an info that is too short. */
+.Linfo_\path:
+        cmpl    $INFO_BYTES, INFO_SIZE(%edx)
+        jae     .Lplain_\path
+        jmp     .Lslow
+
+        /* From begin: a handler has used the segment. Registers as there. */
+.Lretry_\path:
+        movl    $0, M_SEG(%ebx)
+        jmp     .Lbegin_\path
+
+        /* From finish, registers as there. */
+.Lcleanup_\path:
+        movl    %ebx, (%esp)
+        calll   needm_on_g_cleanup
+        jmp     .Lexit_\path
+        .endm
+
 /* fn needm_entry(fn (esp+4), frame (esp+8), size (esp+12), info (esp+16)) -> i32 (eax)
 
-   Three ways in, as on x86_64: steady, again, slow. */
+   Runs fn(frame) on a G. Keeps what the ABI says a function keeps; mxcsr and the x87 control
+   word are as fn leaves them. Three paths, as on x86_64: bound, rebind, slow. */
 ROUTINE(needm_entry)
         .cfi_startproc
         pushl   %ebp
@@ -123,83 +154,59 @@ ROUTINE(needm_entry)
         fnstcw  CALL_FCW(%esp)
         movl    %ebp, CALL_EBP(%esp)
         movl    20(%ebp), %edx
-        movl    %edx, CALL_INFO(%esp)           /* the rest only on the slow path */
+        movl    %edx, CALL_INFO(%esp)           /* the slow path fills in the rest */
 
         calll   needm_pc
         addl    $_GLOBAL_OFFSET_TABLE_, %ecx
         leal    needm_gate@GOTOFF(%ecx), %edi   /* edi: the gate, until the end */
-        movl    needm_tls@gotntpoff(%ecx), %eax
-        movl    %gs:TLS_BOUND_EPOCH(%eax), %esi        /* esi: the pass, until the end */
-        cmpl    (%edi), %esi
+        movl    needm_tls@gotntpoff(%ecx), %eax /* eax: the block's offset from gs */
+        movl    %gs:TLS_BOUND_EPOCH(%eax), %esi
+        cmpl    (%edi), %esi                    /* esi: the gate's value, until the end */
         jne     .Lrebind
+
+        /* The bound path. */
         movl    %gs:TLS_M(%eax), %ebx           /* ebx: the M, until the end */
         movl    M_SEG(%ebx), %eax               /* in a callback? */
-        plain_or %eax, .Linfo
-.Lplain:
-        off_signal_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
-        leal    M_BASE+RUNNING(%ebx), %edx
-.Lbegin:
-        begin   .Lretry, .Lclosed
+        check_call bound, %eax
+        check_stack M_SIG_LO(%ebx), M_SIG_LEN(%ebx)
+        leal    M_BASE+M_RUNNING(%ebx), %edx
+        begin   bound
         OTHER_STACK
         calll   *8(%ebp)
-        /* esp: ARGS below the G's top; ebx: M; esi: pass; edi: gate; ebp: the
-           caller's frame */
-        cmpl    $0, M_NEEDS_CLEANUP(%ebx)
-        jne     .Lcleanup
-.Lexit_bound:
-        to_call
-        movl    $0, M_SEG(%ebx)
-        cmpl    (%edi), %esi
-        jne     .Lnotify
-.Lout:
+        finish  bound
+.Ldone:
         xorl    %eax, %eax
         restore_and_return
 
-        /* An info that is too short is refused on the slow path. */
-.Linfo:
-        cmpl    $INFO_BYTES, (%edx)
-        jae     .Lplain
-        jmp     .Lslow
+        detours bound
 
-        /* The gate closed while this thread came in: step back, then wait as a
-           slow caller. esp: Call. */
-.Lclosed:
+        /* From begin: the gate closed on the way in. Steps back; the slow path waits.
+           esp: Call. */
+.Lclosed_bound:
         movl    $0, M_SEG(%ebx)
         jmp     .Lslow
 
-        /* esp: Call; edx: the M's own segment, and RUNNING */
-.Lretry:
-        movl    $0, M_SEG(%ebx)
-        jmp     .Lbegin
-
-        /* esp: ARGS below the G's top; ebx: M */
-.Lcleanup:
-        movl    %ebx, (%esp)
-        calll   needm_on_g_cleanup
-        jmp     .Lexit_bound
-
-        /* Somebody may be waiting for this thread to be out. esp: Call. */
-.Lnotify:
+        /* From finish: a stopper may be waiting for this thread. esp: Call. */
+.Lnotify_bound:
         calll   needm_notify_stopper
-        jmp     .Lout
+        jmp     .Ldone
 
-        /* No M of its own. eax: the block's offset; edx: info. The offset and the
-           thread's record stay in two words of Call that only the slow path wants. */
+        /* The rebind path. eax: the block's offset; edx: info. The offset and the thread's
+           record stay in CALL_OFFSET and CALL_THREAD. */
 .Lrebind:
-        movl    %gs:TLS_REBIND_EPOCH(%eax), %esi       /* esi: the gate's value, until the end */
-        cmpl    (%edi), %esi
+        movl    %gs:TLS_REBIND_EPOCH(%eax), %esi
+        cmpl    (%edi), %esi                    /* esi: the gate's value, until the end */
         jne     .Lslow
         movl    %eax, CALL_OFFSET(%esp)
         movl    %gs:TLS_THREAD(%eax), %ecx      /* ecx: the thread's record */
         movl    %ecx, CALL_THREAD(%esp)
         movl    %gs:TLS_M(%eax), %eax           /* in a callback? */
-        orl     THREAD_M(%ecx), %eax            /* or between two steps of taking one? */
-        plain_or %eax, .Linfo_rebind
-.Lplain_rebind:
-        off_signal_stack THREAD_SIG_LO(%ecx), THREAD_SIG_LEN(%ecx)
+        orl     THREAD_M(%ecx), %eax            /* or between two steps of binding one? */
+        check_call rebind, %eax
+        check_stack THREAD_SIG_LO(%ecx), THREAD_SIG_LEN(%ecx)
         movl    THREAD_LAST(%ecx), %ebx         /* ebx: the M, until the end */
         movl    THREAD_CLAIM(%ecx), %edx
-        /* Before it is taken, and again afterwards: arch/x86_64/entry.S. */
+        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
         movl    %ebx, THREAD_M(%ecx)
         movl    $M_IDLE, %eax
         lock cmpxchgl %edx, M_STATE(%ebx)
@@ -208,21 +215,12 @@ ROUTINE(needm_entry)
         cmpl    %ecx, M_THREAD(%ebx)
         jne     .Lreclaimed
 .Lrebound:
-        leal    M_BASE+RUNNING(%ebx), %edx
+        leal    M_BASE+M_RUNNING(%ebx), %edx
         movl    CALL_OFFSET(%esp), %eax
         movl    %ebx, %gs:TLS_M(%eax)           /* published last */
-.Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   rebind, SEG_BOUND_HERE
         calll   *8(%ebp)
-        /* esp: ARGS below the G's top; ebx: M; esi: the gate's value; edi: gate; ebp:
-           the caller's frame */
-        cmpl    $0, M_NEEDS_CLEANUP(%ebx)
-        jne     .Lcleanup_rebound
-.Lexit_rebound:
-        to_call
-        movl    $0, M_SEG(%ebx)
-        cmpl    (%edi), %esi
-        jne     .Lnotify_rebound
+        finish  rebind
 .Lunbind:
         movl    CALL_THREAD(%esp), %ecx
         movl    CALL_OFFSET(%esp), %edx
@@ -232,23 +230,21 @@ ROUTINE(needm_entry)
         movl    $0, %gs:TLS_M(%edx)             /* withdrawn first */
         movl    $M_IDLE, M_STATE(%ebx)
         movl    $0, THREAD_M(%ecx)
-        cmpl    $0, GATE_WAITERS(%edi)          /* after the store to M_STATE: src/extra */
+        /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
+        cmpl    $0, GATE_WAITERS(%edi)
         jne     .Lwake_waiter
-.Ldone:
         xorl    %eax, %eax
         restore_and_return
 
-.Linfo_rebind:
-        cmpl    $INFO_BYTES, (%edx)
-        jae     .Lplain_rebind
-        jmp     .Lslow
+        detours rebind
 
-        /* Another thread has it. ecx: the thread's record */
+        /* The M is bound to another thread, or off the list. ecx: the thread's record. */
 .Lother_holder:
         movl    $0, THREAD_M(%ecx)
         jmp     .Lslow
 
-        /* Another thread has had it in between. ecx: the thread's record */
+        /* Another thread had the M in between: what it keeps of its thread is not ours.
+           ecx: the thread's record. */
 .Lreclaimed:
         movl    %ecx, M_THREAD(%ebx)
         movl    THREAD_SIG_LO(%ecx), %eax
@@ -257,13 +253,9 @@ ROUTINE(needm_entry)
         movl    %eax, M_SIG_LEN(%ebx)
         jmp     .Lrebound
 
-        /* esp: Call; edx: the M's own segment, and RUNNING */
-.Lretry_rebound:
-        movl    $0, M_SEG(%ebx)
-        jmp     .Lbegin_rebound
-
-        /* esp: Call, of which the slow path fills in all but INFO. */
-.Lclosed_rebound:
+        /* As .Lclosed_bound, and unbinds the M. esp: Call, in which only INFO counts: the slow
+           path fills in the rest. */
+.Lclosed_rebind:
         movl    $0, M_SEG(%ebx)
         subl    $ARGS, %esp
         movl    %ebx, (%esp)
@@ -271,18 +263,13 @@ ROUTINE(needm_entry)
         addl    $ARGS, %esp
         jmp     .Lslow
 
-        /* esp: ARGS below the G's top; ebx: M */
-.Lcleanup_rebound:
-        movl    %ebx, (%esp)
-        calll   needm_on_g_cleanup
-        jmp     .Lexit_rebound
-
-        /* esp: Call */
-.Lnotify_rebound:
+        /* As .Lnotify_bound. */
+.Lnotify_rebind:
         calll   needm_notify_stopper
         jmp     .Lunbind
 
-        /* esp: Call, which is not used any more */
+        /* The M was popped from the list while it was bound: a store would lose it.
+           esp: Call, which nothing reads any more. */
 .Lunlisted:
         movl    %ebx, (%esp)
         calll   needm_dropm
@@ -292,7 +279,7 @@ ROUTINE(needm_entry)
         calll   needm_wake
         jmp     .Ldone
 
-        /* esp: Call; ebp: the caller's frame */
+        /* The slow path. esp: Call; ebp: the caller's frame. */
 .Lslow:
         movl    16(%ebp), %eax
         movl    %eax, CALL_SIZE(%esp)
@@ -300,13 +287,13 @@ ROUTINE(needm_entry)
         movl    %eax, CALL_FRAME(%esp)
         movl    8(%ebp), %eax
         movl    %eax, CALL_FN(%esp)
-        movl    %esp, %edi                      /* edi: Call */
+        movl    %esp, %edi                      /* edi: Call, until the end */
         subl    $ARGS, %esp
         movl    %edi, (%esp)
         calll   needm_enter                     /* -> the G's stack pointer, or 0 */
         testl   %eax, %eax
         je      .Lrefused
-        movl    CALL_OUT(%edi), %ebx
+        movl    CALL_OUT(%edi), %ebx            /* ebx: M, and the bits of CALL_PENDING */
         leal    -ARGS(%eax), %esp
         testb   $CALL_PENDING, %bl
         je      2f
@@ -318,9 +305,9 @@ ROUTINE(needm_entry)
         movl    %eax, (%esp)
         calll   *CALL_FN(%edi)
         movl    M_SEG(%ebx), %eax
-        cmpl    %edi, SEG_CALL-RUNNING(%eax)    /* C may have jumped out of others, back here */
+        cmpl    %edi, SEG_CALL-M_RUNNING(%eax)  /* or did C jump from an inner callback to here? */
         jne     2f
-        cmpl    $0, SEG_DEFERS-RUNNING(%eax)
+        cmpl    $0, SEG_DEFERS-M_RUNNING(%eax)
         je      3f
 2:
         movl    %edi, (%esp)
@@ -329,12 +316,12 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         testb   $CALL_ON_G, CALL_OUT(%edi)
-        jne     4f                              /* Call is on the G, and fn's part below it: stay there */
+        jne     4f                              /* Call is on the G, above fn's part: stay below */
         leal    -ARGS(%edi), %esp
 4:
         xorl    %edx, %edx
-        /* esp: room for arguments; edi: Call; ebx: M; edx: how it ended; ebp: the
-           caller's frame */
+        /* esp: room for arguments; edi: Call; ebx: M; edx: how it ended; ebp: the caller's
+           frame. */
 .Lexit:
         movl    %edi, (%esp)
         movl    %ebx, 4(%esp)
@@ -342,24 +329,22 @@ ROUTINE(needm_entry)
         calll   needm_exit                      /* -> the caller's result */
         restore_and_return
 
-        /* edi: Call */
+        /* edi: Call. */
 .Lrefused:
         movl    CALL_OUT(%edi), %eax
         restore_and_return
 
 /* fn needm_unwind(call (esp+4), m (esp+8), code (esp+12), sp (esp+16)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack at sp, control
-   words, direction flag and x87 stack as at the entry, the same way out.
+   Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
+   stack at sp, with the control words, the direction flag and the x87 stack as at the entry.
+   Called by src/callback/panic.rs.
 
-   Until ebp is the entry's again, the CFA is found through Call, and all that is
-   saved below it with it: DW_CFA_def_cfa_expression, 8 bytes: DW_OP_breg4 4,
-   DW_OP_deref (Call), DW_OP_plus_uconst CALL_EBP, DW_OP_deref (ebp),
-   DW_OP_plus_uconst 8. DWARF 4, 6.4.2 and 2.5.1. */
-        .globl  needm_unwind
-        .hidden needm_unwind
-        .type   needm_unwind, @function
-needm_unwind:
+   Until ebp is the entry's again, the CFI finds the CFA, and all that is saved below it, by
+   call: DW_CFA_def_cfa_expression, 8 bytes: DW_OP_breg4 4, DW_OP_deref (Call),
+   DW_OP_plus_uconst CALL_EBP, DW_OP_deref (ebp), DW_OP_plus_uconst 8 (DWARF 4, 6.4.2.2
+   "CFA Definition Instructions" and 2.5.1 "General Operations"). */
+INNER_ROUTINE(needm_unwind)
         .cfi_escape 0x0f, 8, 0x74, 4, 0x06, 0x23, CALL_EBP, 0x06, 0x23, 8
         movl    4(%esp), %edi
         movl    8(%esp), %ebx

@@ -1,24 +1,26 @@
-/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`). */
+/* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
+   and the stack pointer. */
 #include "asm.h"
 
 #define ARGS    16              /* room for up to four arguments of a call */
 
 /* fn needm_on_g0(fn (esp+4), arg (esp+8), seg (esp+12), g0sp (esp+16))
 
-   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
-   the G's stack first, so that who scans it from SEG_GSP up sees them.
+   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's
+   stack, so that a scan of that stack from SEG_GSP up sees them. Clobbers
+   what a call does.
 
         the G's stack                  the system stack
         g0sp, seg, arg
         fn              <- CFA         ...down to the caller's Call  <- g0sp
         return address                 (padding), arg
- ebp -> saved ebp                      return address into here
+ ebp -> saved ebp                      return address to here
         ebx esi edi                    fn
         (padding)       <- SEG_GSP
 
-   SEG_GSP is set while this thread still counts as running, and cleared when
-   it does again: a stopper in between always finds the G's live range. It is a
-   multiple of 16, for needm_call_on. */
+   SEG_GSP is set while this thread still counts as running, and cleared after it does again,
+   so a stopper that finds the thread not running always finds the G's live range. It is a
+   multiple of 16, because needm_call_on may be given it. */
 ROUTINE(needm_on_g0)
         .cfi_startproc
         pushl   %ebp
@@ -58,7 +60,9 @@ ROUTINE(needm_on_g0)
         .cfi_endproc
 END(needm_on_g0)
 
-/* fn needm_sp() -> usize (eax): the caller's stack pointer, before the call. */
+/* fn needm_sp() -> usize (eax)
+
+   The caller's stack pointer, before the call: arch/mod.rs. Clobbers nothing else. */
 ROUTINE(needm_sp)
         .cfi_startproc
         leal    4(%esp), %eax

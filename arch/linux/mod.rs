@@ -1,6 +1,7 @@
-//! Linux on this CPU: what differs between architectures (from the room), and what all share.
+//! What is different on each CPU under Linux: the room's part, and the declarations of its
+//! assembly; `slots.rs` is the same on all.
 
-pub(crate) use super::room::linux::*;
+pub(crate) use super::room::linux::{MIN_SIGNAL_STACK, SA_RESTORER, context, nr, syscall, thread};
 
 pub(crate) mod slots;
 
@@ -8,9 +9,9 @@ use core::ffi::c_void;
 
 // What the rooms' assembly defines; each routine's head says what it does.
 unsafe extern "C" {
-    /// `sigtramp.S`: the handler that Linux calls; goes on in `fault::handle`.
+    /// `sigtramp.S`: the handler that Linux calls for a fault; it goes on in `fault::handle`.
     pub(crate) fn needm_handler();
-    /// `sigtramp.S`: what a handler returns into.
+    /// `sigtramp.S`: what a handler returns to.
     pub(crate) fn needm_sigreturn();
     /// `thread.S`: a new thread, and its number, or an error as a negative number.
     pub(crate) fn needm_clone(
@@ -20,6 +21,6 @@ unsafe extern "C" {
         function: unsafe extern "C" fn(*mut c_void) -> !,
         arg: *mut c_void,
     ) -> isize;
-    /// `thread.S`: this thread's last instructions.
+    /// `thread.S`: the last instructions of a thread that unmaps its own stack.
     pub(crate) fn needm_unmap_and_exit(start: usize, len: usize) -> !;
 }

@@ -1,5 +1,5 @@
-//! The arguments of a system call, typed: a value becomes a word in one place, as the
-//! kernel's ABI widens it, and a word that is meant for one slot goes into no other.
+//! The arguments of a system call, typed: a value becomes a word in one place, widened as Linux
+//! wants it, and a word for one slot goes into no other.
 
 /// What is in slot `N` of a system call.
 #[derive(Clone, Copy)]
@@ -10,7 +10,7 @@ impl<const N: usize> Arg<N> {
         Self(value.word())
     }
 
-    /// For the register that the architecture has for this slot.
+    /// The word for the register that this slot has on each architecture.
     pub(crate) fn word(self) -> usize {
         self.0
     }
@@ -53,7 +53,7 @@ impl Value for u32 {
 
 /// An int: widened with its sign.
 impl Value for i32 {
-    #[allow(clippy::cast_sign_loss)] // the bits are what the kernel takes
+    #[allow(clippy::cast_sign_loss)] // Linux takes the bits
     fn word(self) -> usize {
         self as isize as usize
     }
@@ -71,21 +71,21 @@ impl<T> Value for *mut T {
     }
 }
 
-/// What the kernel reads.
+/// What Linux reads.
 impl<T> Value for &T {
     fn word(self) -> usize {
         core::ptr::from_ref(self) as usize
     }
 }
 
-/// What the kernel writes.
+/// What Linux writes.
 impl<T> Value for &mut T {
     fn word(self) -> usize {
         core::ptr::from_mut(self) as usize
     }
 }
 
-/// What the kernel reads if it is there.
+/// What Linux reads if it is there.
 impl<T> Value for Option<&T> {
     fn word(self) -> usize {
         self.map_or(0, Value::word)

@@ -1,10 +1,17 @@
-/* A call on another stack, and back. It is a file of its own because OTHER_STACK allows
-   one pair in each file. The Rust side is src/signal/forward.rs and src/callback/panic.rs. */
+/* A call on another stack, and back. The Rust side is src/os/linux/forward.rs, which runs an
+   earlier handler on the stack that it wants, and src/callback/panic.rs (`raise_from_c`). It is
+   a file of its own because a file can have one pair of OTHER_STACK (arch/elf.h). */
 #include "asm.h"
 
 /* fn needm_call_on(a (rdi), b (rsi), c (rdx), fn (rcx), sp (r8))
 
-   Calls fn(a, b, c) on the stack that ends at sp (16-aligned), and comes back. */
+   Calls fn(a, b, c) on the stack that ends at sp, a multiple of 16. Clobbers what a call does.
+
+        the caller's stack             the other stack
+        return address  <- CFA - 8     ...
+ rbp -> saved rbp                                      <- r8
+                                       return address to here
+                                       fn's own frame */
 ROUTINE(needm_call_on)
         .cfi_startproc
         pushq   %rbp

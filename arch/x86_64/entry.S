@@ -1,7 +1,9 @@
-/* The way of a callback into the kernel and out again.
+/* A callback, from the C caller to the G and back: the reference, with the full comments.
 
-   The Rust side is src/callback/ (`enter`, `on_g_prologue`; `ending`, `returned`, `exit`),
-   by the symbols that `upcalls!` there defines.
+   The Rust side, by the symbols of `upcalls!`:
+   - src/callback/enter.rs: needm_enter, needm_on_g_prologue;
+   - src/callback/exit.rs: needm_on_g_cleanup, needm_on_g_epilogue, needm_exit;
+   - src/running.rs: needm_notify_stopper; src/needm.rs: needm_dropm; src/pool/: needm_wake.
 
    The caller's stack while a callback runs, and the G's:
 
@@ -12,15 +14,14 @@
         rbx r12 r13 r14 r15 (rbp-8 .. -40)
         mxcsr, x87 control word  (rbp-48)     ...frames of outer callbacks
         OUT   (rbp-56)                        copied frame, if any      <- rsp
-        ARG   (rbp-64)                        return address into here
+        ARG   (rbp-64)                        return address to here
         INFO  (rbp-72)                        fn's own frame
         SIZE  (rbp-80)
         FRAME (rbp-88)                        The segment is elsewhere; its
-        FN    (rbp-96)   <- Call              SEG_CALL points at Call.
+        FN    (rbp-96)   <- Call              SEG_CALL points to Call.
 
-   rbp points into the caller's stack for as long as the callback runs, which
-   keeps the CFI below one plain rule on either stack, and the chain of frame
-   pointers whole. */
+   rbp points to the caller's stack while the callback runs. So the CFI below is one plain
+   rule on either stack, and the chain of frame pointers has no gap. */
 #include "asm.h"
 
 #define FRAME_BYTES 96
@@ -36,6 +37,7 @@
         return
         .endm
 
+        /* rsp: rbp. */
         .macro  return
         popq    %rbp
         .cfi_remember_state
@@ -45,52 +47,102 @@
         .cfi_restore_state
         .endm
 
-        /* To .Lslow if what is asked for is not just fn(frame), or `other` is not 0; to
-           `info` if there is one to be looked at. rdi, rdx, rcx as at the entry. */
-        .macro  plain_or other, info
+        /* A fast path is `bound` or `rebind`, and its labels end in that name. These macros are
+           its steps; `detours` is what the steps leave it for. All keep rdi, rsi, rdx and rcx as
+           at the entry, because the slow path wants them. */
+
+        /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
+           be 0. Clobbers other. */
+        .macro  check_call path, other
         testq   %rdi, %rdi
         je      .Lslow
         orq     %rdx, \other                    /* bytes to copy? */
         jne     .Lslow
         testq   %rcx, %rcx
-        jne     \info
+        jne     .Linfo_\path
+.Lplain_\path:
         .endm
 
-        /* To .Lslow if the caller is a handler on the signal stack. */
-        .macro  off_signal_stack lo, len
+        /* To .Lslow if the caller is a handler on the signal stack. Clobbers rax. */
+        .macro  check_stack lo, len
         movq    %rsp, %rax
         subq    \lo, %rax
         cmpq    \len, %rax
         jb      .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. rbx: M; r10: the M's own segment, and
-           RUNNING; r12: the gate's value; rsp: Call. A handler that calls back before
-           M_SEG is set uses this segment too, and leaves its own call in it: hence the
-           look afterwards. */
-        .macro  begin   again, closed, flags
+        /* Begins the segment and goes to the G. rbx: M; r10: the M's own segment + M_RUNNING;
+           r12: the gate's value; rsp: Call. Leaves fn in rax and frame in rdi.
+
+           A handler that calls back before M_SEG is set finds the M in no callback, uses the
+           same segment, and leaves its own call in it. So SEG_CALL is compared afterwards.
+
+           The gate is read after the store to M_SEG: then a stopper, which closes the gate and
+           reads M_SEG, sees this thread run, or this thread sees the gate closed. The stopper
+           orders the two for other processors (src/barrier.rs). */
+        .macro  begin   path, flags
+.Lbegin_\path:
         movq    %rsp, M_BASE+SEG_CALL(%rbx)
         .ifnb   \flags
         movq    $\flags, M_BASE+SEG_FLAGS(%rbx)
         .endif
         movq    %r10, M_SEG(%rbx)
         cmpq    %rsp, M_BASE+SEG_CALL(%rbx)
-        jne     \again
-        cmpl    needm_gate(%rip), %r12d         /* after the store to M_SEG: src/world.rs */
-        jne     \closed
+        jne     .Lretry_\path
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lclosed_\path
         movq    M_TOP(%rbx), %rsp
         movq    %rdi, %rax
         movq    %rsi, %rdi
         .endm
 
+        /* fn has returned. rsp: the G's top; rbx: M; r12: the gate's value; rbp: the caller's
+           frame. Goes to the caller's stack, `below` bytes below rbp, and ends the segment: M_SEG
+           before the gate, as in `begin`. */
+        .macro  finish  path, below=0
+        cmpq    $0, M_NEEDS_CLEANUP(%rbx)
+        jne     .Lcleanup_\path
+.Lexit_\path:
+        .if     \below
+        leaq    -\below(%rbp), %rsp
+        .else
+        movq    %rbp, %rsp
+        .endif
+        movq    $0, M_SEG(%rbx)
+        cmpl    needm_gate(%rip), %r12d
+        jne     .Lnotify_\path
+        .endm
+
+        /* The detours of a fast path that both have alike. */
+        .macro  detours path
+        /* From check_call. The slow path refuses an info that is too short. */
+.Linfo_\path:
+        cmpq    $INFO_BYTES, INFO_SIZE(%rcx)
+        jae     .Lplain_\path
+        jmp     .Lslow
+
+        /* From begin: a handler has used the segment. Registers as there. */
+.Lretry_\path:
+        movq    $0, M_SEG(%rbx)
+        jmp     .Lbegin_\path
+
+        /* From finish, registers as there. */
+.Lcleanup_\path:
+        movq    %rbx, %rdi
+        callq   needm_on_g_cleanup
+        jmp     .Lexit_\path
+        .endm
+
 /* fn needm_entry(fn (rdi), frame (rsi), size (rdx), info (rcx)) -> i32 (eax)
 
-   Three ways in:
-   - steady: this thread's PASS is the gate's value. Its M is its own, and in no
-     callback.
-   - again: its AGAIN is. It has no M, and takes the one it had last, if that is on
-     the list, by one compare-and-swap; and gives it back by one store.
-   - slow: all else, and whatever those two meet, through `enter`. */
+   Runs fn(frame) on a G. Keeps what the ABI says a function keeps; mxcsr and the x87 control
+   word are as fn leaves them.
+
+   There are three paths. The first conditional branch chooses between the fast ones:
+   - bound: BOUND_EPOCH is the gate's value. This thread's M is bound to it and in no callback.
+   - rebind: REBIND_EPOCH is. No M is bound to this thread. It binds the one that it had last,
+     by one compare-and-swap, if that is on the extra list; and unbinds it by one store.
+   - slow: everything else, and what the fast paths leave to it, by needm_enter. */
 ROUTINE(needm_entry)
         .cfi_startproc
         pushq   %rbp
@@ -111,81 +163,60 @@ ROUTINE(needm_entry)
         .cfi_offset r15, -56
         stmxcsr CONTROL(%rbp)
         fnstcw  CONTROL+4(%rbp)
-        movq    %rcx, CALL_INFO(%rsp)           /* the rest only on the slow path */
+        movq    %rcx, CALL_INFO(%rsp)           /* the slow path fills in the rest */
 
-        movq    needm_tls@gottpoff(%rip), %rax
-        movl    %fs:TLS_BOUND_EPOCH(%rax), %r12d       /* r12: the pass, until the end */
-        cmpl    needm_gate(%rip), %r12d
+        movq    needm_tls@gottpoff(%rip), %rax  /* rax: the block's offset from fs */
+        movl    %fs:TLS_BOUND_EPOCH(%rax), %r12d
+        cmpl    needm_gate(%rip), %r12d         /* r12: the gate's value, until the end */
         jne     .Lrebind
+
+        /* The bound path. */
         movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
         movq    M_SEG(%rbx), %rax               /* in a callback? */
-        plain_or %rax, .Linfo
-.Lplain:
-        off_signal_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
-        leaq    M_BASE+RUNNING(%rbx), %r10
-.Lbegin:
-        begin   .Lretry, .Lclosed
+        check_call bound, %rax
+        check_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
+        leaq    M_BASE+M_RUNNING(%rbx), %r10
+        begin   bound
         OTHER_STACK
         callq   *%rax
-        /* rsp: the G's top; rbx: M; r12: pass; rbp: the caller's frame */
-        cmpq    $0, M_NEEDS_CLEANUP(%rbx)
-        jne     .Lcleanup
-.Lexit_bound:
-        movq    %rbp, %rsp                      /* the saved registers are in its red zone */
-        movq    $0, M_SEG(%rbx)
-        cmpl    needm_gate(%rip), %r12d
-        jne     .Lnotify
-        movq    -8(%rbp), %rbx
-        movq    -16(%rbp), %r12
+        finish  bound
+        movq    -8(%rbp), %rbx                  /* below rsp, in the red zone; this path has */
+        movq    -16(%rbp), %r12                 /* changed no other callee-saved register */
         xorl    %eax, %eax
         return
 
-        /* An info that is too short is refused on the slow path. */
-.Linfo:
-        cmpq    $INFO_BYTES, (%rcx)
-        jae     .Lplain
-        jmp     .Lslow
+        detours bound
 
-        /* The gate closed while this thread came in: step back, then wait as a
-           slow caller. rsp: Call. */
-.Lclosed:
+        /* From begin: the gate closed on the way in. Steps back; the slow path waits.
+           rsp: Call. */
+.Lclosed_bound:
         movq    $0, M_SEG(%rbx)
         jmp     .Lslow
 
-.Lretry:
-        movq    $0, M_SEG(%rbx)
-        jmp     .Lbegin
-
-        /* rsp: the G's top; rbx: M */
-.Lcleanup:
-        movq    %rbx, %rdi
-        callq   needm_on_g_cleanup
-        jmp     .Lexit_bound
-
-        /* Somebody may be waiting for this thread to be out. */
-.Lnotify:
-        leaq    -FRAME_BYTES(%rbp), %rsp
+        /* From finish: a stopper may be waiting for this thread. rsp: rbp. */
+.Lnotify_bound:
+        leaq    -FRAME_BYTES(%rbp), %rsp        /* the call would overwrite what is saved */
         callq   needm_notify_stopper
         xorl    %eax, %eax
         restore_and_return
 
-        /* No M of its own. rax: the block's offset; the rest as at the entry.
+        /* The rebind path. rax: the block's offset; the rest as at the entry.
            r13: the thread's record, r14: the block's offset, until the end. */
 .Lrebind:
-        movl    %fs:TLS_REBIND_EPOCH(%rax), %r12d      /* r12: the gate's value, until the end */
-        cmpl    needm_gate(%rip), %r12d
+        movl    %fs:TLS_REBIND_EPOCH(%rax), %r12d
+        cmpl    needm_gate(%rip), %r12d         /* r12: the gate's value, until the end */
         jne     .Lslow
         movq    %rax, %r14
         movq    %fs:TLS_THREAD(%rax), %r13
         movq    %fs:TLS_M(%rax), %rax           /* in a callback? */
-        orq     THREAD_M(%r13), %rax            /* or between two steps of taking one? */
-        plain_or %rax, .Linfo_rebind
-.Lplain_rebind:
-        off_signal_stack THREAD_SIG_LO(%r13), THREAD_SIG_LEN(%r13)
+        orq     THREAD_M(%r13), %rax            /* or between two steps of binding one? */
+        check_call rebind, %rax
+        check_stack THREAD_SIG_LO(%r13), THREAD_SIG_LEN(%r13)
         movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
         movl    THREAD_CLAIM(%r13), %r10d
-        /* Before it is taken, so that it is found should the thread end in between;
-           and again afterwards, because a handler in between may have withdrawn it. */
+        /* THREAD_M is set before the M is bound, so that reaping finds the M if the thread
+           exits in between; and again afterwards, because a handler in between may have
+           withdrawn it. */
         movq    %rbx, THREAD_M(%r13)
         movl    $M_IDLE, %eax
         lock cmpxchgl %r10d, M_STATE(%rbx)
@@ -194,19 +225,11 @@ ROUTINE(needm_entry)
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lreclaimed
 .Lrebound:
-        leaq    M_BASE+RUNNING(%rbx), %r10
+        leaq    M_BASE+M_RUNNING(%rbx), %r10
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
-.Lbegin_rebound:
-        begin   .Lretry_rebound, .Lclosed_rebound, BOUND_HERE
+        begin   rebind, SEG_BOUND_HERE
         callq   *%rax
-        /* rsp: the G's top; rbx: M; rbp: the caller's frame */
-        cmpq    $0, M_NEEDS_CLEANUP(%rbx)
-        jne     .Lcleanup_rebound
-.Lexit_rebound:
-        leaq    -FRAME_BYTES(%rbp), %rsp
-        movq    $0, M_SEG(%rbx)
-        cmpl    needm_gate(%rip), %r12d
-        jne     .Lnotify_rebound
+        finish  rebind, FRAME_BYTES
 .Lunbind:
         movl    THREAD_CLAIM(%r13), %eax
         cmpl    %eax, M_STATE(%rbx)             /* still on the list? */
@@ -214,23 +237,21 @@ ROUTINE(needm_entry)
         movq    $0, %fs:TLS_M(%r14)             /* withdrawn first */
         movl    $M_IDLE, M_STATE(%rbx)
         movq    $0, THREAD_M(%r13)
-        cmpl    $0, needm_gate+GATE_WAITERS(%rip)         /* after the store to M_STATE: src/extra */
+        /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
+        cmpl    $0, needm_gate+GATE_WAITERS(%rip)
         jne     .Lwake_waiter
 .Ldone:
         xorl    %eax, %eax
         restore_and_return
 
-.Linfo_rebind:
-        cmpq    $INFO_BYTES, (%rcx)
-        jae     .Lplain_rebind
-        jmp     .Lslow
+        detours rebind
 
-        /* Another thread has it. */
+        /* The M is bound to another thread, or off the list. */
 .Lother_holder:
         movq    $0, THREAD_M(%r13)
         jmp     .Lslow
 
-        /* Another thread has had it in between. */
+        /* Another thread had the M in between: what it keeps of its thread is not ours. */
 .Lreclaimed:
         movq    %r13, M_THREAD(%rbx)
         movq    THREAD_SIG_LO(%r13), %rax
@@ -239,12 +260,8 @@ ROUTINE(needm_entry)
         movq    %rax, M_SIG_LEN(%rbx)
         jmp     .Lrebound
 
-.Lretry_rebound:
-        movq    $0, M_SEG(%rbx)
-        jmp     .Lbegin_rebound
-
-        /* rsp: Call; rdi, rsi, rdx as at the entry, which the slow path wants. */
-.Lclosed_rebound:
+        /* As .Lclosed_bound, and unbinds the M. rsp: Call; rdi, rsi, rdx as at the entry. */
+.Lclosed_rebind:
         movq    $0, M_SEG(%rbx)
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
@@ -253,16 +270,12 @@ ROUTINE(needm_entry)
         callq   needm_dropm
         jmp     .Lslow_filled
 
-        /* rsp: the G's top; rbx: M */
-.Lcleanup_rebound:
-        movq    %rbx, %rdi
-        callq   needm_on_g_cleanup
-        jmp     .Lexit_rebound
-
-.Lnotify_rebound:
+        /* As .Lnotify_bound. rsp: Call. */
+.Lnotify_rebind:
         callq   needm_notify_stopper
         jmp     .Lunbind
 
+        /* The M was popped from the list while it was bound: a store would lose it. */
 .Lunlisted:
         movq    %rbx, %rdi
         callq   needm_dropm
@@ -272,7 +285,7 @@ ROUTINE(needm_entry)
         callq   needm_wake
         jmp     .Ldone
 
-        /* rsp: Call; rbp: the caller's frame */
+        /* The slow path. rsp: Call; rdi, rsi, rdx as at the entry; rbp: the caller's frame. */
 .Lslow:
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
@@ -282,8 +295,8 @@ ROUTINE(needm_entry)
         callq   needm_enter                     /* -> the G's stack pointer, or 0 */
         testq   %rax, %rax
         je      .Lrefused
-        movq    CALL_OUT(%rsp), %rbx
-        movq    %rsp, %r12                      /* r12: Call */
+        movq    CALL_OUT(%rsp), %rbx            /* rbx: M, and the bits of CALL_PENDING */
+        movq    %rsp, %r12                      /* r12: Call, until the end */
         movq    %rax, %rsp
         testb   $CALL_PENDING, %bl
         je      2f
@@ -294,9 +307,9 @@ ROUTINE(needm_entry)
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
         movq    M_SEG(%rbx), %rax
-        cmpq    %r12, SEG_CALL-RUNNING(%rax)    /* C may have jumped out of others, back here */
+        cmpq    %r12, SEG_CALL-M_RUNNING(%rax)  /* or did C jump from an inner callback to here? */
         jne     2f
-        cmpq    $0, SEG_DEFERS-RUNNING(%rax)
+        cmpq    $0, SEG_DEFERS-M_RUNNING(%rax)
         je      3f
 2:
         movq    %r12, %rdi
@@ -305,29 +318,29 @@ ROUTINE(needm_entry)
 3:
         OTHER_STACK_END
         testb   $CALL_ON_G, CALL_OUT(%r12)
-        jne     4f                              /* Call is on the G, and fn's part below it: stay there */
+        jne     4f                              /* Call is on the G, above fn's part: stay below */
         movq    %r12, %rsp
 4:
         movq    %r12, %rdi
         movq    %rbx, %rsi
         xorl    %edx, %edx
-        /* rdi: Call; rsi: M; edx: how it ended; rbp: the caller's frame */
+        /* rdi: Call; rsi: M; edx: how it ended; rbp: the caller's frame. */
 .Lexit:
         callq   needm_exit                      /* -> the caller's result */
         restore_and_return
 
+        /* rsp: Call. */
 .Lrefused:
         movl    CALL_OUT(%rsp), %eax
         restore_and_return
 
 /* fn needm_unwind(call (rdi), m (rsi), code (edx), sp (rcx)) -> !
 
-   Ends a callback from wherever it is: back on its caller's stack at sp, control
-   words, direction flag and x87 stack as at the entry, the same way out. */
-        .globl  needm_unwind
-        .hidden needm_unwind
-        .type   needm_unwind, @function
-needm_unwind:
+   Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
+   stack at sp, with the control words, the direction flag and the x87 stack as at the entry.
+   Called by src/callback/panic.rs. Until rbp is the entry's again, the CFI finds the frame by
+   call. */
+INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa rdi, FRAME_BYTES + 16
         leaq    FRAME_BYTES(%rdi), %rbp
         .cfi_def_cfa rbp, 16

@@ -1,19 +1,21 @@
-/* From a G to the system stack. The Rust side is src/ccall.rs (`on_g0`). */
+/* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
+   and the stack pointer. */
 #include "asm.h"
 
 /* fn needm_on_g0(fn (rdi), arg (rsi), seg (rdx), g0sp (rcx))
 
-   Calls fn(arg) on the system stack. All callee-saved registers are spilled on
-   the G's stack first, so that who scans it from SEG_GSP up sees them.
+   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's
+   stack, so that a scan of that stack from SEG_GSP up sees them. Clobbers
+   what a call does.
 
         the G's stack                  the system stack
         return address  <- CFA - 8     ...down to the caller's Call  <- rcx
- rbp -> saved rbp                      return address into here
+ rbp -> saved rbp                      return address to here
         rbx r12 r13 r14 r15            fn
         (padding)       <- SEG_GSP
 
-   SEG_GSP is set while this thread still counts as running, and cleared when
-   it does again: a stopper in between always finds the G's live range. */
+   SEG_GSP is set while this thread still counts as running, and cleared after it does again,
+   so a stopper that finds the thread not running always finds the G's live range. */
 ROUTINE(needm_on_g0)
         .cfi_startproc
         pushq   %rbp
@@ -48,7 +50,9 @@ ROUTINE(needm_on_g0)
         .cfi_endproc
 END(needm_on_g0)
 
-/* fn needm_sp() -> usize (rax): the caller's stack pointer, before the call. */
+/* fn needm_sp() -> usize (rax)
+
+   The caller's stack pointer, before the call: arch/mod.rs. Clobbers nothing else. */
 ROUTINE(needm_sp)
         .cfi_startproc
         leaq    8(%rsp), %rax

@@ -1,4 +1,9 @@
-//! What is measured by criterion: things that are done again and again on a thread.
+//! Rows that criterion measures: what a thread can repeat.
+//!
+//! # Safety
+//! The loops of `loops.c` call needm's functions as `needm.h` asks, on this thread, with
+//! memory of their own. Those that call back run between `Started::new` and the drop of
+//! what it returned.
 
 use std::ffi::c_void;
 use std::hint::black_box;
@@ -11,15 +16,15 @@ use criterion::Criterion;
 use needm_benches::c::{
     needm_attach, needm_callback, needm_ccall, needm_defer_push, needm_detach, needm_recover,
 };
-use needm_benches::{Kernel, loops};
+use needm_benches::{Started, loops};
 
 use super::table::{Goal, PLAIN, Table};
 
-/// Runs a loop of `loops.c`.
+/// The nanoseconds of a loop of `loops.c`.
 macro_rules! nanos {
     ($call:expr) => {
-        // SAFETY: the loops keep to what needm.h asks for; the kernel has been started
-        // where they want it.
+        // SAFETY: a loop takes a count and functions with the signatures that it declares,
+        // and keeps to `needm.h`; without a started needm its calls would be refused.
         unsafe { $call }
     };
 }
@@ -42,7 +47,7 @@ impl Harness {
         Self { criterion, folder }
     }
 
-    /// The median of what `loops` says for one.
+    /// The median time of one repetition of `loops`.
     fn median(&mut self, id: &str, mut loops: impl FnMut(u64) -> u64) -> f64 {
         self.criterion
             .bench_function(id, |b| b.iter_custom(|n| Duration::from_nanos(loops(n).max(1))));
@@ -73,10 +78,8 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let h = &mut harness;
     let plain = h.median("plain", |n| nanos!(loops::loop_calls(n)));
     rows.add(PLAIN, plain, "ns", Goal::None);
-    if cfg!(target_arch = "x86_64") {
-        let stores = h.median("mxcsr", |n| nanos!(loops::loop_calls_that_store_mxcsr(n)));
-        rows.add("plain call, which stores MXCSR and no more", stores, "ns", Goal::None);
-    }
+    let stores = h.median("fp-control", |n| nanos!(loops::loop_calls_that_store_fp_control(n)));
+    rows.add("plain call that stores the FP control word", stores, "ns", Goal::None);
     bound(rows, h);
     per_call(rows, h);
     let switch = h.median("corosensei", switches);
@@ -88,15 +91,16 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
 }
 
 const PAIR: &str = "two sigaltstack system calls";
-const BOUND: &str = "steady callback, bound";
-const PER_CALL: &str = "steady callback, an M per call";
+/// Names of rows that others are compared with.
+const BOUND: &str = "fast-path callback, bound";
+const PER_CALL: &str = "fast-path callback, an M per call";
 
 fn callbacks(n: u64) -> u64 {
     nanos!(loops::loop_callbacks(needm_callback, n))
 }
 
 fn bound(rows: &mut Table, h: &mut Harness) {
-    let kernel = Kernel::start(0, 0, 0);
+    let started = Started::new(0, 0, 0);
     rows.add(BOUND, h.median("bound", callbacks), "ns", Goal::Times(2.5, PLAIN));
     let two = h.median("bound-2", |n| on_two_threads(callbacks, n));
     rows.add("  on two threads at once", two, "ns", Goal::Times(1.1, BOUND));
@@ -113,15 +117,15 @@ fn bound(rows: &mut Table, h: &mut Harness) {
         u64::try_from(start.elapsed().as_nanos()).expect("not for centuries")
     });
     rows.add("  a Rust closure, its panics caught", closure, "ns", Goal::None);
-    drop(kernel);
+    drop(started);
 }
 
 fn per_call(rows: &mut Table, h: &mut Harness) {
-    let kernel = Kernel::start(1, 0, 0);
+    let started = Started::new(1, 0, 0);
     rows.add(PER_CALL, h.median("per-call", callbacks), "ns", Goal::Times(8.0, PLAIN));
     let two = h.median("per-call-2", |n| on_two_threads(callbacks, n));
     rows.add("  on two threads at once ", two, "ns", Goal::Times(1.1, PER_CALL));
-    drop(kernel);
+    drop(started);
 }
 
 fn switches(n: u64) -> u64 {
@@ -138,42 +142,40 @@ fn switches(n: u64) -> u64 {
         }
     }
     let took = start.elapsed().as_nanos();
-    // SAFETY: nothing on its stack wants to be dropped.
+    // SAFETY: the coroutine is suspended in a loop that holds nothing that must be dropped.
     unsafe { coroutine.force_reset() };
     u64::try_from(took).expect("not for centuries")
 }
 
 extern "C" fn attach_and_detach(n: *mut c_void) {
-    // SAFETY: `attaching` gives its own number.
+    // SAFETY: `attaching` passes its own `n`, and waits for this thread before it reads it.
     let n = unsafe { &mut *n.cast::<u64>() };
-    // Once before, so that the thread has been seen.
+    // The first attach of a thread makes its record, which is not timed.
     nanos!(loops::loop_pairs(needm_attach, needm_detach, 1));
     *n = nanos!(loops::loop_pairs(needm_attach, needm_detach, *n));
 }
 
 fn attaching(rows: &mut Table, h: &mut Harness) {
-    let kernel = Kernel::start(0, 0, 0);
+    let started = Started::new(0, 0, 0);
     let pair = h.median("attach", |mut n| {
         nanos!(loops::on_a_plain_thread(attach_and_detach, (&raw mut n).cast()));
         n
     });
     rows.add("needm_attach and needm_detach", pair, "ns", Goal::Times(1.5, PAIR));
-    drop(kernel);
+    drop(started);
 }
 
 fn faults(rows: &mut Table, h: &mut Harness) {
-    if cfg!(target_arch = "x86_64") {
-        let returned = h.median("sigreturn", |n| nanos!(loops::loop_faults_returned_from(n)));
-        rows.add("bare fault, handler returns past it", returned, "ns", Goal::None);
-    }
+    let returned = h.median("sigreturn", |n| nanos!(loops::loop_faults_returned_from(n)));
+    rows.add("bare fault, handler returns past it", returned, "ns", Goal::None);
     let jumped = h.median("sigjump", |n| nanos!(loops::loop_faults_left_by_jump(n)));
     rows.add(BARE, jumped, "ns", Goal::None);
-    let kernel = Kernel::start(0, 0, 0);
+    let started = Started::new(0, 0, 0);
     let recovered = h.median("recovered", |n| {
         nanos!(loops::loop_recovered_faults(needm_callback, needm_defer_push, needm_recover, n))
     });
     rows.add("fault recovered in a callback", recovered, "ns", Goal::Times(1.2, BARE));
-    drop(kernel);
+    drop(started);
 }
 
 const BARE: &str = "bare fault, handler left by a jump";

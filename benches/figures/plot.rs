@@ -10,7 +10,7 @@ const WIDTH: u32 = 860;
 const ROW: u32 = 26;
 const NAMES: u32 = 360;
 
-/// Readable on white and on black.
+/// Colours that can be read on white and on black.
 const INK: RGBColor = RGBColor(120, 125, 135);
 const NEEDM: RGBColor = RGBColor(46, 140, 220);
 const OTHERS: RGBColor = RGBColor(165, 150, 120);

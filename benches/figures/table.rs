@@ -1,8 +1,8 @@
-//! The rows, and how they are shown.
+//! The rows of the table, and their goals.
 
 use std::fmt::Write as _;
 
-/// What is to be reached.
+/// The goal of a row.
 pub(crate) enum Goal {
     /// At most so many times another row.
     Times(f64, &'static str),
@@ -24,7 +24,7 @@ pub(crate) struct Table {
     notes: Vec<String>,
 }
 
-/// The row that all times are compared with.
+/// The row that every time is compared with.
 pub(crate) const PLAIN: &str = "plain call through a pointer";
 
 impl Table {

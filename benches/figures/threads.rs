@@ -1,6 +1,10 @@
-//! What a first callback on a new thread costs over making and joining the thread.
-//! Threads with and without take turns in small groups, and the median of the differences
-//! counts: the cost of a thread varies more than what is looked for.
+//! What a first callback on a new thread costs, in addition to making and joining the
+//! thread. Threads with and without a callback take turns in small groups, and the median of
+//! the differences counts, because the cost of a thread varies by more than that of a
+//! callback.
+//!
+//! # Safety
+//! The functions given to `loops.c` do not read their argument, which is null.
 
 use std::ffi::c_void;
 use std::ptr;
@@ -9,7 +13,7 @@ use std::sync::Mutex;
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use needm_benches::c::needm_callback;
-use needm_benches::{Function, Kernel, loops};
+use needm_benches::{Function, Started, loops};
 
 use super::table::{Goal, Table};
 
@@ -19,19 +23,20 @@ const GROUP: u32 = 10;
 extern "C" fn nothing(_: *mut c_void) {}
 
 pub(crate) extern "C" fn call_back(arg: *mut c_void) {
-    // SAFETY: the kernel runs, and `nothing` leaves its argument alone.
+    // SAFETY: `nothing` does not read its argument, no frame is copied, and without a started
+    // needm the call is refused.
     assert_eq!(unsafe { needm_callback(nothing, arg, 0, ptr::null_mut()) }, 0);
 }
 
-/// Stacks made ahead, as needm's are.
+/// Stacks made in advance, as needm makes its own.
 static STACKS: Mutex<Vec<DefaultStack>> = Mutex::new(Vec::new());
 
 extern "C" fn switch(_: *mut c_void) {
-    let stack = STACKS.lock().expect("nobody panics").pop().expect("enough were made");
+    let stack = STACKS.lock().expect("no thread panics with it").pop().expect("enough were made");
     let mut coroutine = Coroutine::with_stack(stack, |_, ()| {});
     match coroutine.resume(()) {
         CoroutineResult::Return(()) => {
-            STACKS.lock().expect("nobody panics").push(coroutine.into_stack());
+            STACKS.lock().expect("no thread panics with it").push(coroutine.into_stack());
         }
         CoroutineResult::Yield(()) => unreachable!("it does not"),
     }
@@ -39,7 +44,7 @@ extern "C" fn switch(_: *mut c_void) {
 
 fn over_create_and_join(work: Function, groups: usize) -> f64 {
     let run = |work: Function| {
-        // SAFETY: none of the functions here looks at its argument.
+        // SAFETY: `nothing`, `call_back` and `switch` do not read their argument.
         unsafe { loops::loop_threads(work, ptr::null_mut(), GROUP.into()) }
     };
     let mut differences: Vec<f64> = (0..groups)
@@ -54,9 +59,10 @@ fn over_create_and_join(work: Function, groups: usize) -> f64 {
     differences[groups / 2]
 }
 
-/// Keeps this thread, and those that it makes, on the processor where it is.
+/// Runs `work` with this thread, and those that it makes, on one processor.
 fn on_one_processor<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: a set of processors is plain bits, and outlives the calls.
+    // SAFETY: a `cpu_set_t` is an array of bits, for which zero is valid; both sets outlive
+    // the calls, which are told their size.
     unsafe {
         let mut before: libc::cpu_set_t = std::mem::zeroed();
         assert_eq!(libc::sched_getaffinity(0, size_of_val(&before), &raw mut before), 0);
@@ -71,20 +77,20 @@ fn on_one_processor<R>(work: impl FnOnce() -> R) -> R {
 
 pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let groups = if quick { 401 } else { 4001 };
-    let kernel = Kernel::start(0, 0, 0);
+    let started = Started::new(0, 0, 0);
     let first = over_create_and_join(call_back, groups);
     let name = "first callback on a new thread, over create and join";
     rows.add(name, first, "ns", Goal::AtMost(600.0));
-    // Where the new thread is on another processor, what the kernel keeps has to come
-    // over from the last one's; here it has not.
+    // On another processor, a new thread must fetch needm's data from the cache of the
+    // one before; here it need not.
     let first = on_one_processor(|| over_create_and_join(call_back, groups));
     rows.add("  all threads on one processor", first, "ns", Goal::None);
-    drop(kernel);
-    let kernel = Kernel::start(1, 0, 0);
+    drop(started);
+    let started = Started::new(1, 0, 0);
     let first = over_create_and_join(call_back, groups);
     rows.add("  an M per call", first, "ns", Goal::None);
-    drop(kernel);
-    STACKS.lock().expect("nobody panics").push(DefaultStack::default());
+    drop(started);
+    STACKS.lock().expect("no thread panics with it").push(DefaultStack::default());
     let first = over_create_and_join(switch, groups);
     rows.add("  corosensei: first switch, stack made ahead", first, "ns", Goal::None);
 }

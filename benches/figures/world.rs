@@ -1,16 +1,20 @@
-//! How long the world takes to stop, and who waits for it to go on.
+//! How long the world takes to stop, and a waiting callback to start after it.
+//!
+//! # Safety
+//! Callbacks run `nothing`, which does not read its argument, or `note_now`, whose argument
+//! is a clock that its caller keeps until the thread has been joined.
 
 use std::ffi::c_void;
 use std::ptr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
 use std::time::{Duration, Instant};
 
-use needm_benches::Kernel;
+use needm_benches::Started;
 use needm_benches::c::needm_callback;
 
 use super::table::{Goal, Table};
 
-/// Threads that call back flat out.
+/// Threads that call back in a loop.
 const THREADS: usize = 8;
 
 fn median(mut times: Vec<Duration>) -> f64 {
@@ -22,7 +26,7 @@ fn stop() -> needm::Stopped {
     needm::stop_the_world().expect("this thread has not stopped it")
 }
 
-/// Microseconds that a stop takes, of so many; `between` each and the next.
+/// The median of so many stops, in microseconds; `between` is the pause after each.
 pub(crate) fn stops(count: usize, between: Duration) -> f64 {
     let one = || {
         let start = Instant::now();
@@ -38,14 +42,15 @@ pub(crate) fn stops(count: usize, between: Duration) -> f64 {
 extern "C" fn nothing(_: *mut c_void) {}
 
 extern "C" fn note_now(clock: *mut c_void) {
-    // SAFETY: `let_go` gives its own.
+    // SAFETY: `waiting_callback` passes its clock, and joins this thread before it drops that.
     let (start, noted) = unsafe { &*clock.cast::<(Instant, AtomicU64)>() };
     let nanos = u64::try_from(start.elapsed().as_nanos()).expect("not so late");
     noted.store(nanos.max(1), SeqCst);
 }
 
 fn call_back(function: needm_benches::Function, arg: *mut c_void) {
-    // SAFETY: the kernel runs; `nothing` and `note_now` are given what they take.
+    // SAFETY: `nothing` gets null, which it does not read, and `note_now` a clock that lives
+    // until this thread is joined.
     assert_eq!(unsafe { needm_callback(function, arg, 0, ptr::null_mut()) }, 0);
 }
 
@@ -65,8 +70,8 @@ fn with_threads_calling(count: usize) -> f64 {
     })
 }
 
-/// Microseconds from a start of the world to a callback that has waited for it.
-fn let_go(count: usize) -> f64 {
+/// Microseconds from the world's start to the first instruction of a callback that waited.
+fn waiting_callback(count: usize) -> f64 {
     let one = || {
         let clock = (Instant::now(), AtomicU64::new(0));
         let stopped = stop();
@@ -84,14 +89,14 @@ fn let_go(count: usize) -> f64 {
 
 pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let count = if quick { 200 } else { 2000 };
-    let kernel = Kernel::start(0, 0, 0);
+    let started = Started::new(0, 0, 0);
     let goal = || Goal::AtMost(100.0);
     rows.add(
-        "stopping 8 threads that call back flat out",
+        "stopping 8 threads that call back in a loop",
         with_threads_calling(count),
         "us",
         goal(),
     );
-    rows.add("from the world's start to who has waited", let_go(count), "us", goal());
-    drop(kernel);
+    rows.add("from the world's start to a waiting callback", waiting_callback(count), "us", goal());
+    drop(started);
 }

@@ -1,4 +1,4 @@
-/* What every runtime is measured by: threads of C's that call back. */
+/* Measures a runtime: C threads that call back. */
 #define _GNU_SOURCE
 #include "measure.h"
 #include <pthread.h>
@@ -25,33 +25,33 @@ static double median(double *values, int count) {
 
 static void nothing(void) {}
 
-/* One call of `work`, on a thread that has made it before. */
-struct steady {
+/* One call of `work`, on a thread that has called before. */
+struct repeated {
     void (*work)(void);
     int calls;
     double median;
 };
-static void *steady(void *arg) {
-    struct steady *steady = arg;
+static void *repeated(void *arg) {
+    struct repeated *all = arg;
     double took[15];
-    for (int i = 0; i < steady->calls; i++) steady->work();
+    for (int i = 0; i < all->calls; i++) all->work();
     for (int round = 0; round < 15; round++) {
         double start = now();
-        for (int i = 0; i < steady->calls; i++) steady->work();
-        took[round] = (now() - start) / steady->calls;
+        for (int i = 0; i < all->calls; i++) all->work();
+        took[round] = (now() - start) / all->calls;
     }
-    steady->median = median(took, 15);
+    all->median = median(took, 15);
     return NULL;
 }
 static double on_a_thread(void (*work)(void), int calls) {
-    struct steady all = {work, calls, 0};
+    struct repeated all = {work, calls, 0};
     pthread_t thread;
-    if (pthread_create(&thread, NULL, steady, &all) != 0) abort();
+    if (pthread_create(&thread, NULL, repeated, &all) != 0) abort();
     pthread_join(thread, NULL);
     return all.median;
 }
 
-/* The first on a new thread, over making and joining it. */
+/* The first call on a new thread, in addition to making and joining the thread. */
 static void (*volatile first_work)(void);
 static void *first(void *arg) {
     first_work();
@@ -78,7 +78,7 @@ static double first_over_create_and_join(void (*work)(void)) {
     return median(differences, GROUPS);
 }
 
-/* Memory of threads that have called back and are still there. */
+/* Memory of threads that have called back and still exist. */
 static pthread_barrier_t here, go;
 static void *stays(void *arg) {
     first_work();
@@ -112,7 +112,7 @@ static double crowd(void (*work)(void)) {
 }
 
 void measure(void (*call)(void), void (*fault)(void)) {
-    printf("steady %.2f\n", on_a_thread(call, 100000));
+    printf("repeated %.2f\n", on_a_thread(call, 100000));
     printf("first %.0f\n", first_over_create_and_join(call));
     crowd(nothing);
     double without = crowd(nothing);
@@ -122,6 +122,6 @@ void measure(void (*call)(void), void (*fault)(void)) {
 }
 
 void measure_calls(void) {
-    printf("steady %.2f\n", on_a_thread(nothing, 1000000));
+    printf("repeated %.2f\n", on_a_thread(nothing, 1000000));
     fflush(stdout);
 }

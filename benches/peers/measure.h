@@ -1,12 +1,13 @@
+/* What measure.c offers to the program of each runtime. */
 #ifndef MEASURE_H
 #define MEASURE_H
 
-/* Prints a line each: steady, first, fault (nanoseconds), memory (bytes a thread). `call`
- * calls into the runtime, `fault` too and recovers there from writing through a null
- * pointer; NULL where a runtime cannot. */
+/* Prints a line each: repeated, first, fault (nanoseconds), memory (bytes for a thread).
+ * `call` calls into the runtime; `fault` does so, too, and there recovers from a write
+ * through a null pointer: NULL where a runtime cannot. */
 void measure(void (*call)(void), void (*fault)(void));
 
-/* The same for a plain call through a pointer, which is "steady" only. */
+/* The same for a plain call through a pointer, which has only "repeated". */
 void measure_calls(void);
 
 #endif

@@ -1,4 +1,9 @@
-//! What the benchmarks measure: the loops of `loops.c`, and the C interface of needm.
+//! What the benchmarks measure: the loops of `loops.c`, and the C interface of needm as
+//! Rust calls it.
+//!
+//! # Safety
+//! The declarations repeat `include/needm.h` and `loops.c`. `needm_start` reads a
+//! configuration that lives through the call; `needm_stop` may be called at any time.
 
 use std::ffi::{c_int, c_void};
 
@@ -14,30 +19,30 @@ pub mod c {
     /// `needm_config`.
     #[repr(C)]
     pub struct Config {
-        /// Bytes of this.
+        /// Bytes of this struct.
         pub size: usize,
         /// Ms ready at the start.
         pub seed_ms: u32,
-        /// Most Ms ever.
+        /// Most Ms ever made.
         pub max_ms: u32,
         /// Bytes of a G's stack.
         pub stack_size: usize,
         /// Bytes of a signal stack.
         pub signal_stack_size: usize,
-        /// 0: bound; 1: given back each time.
+        /// 0: bound to the thread; 1: unbound after each call.
         pub binding: u32,
-        /// None.
+        /// Flags; none here.
         pub flags: u32,
-        /// For ever.
+        /// The longest wait for an M; 0 is without limit.
         pub wait_ns: i64,
-        /// None.
+        /// Hooks; none here.
         pub hooks: *const c_void,
     }
 
     unsafe extern "C" {
-        /// Starts the kernel.
+        /// Starts needm.
         pub fn needm_start(config: *const Config) -> c_int;
-        /// Stops it.
+        /// Stops needm.
         pub fn needm_stop() -> c_int;
         /// Runs a callback.
         pub fn needm_callback(
@@ -46,11 +51,11 @@ pub mod c {
             size: usize,
             info: *mut c_void,
         ) -> c_int;
-        /// Calls C from one.
+        /// Calls C from a callback.
         pub fn needm_ccall(function: Function, arg: *mut c_void) -> c_int;
-        /// Takes an M.
+        /// Binds an M to this thread.
         pub fn needm_attach() -> c_int;
-        /// Gives it back.
+        /// Unbinds it.
         pub fn needm_detach() -> c_int;
         /// Defers a function.
         pub fn needm_defer_push(defer: *mut c_void, function: Function, arg: *mut c_void) -> c_int;
@@ -61,14 +66,14 @@ pub mod c {
 
 type Pair = unsafe extern "C" fn() -> c_int;
 
-/// `loops.c`: nanoseconds for doing something so many times.
+/// `loops.c`: the nanoseconds that `n` repetitions take.
 pub mod loops {
     use super::{Callback, Function, Pair, c_int, c_void};
 
-    #[allow(missing_docs)] // there
+    #[allow(missing_docs)] // `loops.c` documents them
     unsafe extern "C" {
         pub fn loop_calls(n: u64) -> u64;
-        pub fn loop_calls_that_store_mxcsr(n: u64) -> u64;
+        pub fn loop_calls_that_store_fp_control(n: u64) -> u64;
         pub fn loop_callbacks(call: Callback, n: u64) -> u64;
         pub fn loop_framed_callbacks(call: Callback, n: u64) -> u64;
         pub fn loop_nested_callbacks(
@@ -98,16 +103,16 @@ pub mod loops {
     }
 }
 
-/// Starts the kernel with a binding and otherwise small defaults; stops it when dropped.
-pub struct Kernel;
+/// needm, started: stopped when this is dropped.
+pub struct Started;
 
-impl Kernel {
-    /// `binding` as in the C interface; 0 for a default.
+impl Started {
+    /// Starts needm, with `binding` as in the C interface; 0 stands for each default.
     ///
     /// # Panics
-    /// If it does not start.
+    /// If needm does not start.
     #[must_use]
-    pub fn start(binding: u32, stack_size: usize, seed_ms: u32) -> Self {
+    pub fn new(binding: u32, stack_size: usize, seed_ms: u32) -> Self {
         let config = c::Config {
             size: size_of::<c::Config>(),
             seed_ms,
@@ -119,15 +124,15 @@ impl Kernel {
             wait_ns: 0,
             hooks: std::ptr::null(),
         };
-        // SAFETY: the configuration lives through the call.
+        // SAFETY: `config` has the size that it says, and lives through the call.
         assert_eq!(unsafe { c::needm_start(&raw const config) }, 0);
         Self
     }
 }
 
-impl Drop for Kernel {
+impl Drop for Started {
     fn drop(&mut self) {
-        // SAFETY: the kernel runs.
+        // SAFETY: `new` started needm, and needm_stop may be called from any thread.
         assert_eq!(unsafe { c::needm_stop() }, 0);
     }
 }

@@ -1,6 +1,8 @@
-/* The loops that are measured: a C caller, as callbacks have. Each does something `n`
-   times and returns the nanoseconds that took. Functions of needm come as pointers. */
+/* The loops that are measured. They are C, as the callers of callbacks are. Each repeats
+   something `n` times and returns the nanoseconds that took. needm's functions are passed
+   as pointers. */
 #define _GNU_SOURCE
+#include "../../tests/arch/arch.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -30,17 +32,14 @@ uint64_t loop_calls(uint64_t n) {
     return now() - start;
 }
 
-#ifdef __x86_64__
-static void store_mxcsr(void *word) { __asm__ volatile("stmxcsr %0" : "=m"(*(uint32_t *)word)); }
-uint64_t loop_calls_that_store_mxcsr(uint64_t n) {
-    function *volatile call = store_mxcsr;
-    uint64_t word = 0, start = now();
+static void store(void *word) { arch_store_fp_control(word); }
+uint64_t loop_calls_that_store_fp_control(uint64_t n) {
+    function *volatile call = store;
+    uint32_t word = 0;
+    uint64_t start = now();
     for (uint64_t i = 0; i < n; i++) call(&word);
     return now() - start;
 }
-#else
-uint64_t loop_calls_that_store_mxcsr(uint64_t n) { return n - n; }
-#endif
 
 uint64_t loop_callbacks(callback *call, uint64_t n) {
     uint64_t sum = 0, start = now();
@@ -54,7 +53,7 @@ uint64_t loop_framed_callbacks(callback *call, uint64_t n) {
     return now() - start;
 }
 
-/* From inside a callback: out to C, and from there in again. */
+/* From inside a callback: out to C, and from there to a nested callback. */
 static callback *nested_call;
 static void call_again(void *sum) { nested_call(count, sum, 0, NULL); }
 struct nested {
@@ -94,7 +93,7 @@ uint64_t loop_sigaltstacks(uint64_t n) {
     return now() - start;
 }
 
-/* Faults: two ways that need nothing of needm, and needm's. */
+/* Faults: two ways to handle one without needm, and needm's. */
 static volatile int *volatile nowhere;
 static sigjmp_buf escape;
 static void jump(int signal) {
@@ -111,7 +110,7 @@ uint64_t loop_faults_left_by_jump(uint64_t n) {
     struct sigaction before = handle(jump);
     volatile uint64_t left = n;
     uint64_t start = now();
-    /* Without the mask, which the handler's is not different from. */
+    /* The mask is not saved: SA_NODEFER leaves it as it is in the handler. */
     sigsetjmp(escape, 0);
     if (left > 0) {
         left--;
@@ -121,14 +120,12 @@ uint64_t loop_faults_left_by_jump(uint64_t n) {
     sigaction(SIGSEGV, &before, NULL);
     return took;
 }
-#ifdef __x86_64__
 void fault_here(void);
 extern char fault_resume[];
-__asm__(".text\n.globl fault_here\nfault_here:\n"
-        "movl $0, 0\n.globl fault_resume\nfault_resume:\nret\n");
+__asm__(ARCH_FAULT_HERE);
 static void skip(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
-    ((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP] = (greg_t)fault_resume;
+    ARCH_PC((ucontext_t *)context) = (uintptr_t)fault_resume;
 }
 uint64_t loop_faults_returned_from(uint64_t n) {
     struct sigaction before, ours = {.sa_sigaction = skip, .sa_flags = SA_SIGINFO};
@@ -140,9 +137,6 @@ uint64_t loop_faults_returned_from(uint64_t n) {
     sigaction(SIGSEGV, &before, NULL);
     return took;
 }
-#else
-uint64_t loop_faults_returned_from(uint64_t n) { return n - n; }
-#endif
 
 static int (*defer_push)(void *, function *, void *);
 static int (*recover)(void *);
@@ -165,7 +159,7 @@ uint64_t loop_recovered_faults(callback *call, int (*push)(void *, function *, v
     return now() - start;
 }
 
-/* Threads: made and joined, each having run `work(arg)`. */
+/* Makes and joins threads, one after the other, that run `work(arg)`. */
 struct thread {
     function *work;
     void *arg;
@@ -186,12 +180,11 @@ uint64_t loop_threads(function *work, void *arg, uint64_t n) {
     return now() - start;
 }
 
-/* Runs `work(arg)` on a thread that has nothing but what the C library gives it: Rust's
-   own have a signal stack. */
+/* Runs `work(arg)` on a thread without a signal stack, which Rust's own threads have. */
 void on_a_plain_thread(function *work, void *arg) { loop_threads(work, arg, 1); }
 
-/* `count` threads that have run `work(arg)` and are still there while `meanwhile` runs;
-   nanoseconds for making and ending them. */
+/* `n` threads that have run `work(arg)` and stay while `meanwhile(with)` runs; returns the
+   nanoseconds for starting and joining them. */
 struct crowd {
     struct thread thread;
     pthread_barrier_t here, go;

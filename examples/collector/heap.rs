@@ -1,17 +1,22 @@
-//! The heap: cells of one size, marked from what callbacks' stacks hold, and swept.
+//! The heap: cells of one size, marked from the words on the stacks of callbacks, and swept.
 //!
-//! It is conservative: every word of a stack that is an address inside a cell in use
-//! keeps that cell, whatever the word is. What cells hold is known exactly.
+//! It is conservative: every word of a stack that is an address inside a used cell keeps
+//! that cell. Inside cells it knows which words are pointers.
+//!
+//! # Safety
+//! A cell is written by the callback that has just allocated it, before any other thread
+//! knows of it; after that only a collector writes to it, when it sweeps the cell. A
+//! collector runs in a stopped world, in which no callback reads or writes a cell.
 
 use std::cell::UnsafeCell;
 use std::ops::{ControlFlow, Range};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-/// Cells that there are.
+/// The number of cells.
 const CELLS: usize = 1 << 13;
 
-/// What a cell in use is recognised by, together with what is in it.
+/// Part of the check word of a used cell.
 const LIVE: u64 = 0x6c69_7665_6c69_7665;
 
 /// An object.
@@ -29,7 +34,7 @@ impl Object {
         LIVE ^ self.value ^ left ^ right.rotate_left(17)
     }
 
-    /// Whether it is what was allocated, and has not been freed since.
+    /// Whether it is as it was allocated, and was not freed.
     pub(crate) fn is_whole(&self) -> bool {
         self.check == self.right_check()
     }
@@ -54,21 +59,20 @@ pub(crate) struct Counts {
     pub(crate) allocated: u64,
     pub(crate) freed: u64,
     pub(crate) collections: u64,
-    /// The most cells that a collection has left in use.
+    /// The most cells that a collection has kept.
     pub(crate) most_kept: u64,
 }
 
 pub(crate) struct Heap {
     cells: Box<[UnsafeCell<Object>]>,
-    /// Held for a moment, and never where a callback may be stopped: whoever has stopped
-    /// the world finds it free.
+    /// Never locked where a callback may be stopped, so it is free in a stopped world.
     inner: Mutex<Inner>,
 }
 
-// SAFETY: a cell is its allocator's until that has linked or dropped it, then its readers'
-// and, in a stopped world, the collector's; all else is behind the lock.
+// SAFETY: cells are `UnsafeCell`s, and the module's rules say which thread may write to one:
+// the allocating one first, then a collector, in a stopped world. All else is in the mutex.
 unsafe impl Sync for Heap {}
-// SAFETY: the pointers in cells lead to cells of the same heap.
+// SAFETY: the pointers in cells lead to cells of the same heap, and no thread owns a cell.
 unsafe impl Send for Heap {}
 
 impl Heap {
@@ -84,14 +88,14 @@ impl Heap {
     }
 
     fn inner(&self) -> std::sync::MutexGuard<'_, Inner> {
-        self.inner.lock().expect("nobody panics with it")
+        self.inner.lock().expect("no thread panics with it")
     }
 
-    /// A new object, if there is a free cell. Nothing keeps it but the pointer that is
-    /// returned, on a callback's stack.
+    /// A new object, if there is a free cell. Only the returned pointer, on the stack of a
+    /// callback, keeps it.
     ///
-    /// Not inlined: the optimizer would see that it is a base and an index, and keep those
-    /// two instead, in which no collector can recognise an object.
+    /// Not inlined, because the optimizer would keep a base and an index instead of the
+    /// pointer, in which a collector cannot recognise an object.
     #[inline(never)]
     pub(crate) fn allocate(&self, kids: [*mut Object; 2], value: u64) -> Option<*mut Object> {
         let mut inner = self.inner();
@@ -101,19 +105,20 @@ impl Heap {
         let object = self.cells[index].get();
         let mut fresh = Object { kids, value, check: 0 };
         fresh.check = fresh.right_check();
-        // SAFETY: the cell was free, and is this caller's now.
+        // SAFETY: the index came off the free list, under the lock, so no other thread has the
+        // cell; a pointer into it that is left over is not used.
         unsafe { object.write(fresh) };
         Some(object)
     }
 
-    /// The cell that an address is in.
+    /// The cell that contains an address.
     fn index_of(&self, address: usize) -> Option<usize> {
         let offset = address.checked_sub(self.cells.as_ptr() as usize)?;
         let index = offset / size_of::<Object>();
         (index < CELLS).then_some(index)
     }
 
-    /// Frees what no callback can reach; how long the world stood still.
+    /// Frees what no callback can reach: how long the world was stopped.
     pub(crate) fn collect(&self) -> Result<Duration, needm::Error> {
         let start = Instant::now();
         let world = needm::stop_the_world()?;
@@ -124,7 +129,8 @@ impl Heap {
             ControlFlow::Continue(())
         });
         while let Some(index) = found.pop() {
-            // SAFETY: it is in use, and the world is stopped: nobody writes to it.
+            // SAFETY: the cell is marked, so it was initialised, and in a stopped world no
+            // callback writes to it.
             let kids = unsafe { (*self.cells[index].get()).kids };
             for kid in kids {
                 self.mark(kid as usize, &mut inner, &mut found);
@@ -142,7 +148,8 @@ impl Heap {
             if at + size_of::<usize>() > live.end {
                 break;
             }
-            // SAFETY: a word of a stack that does not run: the world is stopped.
+            // SAFETY: `each_m` gave this range as the used part of a stack, which is mapped, and
+            // nothing runs on it while the world is stopped. Any bits are a `usize`.
             let word = unsafe { (at as *const usize).read_volatile() };
             self.mark(word, inner, found);
         }
@@ -169,7 +176,8 @@ impl Heap {
                     inner.states[index] = State::Free;
                     inner.free.push(index);
                     inner.counts.freed += 1;
-                    // SAFETY: nobody has a pointer to it. Whoever had would see.
+                    // SAFETY: no stack and no marked cell refers to it, and the world is stopped.
+                    // If a callback did refer to it, its check would fail.
                     unsafe { (*self.cells[index].get()).check = 0 };
                 }
             }
@@ -182,7 +190,7 @@ impl Heap {
         self.inner().counts
     }
 
-    /// Cells in use now.
+    /// Used cells.
     pub(crate) fn used(&self) -> usize {
         CELLS - self.inner().free.len()
     }

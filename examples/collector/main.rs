@@ -1,9 +1,13 @@
-//! A garbage collector on needm: objects that live only on callbacks' stacks, made and
-//! dropped by threads of C's, while the world is stopped again and again to find them.
+//! A garbage collector on needm: C threads make and drop objects that only the stacks of
+//! callbacks refer to, while the world is stopped again and again to find those objects.
 //!
 //! `cargo run --release --example collector [THREADS] [COLLECTIONS] [SEED]`, 4 and 2000 by
-//! default. Every callback checks that its objects are all there; in the end nothing may be
-//! left. Non-zero exit if anything is off.
+//! default. Every callback checks that none of its objects was freed; at the end all must
+//! be. It exits with a failure if anything is wrong, and says each second how far it is.
+//!
+//! # Safety
+//! Pointers to objects come from the heap and are kept on a callback's stack, where every
+//! collection finds them, so the objects are not freed while they are used.
 
 mod heap;
 
@@ -28,7 +32,7 @@ static OVER: AtomicBool = AtomicBool::new(false);
 static CALLBACKS: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 
-/// Callbacks of one thread before it ends and another one comes.
+/// Callbacks of a thread, after which it exits and another one is made.
 const CALLS: c_long = 300;
 
 fn heap() -> &'static Heap {
@@ -47,7 +51,7 @@ impl Random {
     }
 }
 
-/// A new object; the world is stopped for a collection if there is no room.
+/// A new object; collects first if there is no room.
 fn allocate(kids: [*mut Object; 2], value: u64) -> *mut Object {
     loop {
         if let Some(object) = heap().allocate(kids, value) {
@@ -63,15 +67,16 @@ fn collect_if_needed() {
     }
 }
 
-/// Builds a chain of objects with links across, lets the world be stopped in between, and
-/// looks whether all is as it was made. Only this frame knows the chain.
+/// Builds a chain of objects with links across, lets the world stop in between, and checks
+/// that the chain is as it was built. Only this frame refers to the chain.
 fn work(cx: &Context<'_, '_>, random: &mut Random, depth: u32) -> bool {
     let length = 1 + random.below(60);
     let mut chain: *mut Object = ptr::null_mut();
     let mut sum = 0;
     for _ in 0..length {
         let value = random.below(1 << 40);
-        // SAFETY: the chain is this frame's, and a collection keeps it.
+        // SAFETY: null, or the object that this frame made last: `chain` is on this stack, so
+        // collections keep the object, and only this frame writes to it.
         let across = unsafe { chain.as_ref() }.map_or(ptr::null_mut(), |object| object.kids[0]);
         chain = allocate([chain, across], value);
         sum += value;
@@ -79,7 +84,7 @@ fn work(cx: &Context<'_, '_>, random: &mut Random, depth: u32) -> bool {
             0 => needm::safepoint(),
             1 => collect_if_needed(),
             2 if depth < 3 => {
-                // Out to C and in again: this frame's objects must stand that, too.
+                // Out to C and in again: a collection must then find this frame, too.
                 let seed = random.0 | 1;
                 let again = move || {
                     std::thread::yield_now();
@@ -93,7 +98,8 @@ fn work(cx: &Context<'_, '_>, random: &mut Random, depth: u32) -> bool {
         }
     }
     let (mut at, mut seen, mut left) = (chain, 0, sum);
-    // SAFETY: as above.
+    // SAFETY: null, or an object of the chain: `chain` is on this stack, and a collection keeps
+    // what it leads to.
     while let Some(object) = unsafe { at.as_ref() } {
         if !object.is_whole() {
             return false;
@@ -105,7 +111,7 @@ fn work(cx: &Context<'_, '_>, random: &mut Random, depth: u32) -> bool {
     seen == length && left == 0
 }
 
-/// What C calls, on its own thread.
+/// What C calls, on its thread.
 extern "C" fn call(thread: c_long, round: c_long) {
     if OVER.load(Relaxed) {
         return;
@@ -124,11 +130,11 @@ fn number(argument: Option<String>, default: u64) -> Result<u64, String> {
     text.parse().map_err(|_| format!("not a number: {text}"))
 }
 
-/// The pauses of so many collections, while threads of C's come and go.
+/// The pauses of so many collections, while C threads start and exit.
 fn collect_under_load(threads: c_long, collections: u64) -> Result<Vec<Duration>, String> {
     let driver = std::thread::spawn(move || {
         while !OVER.load(Relaxed) {
-            // SAFETY: `call` takes any two numbers, on any thread.
+            // SAFETY: `call` takes any two numbers, on any thread, and the threads are joined.
             let refused = unsafe { cthread_run(threads, CALLS, call) };
             if refused != 0 {
                 return Err(std::io::Error::from_raw_os_error(refused));
@@ -137,7 +143,12 @@ fn collect_under_load(threads: c_long, collections: u64) -> Result<Vec<Duration>
         Ok(())
     });
     let mut pauses = Vec::new();
-    for _ in 0..collections {
+    let (start, mut said) = (Instant::now(), 0);
+    for number in 0..collections {
+        if start.elapsed().as_secs() > said {
+            said += 1;
+            eprintln!("collector: {said} s: {number} of {collections} collections");
+        }
         pauses.push(heap().collect().map_err(|error| error.to_string())?);
         std::thread::sleep(Duration::from_micros(200));
     }
@@ -145,11 +156,11 @@ fn collect_under_load(threads: c_long, collections: u64) -> Result<Vec<Duration>
     match driver.join() {
         Ok(Ok(())) => Ok(pauses),
         Ok(Err(error)) => Err(format!("not all threads could be made: {error}")),
-        Err(_) => Err("the threads' maker panicked".into()),
+        Err(_) => Err("the thread that starts C threads panicked".into()),
     }
 }
 
-/// What the command line asks for: threads, collections, the seed.
+/// The command line: threads, collections, the seed.
 fn asked() -> Result<(c_long, u64, u64), String> {
     let mut arguments = std::env::args().skip(1);
     let threads = number(arguments.next(), 4)?;
@@ -164,7 +175,7 @@ fn asked() -> Result<(c_long, u64, u64), String> {
     }
 }
 
-/// Whether everything was found that was in use, and everything else freed.
+/// Whether collections kept all that was in use, and freed the rest.
 fn run(threads: c_long, collections: u64, seed: u64) -> Result<bool, String> {
     println!("seed {seed}");
     SEED.store(seed, Relaxed);
@@ -180,13 +191,13 @@ fn run(threads: c_long, collections: u64, seed: u64) -> Result<bool, String> {
     pauses.sort_unstable();
     let pause = |share: usize| pauses[(pauses.len() - 1) * share / 100].as_secs_f64() * 1e6;
     let (callbacks, wrong) = (CALLBACKS.load(Relaxed), WRONG.load(Relaxed));
-    println!("{callbacks} callbacks, {wrong} that missed an object, in {took:.1} s");
+    println!("{callbacks} callbacks, {wrong} of them lost an object, in {took:.1} s");
     println!(
-        "{} objects made, {} freed in {} collections, {left} left; at most {} kept by one",
+        "{} objects made, {} freed in {} collections, {left} left; a collection kept at most {}",
         counts.allocated, counts.freed, counts.collections, counts.most_kept
     );
     println!(
-        "pauses in us, the heap marked and swept: median {:.0}, 99 % {:.0}, worst {:.0}",
+        "pauses in us, to mark and sweep the heap: median {:.0}, 99 % {:.0}, worst {:.0}",
         pause(50),
         pause(99),
         pause(100)
@@ -201,7 +212,7 @@ fn main() -> ExitCode {
     match asked().and_then(|(threads, collections, seed)| run(threads, collections, seed)) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("collector: objects were missed, or left");
+            eprintln!("collector: objects were lost, or left");
             ExitCode::FAILURE
         }
         Err(error) => {
@@ -214,7 +225,7 @@ fn main() -> ExitCode {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn a_collector_finds_what_callbacks_hold_and_frees_the_rest() {
+    fn a_collector_keeps_what_callbacks_refer_to_and_frees_the_rest() {
         let emulated = std::env::var_os("NEEDM_RUNNER").is_some();
         let all_found = super::run(4, if emulated { 100 } else { 2000 }, 20_131_203);
         assert_eq!(all_found, Ok(true));

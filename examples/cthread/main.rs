@@ -1,7 +1,12 @@
-//! The main job: threads made by C call in; each callback adds to a sum, writes
+//! What needm is for: threads made by C call in; each callback adds to a sum, writes
 //! through a null pointer, and recovers.
 //!
-//! `cargo run --release --example cthread [THREADS] [CALLS]`, 6 and 10 by default.
+//! `cargo run --release --example cthread [THREADS] [CALLS]`, 6 and 10 by default. It exits
+//! with a failure if a count is wrong.
+//!
+//! # Safety
+//! `cthread_run` is declared as in `threads.c`; the function that it calls takes any two
+//! numbers, on any thread. The write through a null pointer faults: nothing is mapped there.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_long};
@@ -21,7 +26,7 @@ static RECOVERED: AtomicU64 = AtomicU64::new(0);
 static WRONG: AtomicU64 = AtomicU64::new(0);
 static NANOS: AtomicU64 = AtomicU64::new(0);
 
-/// What C calls, on its own thread and stack.
+/// What C calls, on its thread and stack.
 extern "C" fn call(_thread: c_long, round: c_long) {
     let start = Instant::now();
     let recovered = Cell::new(false);
@@ -45,12 +50,11 @@ extern "C" fn call(_thread: c_long, round: c_long) {
     NANOS.fetch_add(nanos, Relaxed);
 }
 
-/// The fault that this is about.
+/// Causes the fault.
 fn write_through_null() {
     let null = std::hint::black_box(std::ptr::null_mut::<u32>());
-    // SAFETY: `black_box` keeps the address from the compiler and a volatile write is
-    // made as it stands, so what happens is the hardware's doing: a fault, which ends
-    // the callback.
+    // SAFETY: nothing is mapped at address 0, so the write faults and changes nothing.
+    // `black_box` hides the address from the compiler, and a volatile write is not removed.
     unsafe { std::ptr::write_volatile(null, 1) };
 }
 
@@ -72,7 +76,7 @@ fn run() -> Result<bool, String> {
     let max_ms = u32::try_from(threads).map_err(|error| error.to_string())? + 2;
     let config = Config { max_ms: max_ms.max(needm::DEFAULT_MAX_MS), ..Config::default() };
     needm::start(config).map_err(|error| error.to_string())?;
-    // SAFETY: `call` takes any two numbers, on any thread.
+    // SAFETY: `call` takes any two numbers, on any thread, and `cthread_run` joins its threads.
     let refused = unsafe { cthread_run(threads, calls, call) };
     if refused != 0 {
         let error = std::io::Error::from_raw_os_error(refused);
@@ -98,7 +102,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => {
-            eprintln!("cthread: the counts are off");
+            eprintln!("cthread: a count is wrong");
             ExitCode::FAILURE
         }
         Err(error) => {

@@ -1,5 +1,5 @@
-/* The foreign side: threads that C makes, and their loop. It knows nothing of the
- * runtime that it calls into but one function pointer. */
+/* The C side: threads that C makes, and their loop. Of the runtime that it calls into it
+ * knows only a function pointer. */
 #include <pthread.h>
 #include <stdlib.h>
 

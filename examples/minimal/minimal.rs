@@ -1,6 +1,9 @@
-//! The smallest program that shows needm without a C library: a callback, a fault in
-//! one, and a stack that runs out. Its exit status is 200. `qemu/host ARCH` builds it, and
-//! says where it is; `tests/hosts/build.rs` is how it is linked.
+//! The smallest program that shows needm without a C library: a callback, a fault in a
+//! callback, and a callback whose stack overflows. It exits with 200 if all is well.
+//! `qemu/host ARCH` builds it and prints its folder; `tests/hosts/build.rs` links it.
+//!
+//! # Safety
+//! The one unsafe operation is a volatile write to address 0, where nothing is mapped.
 #![no_std]
 #![no_main]
 
@@ -18,9 +21,9 @@ fn main(_: needm::host::Arguments) -> i32 {
 fn run() -> Option<i32> {
     needm::start(needm::Config::default()).ok()?;
     let answer = needm::callback(|_| 200).ok()?;
-    // SAFETY: a volatile write to an address that the compiler does not know: what
-    // happens is the hardware's doing, a fault, which ends the callback. Its frames hold
-    // nothing that has a destructor.
+    // SAFETY: nothing is mapped at address 0, so the write faults and changes nothing.
+    // `black_box` hides the address from the compiler. The callback's frames hold nothing that
+    // has a destructor.
     let fault = unsafe {
         needm::callback_catching_faults(|_| black_box(ptr::null_mut::<u8>()).write_volatile(1))
     };
@@ -32,7 +35,7 @@ fn run() -> Option<i32> {
     ended.then_some(answer)
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it is to overflow the stack
 fn deeper(depth: usize) -> usize {
     let frame = black_box([depth; 64]);
     deeper(depth + 1) + frame[depth % 64]

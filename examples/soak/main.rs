@@ -1,11 +1,17 @@
-//! Everything at once, at random, for as long as one likes: threads that come, call back,
-//! fault, overflow, panic, recover, nest, are jumped over, stop the world, attach, take
-//! signals, fork, and end in three ways, while the kernel is stopped and started.
+//! Everything at once, at random: threads that call back, fault, overflow, panic, recover,
+//! nest, are jumped over, stop the world, attach, get signals, fork, and exit in three ways,
+//! while needm is stopped and started.
 //!
-//! `cargo run --release --features std --example soak -- SECONDS [SEED]` prints a line a
-//! second, and in the end an account that must add up; non-zero exit if it does not. The
-//! threads do the same again with the same seed.
+//! `cargo run --release --features std --example soak -- SECONDS [SEED]` says on standard
+//! error each second how far it is, and at the end prints an account that must add up. It
+//! exits with a failure if that does not. With the same seed threads make the same choices.
+//!
+//! # Safety
+//! The functions of `foreign.c` are declared as there. What they call may run on any thread,
+//! and on the handler's side at any instruction.
 
+#[path = "../../tests/arch/mod.rs"]
+mod arch;
 mod work;
 
 use std::ffi::c_int;
@@ -19,8 +25,12 @@ use work::{ACCOUNT, Random};
 
 unsafe extern "C" {
     // examples/soak/foreign.c
-    fn soak_thread(work: extern "C" fn(u64), number: u64, ending: c_int, left: *mut c_int)
-    -> c_int;
+    fn soak_thread(
+        work: extern "C" fn(u64),
+        number: u64,
+        ending: c_int,
+        running: *mut c_int,
+    ) -> c_int;
     fn soak_handle(call: extern "C" fn());
 }
 
@@ -28,7 +38,7 @@ unsafe extern "C" {
 const THREADS: i32 = 12;
 
 static SEED: AtomicU64 = AtomicU64::new(0);
-static LEFT: AtomicI32 = AtomicI32::new(0);
+static RUNNING: AtomicI32 = AtomicI32::new(0);
 
 extern "C" fn live(number: u64) {
     work::live(SEED.load(Relaxed), number);
@@ -41,9 +51,9 @@ fn emulated() -> bool {
     *EMULATED
 }
 
-/// Whether a thread that returns from a handler has another's thread pointer (qemu-i386 7.2).
+/// Whether a thread that returns from a handler has another thread's thread pointer.
 fn handlers_lose_their_thread() -> bool {
-    cfg!(target_arch = "x86") && emulated()
+    emulated() && arch::current().emulator_loses_thread
 }
 
 fn config(random: &mut Random) -> Config {
@@ -59,16 +69,16 @@ fn rss() -> u64 {
 
 fn wait_for_all() -> Result<(), String> {
     let start = Instant::now();
-    while LEFT.load(SeqCst) > 0 {
+    while RUNNING.load(SeqCst) > 0 {
         if start.elapsed() > Duration::from_secs(60) {
-            return Err(format!("{} threads do not end", LEFT.load(SeqCst)));
+            return Err(format!("{} threads do not exit", RUNNING.load(SeqCst)));
         }
         std::thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-/// Stops the kernel, with threads alive, if none is inside just now.
+/// Stops needm while threads exist: false if one of them is in a callback.
 fn stop() -> Result<bool, String> {
     match needm::stop() {
         Ok(()) => Ok(true),
@@ -80,27 +90,29 @@ fn stop() -> Result<bool, String> {
 fn soak(seconds: u64, seed: u64) -> Result<(), String> {
     let mut random = Random::new(seed, 0);
     SEED.store(seed, Relaxed);
-    let _ = &*ACCOUNT; // made before a handler asks
+    let _ = &*ACCOUNT; // made before a handler uses it
     if !handlers_lose_their_thread() {
-        // SAFETY: it may be called at any instruction.
+        // SAFETY: `on_signal` calls back and counts, which is allowed at any instruction.
         unsafe { soak_handle(work::on_signal) };
     }
     needm::start(config(&mut random)).map_err(|error| error.to_string())?;
     let start = Instant::now();
     let (mut made, mut starts, mut said) = (0, 1, 0);
     while start.elapsed() < Duration::from_secs(seconds) {
-        if LEFT.load(SeqCst) < THREADS {
+        if RUNNING.load(SeqCst) < THREADS {
             made += 1;
-            // The C library never hears of raw exits, and keeps such a thread's stack.
+            // The C library does not see raw exits, and keeps the stacks of those threads: they
+            // become rarer, or memory runs out.
             let rarity = if made < 50_000 { 100 } else { 2_500 };
             let ending = match random.below(rarity) {
                 0 => 2,
                 other => c_int::from(other % 2 == 0),
             };
-            // SAFETY: `LEFT` is an int, and only changed by whole operations.
-            let refused = unsafe { soak_thread(live, made, ending, LEFT.as_ptr()) };
+            // SAFETY: `live` may run on any thread; `RUNNING` is a static int, which C changes
+            // atomically.
+            let refused = unsafe { soak_thread(live, made, ending, RUNNING.as_ptr()) };
             if refused != 0 {
-                return Err(format!("thread {made} is not made: error {refused}"));
+                return Err(format!("thread {made} cannot be made: error {refused}"));
             }
         } else {
             std::thread::yield_now();
@@ -112,8 +124,8 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
         if start.elapsed().as_secs() > said {
             said += 1;
             let stats = needm::stats();
-            println!(
-                "{said} s: {} callbacks, {} faults, {made} threads, {} Ms, {} KB",
+            eprintln!(
+                "soak: {said} of {seconds} s: {} callbacks, {} faults, {made} threads, {} Ms, {} KB",
                 ACCOUNT.ran.load(Relaxed),
                 ACCOUNT.faults.load(Relaxed) + ACCOUNT.overflows.load(Relaxed),
                 stats.ms_total,
@@ -123,22 +135,22 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
     }
     wait_for_all()?;
     let stats = needm::stats();
-    println!("{made} threads, {starts} starts of the kernel, {} Ms in the last", stats.ms_total);
+    println!("{made} threads, {starts} starts of needm, {} Ms in the last", stats.ms_total);
     let end = Instant::now();
     while !stop()? {
         if end.elapsed() > Duration::from_secs(10) {
-            return Err(format!("the kernel does not stop: {:?}", needm::stats()));
+            return Err(format!("needm does not stop: {:?}", needm::stats()));
         }
     }
     Ok(())
 }
 
-/// Prints the account, which must add up.
+/// Prints the account, and checks that it adds up.
 fn account() -> Result<(), String> {
     let of = |count: &AtomicU64| count.load(Relaxed);
     let a = &*ACCOUNT;
     println!(
-        "{} callbacks asked for, {} ran, {} refused, {} for want of room; {} stops, {} forks",
+        "{} callbacks called, {} ran, {} refused, {} without room on a signal stack; {} stops, {} forks",
         of(&a.asked),
         of(&a.ran),
         of(&a.refused),
@@ -154,14 +166,14 @@ fn account() -> Result<(), String> {
         ("jumps", of(&a.jumps), of(&a.jumps_met)),
     ];
     for (what, raised, met) in pairs {
-        println!("{what}: {raised} made, {met} accounted for");
+        println!("{what}: {raised} caused, {met} reported");
     }
-    println!("{} recovered, {} answers were wrong", of(&a.recovered), of(&a.wrong));
+    println!("{} recovered, {} wrong results", of(&a.recovered), of(&a.wrong));
     let adds_up = of(&a.wrong) == 0 && pairs.iter().all(|(_, raised, met)| raised == met);
     adds_up.then_some(()).ok_or_else(|| "the account does not add up".into())
 }
 
-/// A seed.
+/// The time, as a seed.
 fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |time| time.as_secs())
 }
@@ -178,6 +190,7 @@ fn asked() -> Result<(u64, u64), String> {
 }
 
 fn run(seconds: u64, seed: u64) -> Result<(), String> {
+    eprintln!("soak: {seconds} s of random operations on up to {THREADS} threads");
     println!("seed {seed}");
     soak(seconds, seed)?;
     account()
@@ -196,7 +209,7 @@ fn main() -> ExitCode {
 mod tests {
     use std::env::var;
 
-    /// `NEEDM_SOAK_SECONDS` and `NEEDM_SOAK_SEED` say otherwise.
+    /// For 5 seconds, unless `NEEDM_SOAK_SECONDS` and `NEEDM_SOAK_SEED` say otherwise.
     #[test]
     fn everything_at_once_adds_up() {
         let asked = |name: &str| var(name).ok().map(|word| word.parse().expect("a number"));

@@ -1,4 +1,9 @@
-//! What a thread of the soak does: operations by chance, each of which says what it expects.
+//! What a thread of the soak does: random operations, each of which checks its result.
+//!
+//! # Safety
+//! The functions of `foreign.c` are declared as there. A frame that is jumped over or ended
+//! by a fault holds nothing that must be dropped. Writes through null fault: nothing is
+//! mapped there.
 
 use std::cell::Cell;
 use std::ffi::{c_int, c_void};
@@ -17,16 +22,16 @@ unsafe extern "C" {
     fn soak_fork(call: extern "C" fn() -> c_int) -> c_int;
 }
 
-/// What has been done and met so far.
+/// Counts of what threads have caused, and of what was reported to them.
 #[derive(Default)]
 pub(crate) struct Account {
-    /// Callbacks asked for; refused because the kernel was stopped, or for want of room on
-    /// the signal stack of a thread that brought its own; and run.
+    /// Callbacks called; refused because needm was stopped; refused because the thread's own
+    /// signal stack had no room; and run.
     pub(crate) asked: AtomicU64,
     pub(crate) refused: AtomicU64,
     pub(crate) cramped: AtomicU64,
     pub(crate) ran: AtomicU64,
-    /// Raised inside, and met outside.
+    /// Caused in a callback, and reported to its caller (`met`).
     pub(crate) faults: AtomicU64,
     pub(crate) faults_met: AtomicU64,
     pub(crate) overflows: AtomicU64,
@@ -38,7 +43,7 @@ pub(crate) struct Account {
     pub(crate) jumps_met: AtomicU64,
     pub(crate) stops: AtomicU64,
     pub(crate) forks: AtomicU64,
-    /// Answers that none of the above explains.
+    /// Results that nothing above explains.
     pub(crate) wrong: AtomicU64,
 }
 
@@ -74,13 +79,14 @@ impl Random {
     }
 }
 
-/// A callback that is counted; `None` if it was refused.
+/// Calls back, and counts it; `None` if it was refused.
 fn call<'env, F, R>(f: F) -> Option<Result<R, CallbackError>>
 where
     F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
 {
     one(&ACCOUNT.asked);
-    // SAFETY: what is called here holds nothing where it faults, overflows or panics.
+    // SAFETY: the frames of `f` hold nothing that must be dropped where it ends otherwise than
+    // by returning.
     let answer = unsafe {
         needm::callback_catching_faults(|cx| {
             one(&ACCOUNT.ran);
@@ -98,11 +104,12 @@ where
 fn write_through_null() {
     let null = black_box(ptr::null_mut::<u8>());
     one(&ACCOUNT.faults);
-    // SAFETY: what happens is the hardware's doing: a fault, which ends the callback.
+    // SAFETY: nothing is mapped at address 0, so the write faults and changes nothing.
+    // `black_box` hides the address from the compiler.
     unsafe { null.write_volatile(1) }
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it is to overflow the stack
 fn deeper(depth: usize) -> usize {
     let frame = black_box([depth; 64]);
     deeper(depth + 1) + frame[depth % 64]
@@ -142,7 +149,7 @@ fn overflows() {
 fn panics() {
     let ended = call(|_| {
         one(&ACCOUNT.panics);
-        // SAFETY: the two frames of this callback hold nothing.
+        // SAFETY: the frames of this callback hold nothing.
         unsafe { needm::panic(ptr::without_provenance_mut(7)) }
     });
     match ended {
@@ -200,20 +207,21 @@ fn nests(random: &mut Random, depth: u64) {
     }
 }
 
-/// C jumps over two callbacks and what it was called by.
+/// C jumps over two callbacks and the frames between them.
 fn jumps() {
     extern "C" fn over(_: *mut c_void) {
         call(|cx| {
             let _ = cx.ccall(|| {
                 call(|_| {
                     one(&ACCOUNT.jumps);
-                    // SAFETY: the frames between hold nothing that must be dropped.
+                    // SAFETY: `soak_catch` is on this thread's stack, and the frames up to it,
+                    // `call` and needm's, hold nothing that must be dropped.
                     unsafe { soak_jump() }
                 })
             });
         });
     }
-    // SAFETY: as above.
+    // SAFETY: `over` does not read its argument, and may leave by `soak_jump`.
     if unsafe { soak_catch(over, ptr::null_mut()) } == 1 {
         one(&ACCOUNT.jumps_met);
     }
@@ -226,7 +234,7 @@ fn stops(inside: bool) {
         let others = || loop {
             let handled = HANDLED.get();
             let ran = ACCOUNT.ran.load(Relaxed);
-            // A handler in between counts in both.
+            // Read again if a handler ran in between, because its callback counts in both.
             if HANDLED.get() == handled {
                 break ran - handled;
             }
@@ -262,11 +270,11 @@ fn attaches(random: &mut Random) {
 }
 
 thread_local! {
-    /// Callbacks of handlers on this thread: who has stopped the world runs them.
+    /// Callbacks of handlers on this thread, which run also while it has stopped the world.
     static HANDLED: Cell<u64> = const { Cell::new(0) };
 }
 
-/// What the handler of a signal does.
+/// What the signal handler calls.
 pub(crate) extern "C" fn on_signal() {
     match call(|_| HANDLED.set(HANDLED.get() + 1)) {
         Some(Ok(())) | None => {}
@@ -276,12 +284,12 @@ pub(crate) extern "C" fn on_signal() {
 
 extern "C" fn in_a_child() -> c_int {
     if let Err(CallbackError::Refused(_)) = needm::callback(|_| ()) {
-        // The kernel is stopped here, or another thread was just stopping or starting it.
+        // needm is stopped here, or another thread was stopping or starting it at the fork.
         if needm::start(needm::Config::default()).is_err() {
             return 1;
         }
     }
-    // qemu-user fails on a fault in a child of a process with threads.
+    // qemu-user aborts on a fault in the child of a process with threads.
     // SAFETY: the callback's frames hold nothing.
     let fault = || unsafe { needm::callback_catching_faults(|_| write_through_null()) };
     let faults = crate::emulated() || matches!(fault(), Err(CallbackError::Fault(_)));
@@ -290,17 +298,18 @@ extern "C" fn in_a_child() -> c_int {
 
 fn forks() {
     one(&ACCOUNT.forks);
-    // SAFETY: the child does no more than calling back.
+    // SAFETY: `in_a_child` only calls back and starts needm, which a forked child may do, and
+    // the child exits without running what its parent has registered.
     let status = unsafe { soak_fork(in_a_child) };
     if status != 0 {
         wrong("a child's status", &status);
     }
 }
 
-/// A thread's life: so many operations, chosen by the seed and its number.
+/// The work of a thread: operations chosen by the seed and its number.
 pub(crate) fn live(seed: u64, number: u64) {
     let mut random = Random::new(seed, number);
-    // qemu-user keeps memory of each thread that there was: fewer of them live longer.
+    // qemu-user keeps memory of each exited thread: there, fewer threads run longer.
     let longest = if crate::emulated() { 1000 } else { 40 };
     for _ in 0..1 + random.below(longest) {
         match random.below(100) {
@@ -316,7 +325,7 @@ pub(crate) fn live(seed: u64, number: u64) {
             80..85 => jumps(),
             85..89 => stops(random.below(2) == 0),
             89..93 => attaches(&mut random),
-            // SAFETY: the handler calls back, and no more.
+            // SAFETY: the handler only calls back.
             93..98 if !crate::handlers_lose_their_thread() => unsafe { soak_signal() },
             99 if random.below(10) == 0 => forks(),
             98 => std::thread::yield_now(),

@@ -1,4 +1,4 @@
-//! The fuzz target; without cargo-fuzz, a program that replays inputs:
+//! The fuzz target. Without cargo-fuzz it is a program that replays inputs:
 //! `operations [--wrong RULE] [--aloud] FILE|FOLDER...`
 #![cfg_attr(fuzzing, no_main)]
 

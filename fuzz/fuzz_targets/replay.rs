@@ -1,11 +1,11 @@
-//! Replays inputs, and says what was done.
+//! Replays inputs, and prints how often each operation was run.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use needm_fuzz::{Case, Done, KINDS, Run, Wrong, run};
 
-/// The inputs that a word of the command line names.
+/// The inputs that an argument names: a file, or all files of a folder.
 fn inputs(path: &Path) -> Result<Vec<PathBuf>, String> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -51,7 +51,7 @@ pub(crate) fn main() -> ExitCode {
             for kind in KINDS {
                 println!("{kind:?} {}", done.get(&kind).unwrap_or(&0));
             }
-            println!("{count} inputs are as the model says");
+            println!("{count} inputs agree with the model");
             ExitCode::SUCCESS
         }
         Err(error) => {

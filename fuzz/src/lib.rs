@@ -1,6 +1,8 @@
-//! Sequences of operations on the kernel, against a model of what must be true after each.
-//! README.md says how it is used and what it knows.
+//! Sequences of operations on needm, compared with a model of what must be true after each.
+//! `README.md` says how to run it and what the model knows.
 
+#[path = "../../tests/arch/mod.rs"]
+mod arch;
 mod model;
 mod operation;
 mod run;
@@ -10,5 +12,5 @@ pub use model::Wrong;
 pub use operation::{Case, Config, KINDS, Kind, LONGEST, Operation, THREADS};
 pub use run::{Done, Run, run};
 
-// The C side refers to its C interface.
+// The C side calls its C interface.
 use needm as _;

@@ -1,11 +1,11 @@
-//! Operations, and how bytes are read as a sequence of them.
+//! Operations, and how an input (bytes) is read as a sequence of them.
 
 use arbitrary::{Arbitrary, Result, Unstructured};
 
 /// As in worker.h.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]
-#[allow(missing_docs)] // the names say it; worker.c does it
+#[allow(missing_docs)] // worker.c does what the names say
 pub enum Kind {
     Call,
     Return,
@@ -66,30 +66,30 @@ pub const KINDS: [Kind; 25] = {
     ]
 };
 
-/// Threads of a case.
+/// How many threads a case has.
 pub const THREADS: usize = 3;
-/// Operations of a case at most.
+/// The most operations of a case.
 pub const LONGEST: usize = 60;
 
 /// One operation: which thread does what, with which choice among its variants.
 #[derive(Clone, Copy, Debug)]
 pub struct Operation {
-    /// Which thread.
+    /// The thread.
     pub thread: usize,
-    /// What it does.
+    /// What the thread does.
     pub kind: Kind,
-    /// How.
+    /// Which variant.
     pub choice: u8,
 }
 
-/// What the kernel is started with.
+/// What needm is started with.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// `NEEDM_BIND_CALL`.
     pub per_call: bool,
-    /// Most Ms; 0: no limit that is met.
+    /// The most Ms; 0: a limit that no case reaches.
     pub max_ms: u32,
-    /// Ms at the start.
+    /// Ms made at the start.
     pub seed_ms: u32,
     /// With the hooks `minit` and `unminit`.
     pub hooks: bool,
@@ -100,9 +100,9 @@ pub struct Config {
 /// An input.
 #[derive(Clone, Debug)]
 pub struct Case {
-    /// What the kernel is started with.
+    /// What needm is started with.
     pub config: Config,
-    /// What is done then.
+    /// What the threads then do.
     pub operations: Vec<Operation>,
 }
 
@@ -119,8 +119,8 @@ impl Config {
     }
 }
 
-/// Bytes mean the same whatever is added: the first is the configuration, then two for each
-/// operation, of which the first is its number and its thread and the second its choice.
+/// The first byte is the configuration. Then come two for each operation: its number and
+/// thread, and its choice. So an input keeps its meaning when operations are added.
 impl<'a> Arbitrary<'a> for Case {
     fn arbitrary(u: &mut Unstructured<'a>) -> Result<Self> {
         let config = Config::new(u.arbitrary().unwrap_or(0));
@@ -129,7 +129,7 @@ impl<'a> Arbitrary<'a> for Case {
             let [what, choice] = [u.arbitrary::<u8>()?, u.arbitrary()?];
             let kind = usize::from(what & 31);
             let thread = usize::from(what >> 5) % THREADS;
-            // Numbers that are no operation's are calls, of which most are wanted.
+            // A number without an operation is a call, the most frequent one.
             let kind = KINDS.get(kind).copied().unwrap_or(Kind::Call);
             operations.push(Operation { thread, kind, choice });
         }
@@ -138,7 +138,7 @@ impl<'a> Arbitrary<'a> for Case {
 }
 
 impl Case {
-    /// Reads an input. Any bytes are one.
+    /// Reads an input: any bytes are one.
     #[must_use]
     pub fn read(bytes: &[u8]) -> Self {
         let config = Config::new(0);

@@ -1,4 +1,5 @@
-//! Runs a case: each operation on its thread, and what the thread saw against the model.
+//! Runs a case: each operation on its thread, and compares what the thread saw with the
+//! model.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -10,13 +11,13 @@ use crate::worker::{self, Report};
 /// How a case is run.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Run {
-    /// The rule of the model that is wrong.
+    /// The rule of the model that is wrong on purpose.
     pub wrong: Option<Wrong>,
-    /// Print each operation as it is done.
+    /// Print each operation as it is run.
     pub aloud: bool,
 }
 
-/// How often each operation was done, not counting what made no sense.
+/// How often each operation was run. Those that made no sense are not counted.
 pub type Done = BTreeMap<Kind, u64>;
 
 /// Whether an emulator runs this.
@@ -24,14 +25,14 @@ fn emulated() -> bool {
     std::env::var_os("NEEDM_RUNNER").is_some_and(|words| !words.is_empty())
 }
 
-/// The process's mappings, but those that the C library grows.
+/// The process's mappings, without those that grow by themselves.
 fn maps() -> Vec<String> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let grows = |line: &&str| line.ends_with("[heap]") || line.ends_with("[stack]");
     maps.lines().filter(|line| !grows(line)).map(String::from).collect()
 }
 
-/// Bytes of these mappings: neighbours may have become one.
+/// The bytes of these mappings: their number changes when neighbours are merged.
 fn bytes(maps: &[String]) -> u64 {
     let address = |word: &str| u64::from_str_radix(word, 16).unwrap_or(0);
     let size = |line: &String| {
@@ -41,17 +42,17 @@ fn bytes(maps: &[String]) -> u64 {
     maps.iter().map(size).sum()
 }
 
-/// Has the C libraries map all that threads and their ends ever take.
+/// Runs each kind of thread once, so that the C library has mapped all that it keeps.
 fn warm_up() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         let config = Case::read(&[]).config;
         worker::begin(&config, emulated());
         let all = 0..THREADS;
-        all.clone().for_each(worker::born);
+        all.clone().for_each(worker::make);
         worker::start();
         worker::command(0, Action::Spawn.command(0));
-        worker::wait(0).expect("a thread comes to its end");
+        worker::wait(0).expect("the operation ends");
         all.clone().for_each(|thread| worker::command(thread, Action::Exit.command(0)));
         all.for_each(worker::join);
         worker::stop();
@@ -69,8 +70,8 @@ struct Runner {
     done: Done,
 }
 
-/// Runs a case on this thread and others. `Err`: what was not as the model says, with the
-/// sequence that led there; the process is then in an unknown state.
+/// Runs a case on threads of its own. An error says where needm differed from the model, and
+/// the sequence that led there; the process is then in an unknown state.
 pub fn run(case: &Case, run: Run) -> Result<Done, String> {
     warm_up();
     let emulated = emulated();
@@ -91,7 +92,7 @@ pub fn run(case: &Case, run: Run) -> Result<Done, String> {
     if !emulated && bytes(&maps_after) != bytes(&maps_before) {
         let new: Vec<_> = maps_after.iter().filter(|map| !maps_before.contains(map)).collect();
         let gone: Vec<_> = maps_before.iter().filter(|map| !maps_after.contains(map)).collect();
-        return Err(format!("{}mappings have come: {new:#?}, and gone: {gone:#?}", runner.history));
+        return Err(format!("{}mappings added: {new:#?}, removed: {gone:#?}", runner.history));
     }
     worker::end();
     Ok(runner.done)
@@ -120,21 +121,21 @@ impl Runner {
             return Err(format!("the last needm_stop: {stopped}, want {expected}"));
         }
         if stopped == code::NOT_STARTED && (worker::start(), worker::stop()) != (0, 0) {
-            return Err("the kernel does not start and stop once more".into());
+            return Err("needm does not start and stop once more".into());
         }
         Ok(())
     }
 
-    /// One operation, if it makes sense; and what it releases.
+    /// Runs one operation, if it makes sense, and what waited for it.
     fn one(&mut self, operation: Operation) -> Result<(), String> {
         let Operation { thread, kind, .. } = operation;
         if self.model.is_pending(thread) {
             return Ok(());
         }
         if !self.model.is_alive(thread) {
-            worker::born(thread);
-            self.model.born(thread);
-            self.tell(&format!("{thread} is made"));
+            worker::make(thread);
+            self.model.make_thread(thread);
+            self.tell(&format!("{thread} starts"));
         }
         let Some(action) = self.model.plan(operation) else { return Ok(()) };
         self.tell(&format!("{thread} {action:?}"));
@@ -143,12 +144,12 @@ impl Runner {
     }
 
     fn act(&mut self, thread: usize, action: Action) -> Result<(), String> {
-        let ends = self.model.ends(thread, action);
+        let exits = self.model.exits(thread, action);
         let waits = self.model.waits(thread, action).is_some();
         worker::command(thread, action.command(self.model.mask(thread)));
-        if ends {
+        if exits {
             worker::join(thread);
-            self.model.ended(thread, action);
+            self.model.exited(thread, action);
         } else if waits {
             self.model.begin_waiting(thread, action);
             self.tell("  waits");
@@ -156,27 +157,27 @@ impl Runner {
                 return Err("does not wait".into());
             }
         } else {
-            let report = worker::wait(thread).ok_or("does not end")?;
+            let report = worker::wait(thread).ok_or("the operation does not end")?;
             self.sync();
             let expected = self.model.apply(thread, action, Some(&report));
             self.compare(thread, &report, &expected)?;
         }
         while let Some(released) = self.model.next_released() {
-            self.tell(&format!("  {released} goes on"));
+            self.tell(&format!("  {released} continues"));
             let report = worker::wait(released).ok_or_else(|| format!("{released} still waits"))?;
             self.sync();
             let expected = self.model.end_waiting(released);
             self.compare(released, &report, &expected)
-                .map_err(|error| format!("{released} went on: {error}"))?;
+                .map_err(|error| format!("{released} continued: {error}"))?;
         }
         self.sync();
         self.compare_counts()
     }
 
-    /// The kernel may notice an end at any time.
+    /// needm may notice an exit at any time: the model follows.
     fn sync(&mut self) {
         if worker::stats().reclaimed - self.before.reclaimed > self.model.counts.reclaimed {
-            self.model.notice();
+            self.model.notice_exit();
         }
     }
 
@@ -216,8 +217,8 @@ impl Runner {
         self.model.is_on(thread, report.m)?;
         if let Some(visited) = &expected.visited {
             let want = self.model.bits(visited);
-            // Callbacks of a thread whose end was not noticed are shown, too.
-            if report.visited & !self.model.bits_in_limbo() != want {
+            // Callbacks of an exited thread are shown until needm notices the exit.
+            if report.visited & !self.model.bits_unnoticed() != want {
                 return Err(format!("needm_each_m shows {:#b}, want {want:#b}", report.visited));
             }
         }
@@ -227,11 +228,11 @@ impl Runner {
         Ok(())
     }
 
-    /// Once all is quiet.
+    /// Compares the statistics, when no operation runs.
     fn compare_counts(&self) -> Result<(), String> {
         let stats = worker::stats();
-        let before = self.before; // they count from the process's begin
-        let (made, held, taken) = self.model.made_held_taken();
+        let before = self.before; // they count from the start of the process
+        let (made, held, bound) = self.model.made_held_bound();
         let c = self.model.counts;
         let want =
             [made, made - held, held, c.reclaimed, c.timeouts, c.panics, c.faults, c.overflows];
@@ -251,17 +252,17 @@ impl Runner {
             ));
         }
         let hooks = worker::hooks();
-        let hooks = (hooks.0, if self.hooks { hooks.1 } else { taken });
-        if hooks != (made, taken) {
+        let hooks = (hooks.0, if self.hooks { hooks.1 } else { bound });
+        if hooks != (made, bound) {
             return Err(format!(
-                "Ms made and taken by the hooks {hooks:?}, want {:?}",
-                (made, taken)
+                "Ms made and bound, by the hooks, {hooks:?}, want {:?}",
+                (made, bound)
             ));
         }
         Ok(())
     }
 
-    /// Has all threads come to their ends, so that nothing may be left.
+    /// Has all threads exit, after which nothing of needm may be left.
     fn end_all(&mut self) -> Result<(), String> {
         for _ in 0..4 * THREADS {
             for thread in 0..THREADS {
@@ -281,7 +282,7 @@ impl Runner {
             }
         }
         match (0..THREADS).find(|thread| self.model.is_alive(*thread)) {
-            Some(thread) => Err(format!("{thread} never ends")),
+            Some(thread) => Err(format!("{thread} does not exit")),
             None => Ok(()),
         }
     }

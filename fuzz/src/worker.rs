@@ -1,4 +1,9 @@
-//! The threads of worker.c.
+//! The threads of `worker.c`, as Rust sees them.
+//!
+//! # Safety
+//! The structs repeat those of `worker.h` and `needm.h`, field by field. One controller
+//! calls these functions, from one thread. Between `command` and the return of `wait` the
+//! worker owns its report; outside of that it waits, and the controller may read it.
 
 use std::ffi::{CStr, c_char, c_int};
 use std::thread::sleep;
@@ -6,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use crate::operation::{Config, Kind};
 
-/// What a thread says has happened; as in worker.h.
+/// A thread was entered: a callback, a function in C, or a handler. As in worker.h.
 pub const ENTERED: c_int = 0;
-/// What was called has come back.
+/// The called function has returned.
 pub const CAME_BACK: c_int = 1;
 /// The operation is done.
 pub const DONE: c_int = 2;
 /// The jump has arrived.
 pub const JUMPED: c_int = 3;
 
-/// How long an operation may take, under an emulator too.
-const PATIENCE_MS: c_int = 30_000;
+/// How long an operation may take, also under an emulator.
+const LIMIT_MS: c_int = 30_000;
 
-/// A deferred function's word.
+/// What a deferred function wrote down.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
@@ -84,9 +89,9 @@ pub struct Report {
 }
 
 impl Report {
-    /// The first thing that C found to be wrong.
+    /// The first mistake that C found.
     pub fn wrong(&self) -> Option<String> {
-        // SAFETY: null, or a literal of worker.c's.
+        // SAFETY: `wrong` is null or points to a string literal of worker.c, which is never freed.
         let text = (!self.wrong.is_null()).then(|| unsafe { CStr::from_ptr(self.wrong) });
         text.map(|text| text.to_string_lossy().into_owned())
     }
@@ -98,7 +103,7 @@ impl Report {
 }
 
 unsafe extern "C" {
-    fn fuzz_born(which: c_int);
+    fn fuzz_make(which: c_int);
     fn fuzz_command(which: c_int, operation: c_int, arg: c_int, arg2: c_int, mask: u64);
     fn fuzz_wait(which: c_int, ms: c_int) -> *const Report;
     fn fuzz_begun(which: c_int) -> c_int;
@@ -106,9 +111,10 @@ unsafe extern "C" {
     fn fuzz_handle(on_signal_stack: c_int);
     fn fuzz_emulated(yes: c_int);
     fn fuzz_guard(installed: c_int);
+    fn fuzz_fault_kind(kind: c_int, signo: *mut c_int, code: *mut c_int);
     fn fuzz_configure(binding: c_int, seed_ms: c_int, max_ms: c_int, hooks: c_int);
     fn fuzz_start() -> c_int;
-    fn fuzz_counts(made: *mut u64, taken: *mut u64);
+    fn fuzz_counts(made: *mut u64, bound: *mut u64);
     fn needm_stop() -> c_int;
     fn needm_get_stats(out: *mut Sized);
 }
@@ -126,31 +132,41 @@ pub struct Command {
     pub mask: u64,
 }
 
-/// Makes a thread; returns once it waits for its first command.
-pub fn born(which: usize) {
-    // SAFETY: this thread was not made before, or has been joined.
-    unsafe { fuzz_born(number(which)) }
+/// The signal and the `si_code` of a kind of fault.
+pub fn fault_kind(kind: u8) -> (c_int, c_int) {
+    let (mut signo, mut code) = (0, 0);
+    // SAFETY: it writes two ints, which live through the call.
+    unsafe { fuzz_fault_kind(kind.into(), &raw mut signo, &raw mut code) };
+    (signo, code)
 }
 
-/// Tells a thread that waits what to do.
+/// Makes a thread; returns once it waits for its first command.
+pub fn make(which: usize) {
+    // SAFETY: the model makes only threads that do not exist: never made, or joined.
+    unsafe { fuzz_make(number(which)) }
+}
+
+/// Tells a waiting thread what to do.
 pub fn command(which: usize, command: Command) {
     let Command { kind, arg, arg2, mask } = command;
-    // SAFETY: the thread waits for it; the model has found that it may be done.
+    // SAFETY: the thread waits for a command, because `wait` or `make` has returned since the
+    // last one; the model plans only operations that may be run there.
     unsafe { fuzz_command(number(which), c_int::from(kind as u8), arg, arg2, mask) }
 }
 
-/// What the thread saw; `None` if it does not come to an end.
+/// What the thread saw; `None` if the operation does not end.
 pub fn wait(which: usize) -> Option<Report> {
-    // SAFETY: until the next command the report stays as it is.
-    unsafe { fuzz_wait(number(which), PATIENCE_MS).as_ref() }.cloned()
+    // SAFETY: null, or a static report that the thread does not change until the next command.
+    unsafe { fuzz_wait(number(which), LIMIT_MS).as_ref() }.cloned()
 }
 
-/// Waits until the thread sleeps in the kernel; false if it does not, or is done instead.
+/// Waits until the thread sleeps in needm: false if the operation ends instead, or nothing
+/// happens in time.
 pub fn is_blocked(which: usize) -> bool {
     let start = Instant::now();
     let mut seen = 0;
-    while start.elapsed() < Duration::from_millis(PATIENCE_MS.unsigned_abs().into()) {
-        // SAFETY: a thread that was given a command.
+    while start.elapsed() < Duration::from_millis(LIMIT_MS.unsigned_abs().into()) {
+        // SAFETY: both read words of a static worker, one of them atomically.
         let (tid, done) = unsafe { (fuzz_begun(number(which)), fuzz_wait(number(which), 1)) };
         if !done.is_null() {
             return false;
@@ -166,15 +182,15 @@ pub fn is_blocked(which: usize) -> bool {
     false
 }
 
-/// Waits for a thread that ends.
+/// Waits for a thread that exits.
 pub fn join(which: usize) {
-    // SAFETY: it was told to end.
+    // SAFETY: the thread was made and not joined yet; its last command has it exit.
     unsafe { fuzz_join(number(which)) }
 }
 
-/// Installs who handled faults before the kernel, and the handler that calls back.
+/// Installs the handlers that are there before needm's: of faults, and the one that calls back.
 pub fn begin(config: &Config, emulated: bool) {
-    // SAFETY: the kernel is stopped, and no thread is alive.
+    // SAFETY: needm is stopped and no worker exists, so nothing reads what this writes.
     unsafe {
         fuzz_emulated(emulated.into());
         fuzz_guard(1);
@@ -185,36 +201,36 @@ pub fn begin(config: &Config, emulated: bool) {
     }
 }
 
-/// Takes away what [`begin`] has installed.
+/// Removes what [`begin`] has installed.
 pub fn end() {
-    // SAFETY: as there.
+    // SAFETY: needm is stopped and no worker exists, so no fault can meet the change.
     unsafe { fuzz_guard(0) }
 }
 
-/// Starts the kernel.
+/// Starts needm.
 pub fn start() -> c_int {
-    // SAFETY: it was configured.
+    // SAFETY: `begin` has filled in the configuration, which is static.
     unsafe { fuzz_start() }
 }
 
-/// Stops it.
+/// Stops needm.
 pub fn stop() -> c_int {
-    // SAFETY: it may be called from anywhere.
+    // SAFETY: needm_stop takes nothing and refuses what it cannot do.
     unsafe { needm_stop() }
 }
 
-/// What the kernel counts.
+/// needm's statistics.
 pub fn stats() -> Stats {
     let mut out = Sized { size: size_of::<Sized>(), stats: Stats::default() };
-    // SAFETY: it has the size that it says.
+    // SAFETY: `out` has the size that it says, and lives through the call.
     unsafe { needm_get_stats(&raw mut out) };
     out.stats
 }
 
-/// What the hooks have seen: Ms made and not freed; taken and not given back.
+/// What the hooks have counted: Ms that exist, and Ms that are bound.
 pub fn hooks() -> (u64, u64) {
-    let (mut made, mut taken) = (0, 0);
-    // SAFETY: two words to be written to.
-    unsafe { fuzz_counts(&raw mut made, &raw mut taken) };
-    (made, taken)
+    let (mut made, mut bound) = (0, 0);
+    // SAFETY: it writes two words, which live through the call.
+    unsafe { fuzz_counts(&raw mut made, &raw mut bound) };
+    (made, bound)
 }

@@ -1,33 +1,31 @@
-//! The stored corpus, replayed: by `operations`, a process of its own, since what is found to be
-//! wrong leaves threads anywhere.
+//! Replays the stored corpus with the program `operations`: a process of its own, because a
+//! case that fails leaves its threads wherever they are.
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
-/// Replays the corpus with these words before it.
-fn replay(words: &[&str]) -> Output {
-    let program = env!("CARGO_BIN_EXE_operations");
+#[path = "../../tests/common/mod.rs"]
+mod common;
+
+use common::{arch, command, is_emulated};
+
+/// Replays the corpus with these arguments before it.
+fn replay(arguments: &[&str]) -> Output {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus/operations");
-    let runner = std::env::var("NEEDM_RUNNER").unwrap_or_default();
-    let mut all = runner.split_whitespace().chain([program]);
-    let mut command = Command::new(all.next().expect("at least the program"));
-    command.args(all).args(words).arg(corpus).output().expect("the program runs")
-}
-
-fn emulated() -> bool {
-    std::env::var_os("NEEDM_RUNNER").is_some_and(|words| !words.is_empty())
+    let mut command = command(Path::new(env!("CARGO_BIN_EXE_operations")));
+    command.args(arguments).arg(corpus).output().expect("the program starts")
 }
 
 #[test]
-fn the_corpus_is_as_the_model_says_and_has_every_operation() {
+fn the_corpus_agrees_with_the_model_and_has_every_operation() {
     let output = replay(&[]);
     let (told, error) =
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{:?}\n{error}", output.status);
-    // README.md says where which are left out.
+    // README.md says which operations an emulator leaves out.
     let left_out = |name: &str| match name {
-        "RawExit" => emulated(),
-        "Signal" | "CFault" => emulated() && cfg!(target_arch = "x86"),
+        "RawExit" => is_emulated(),
+        "Signal" | "CFault" => is_emulated() && arch::current().emulator_loses_thread,
         _ => false,
     };
     let missing =
@@ -37,10 +35,10 @@ fn the_corpus_is_as_the_model_says_and_has_every_operation() {
 }
 
 #[test]
-fn a_rule_that_is_wrong_is_found() {
+fn the_corpus_finds_each_rule_that_is_wrong_on_purpose() {
     for (name, rule, claim) in needm_fuzz::Wrong::ALL {
-        if rule == needm_fuzz::Wrong::End && emulated() {
-            continue; // without raw exits
+        if rule == needm_fuzz::Wrong::End && is_emulated() {
+            continue; // an emulator runs no raw exits
         }
         let output = replay(&["--wrong", name]);
         let error = String::from_utf8_lossy(&output.stderr);

@@ -160,7 +160,7 @@ pub(crate) fn the_taker_of_the_last_makes_a_spare() {
     });
 }
 
-/// The steps of `needm_entry` from `.Ltake` to `.Lgiven` (`arch/<arch>/entry.S`), for a
+/// The steps of `needm_entry` from `.Lrebind` to `.Lunbind` (`arch/<arch>/entry.S`), for a
 /// thread whose last M is `m`. The fence stands for the waiter's barrier on all threads.
 fn take_again_and_give(thread: &'static Thread) {
     let Some(m) = thread.last() else { return };

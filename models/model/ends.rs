@@ -152,7 +152,7 @@ fn calls_and_returns(tls: &'static Tls) {
     system::returns();
 }
 
-/// The steps of `needm_entry` from `.Ltake` to `.Lgiven` (`arch/<arch>/entry.S`).
+/// The steps of `needm_entry` from `.Lrebind` to `.Lunbind` (`arch/<arch>/entry.S`).
 fn calls_steadily_and_exits(tls: &'static Tls) {
     calls(tls);
     let own = tls.thread().expect("it has a record");

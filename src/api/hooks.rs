@@ -14,8 +14,8 @@ use core::{mem, ptr};
 use crate::api::config::Config;
 use crate::api::m::M;
 use crate::error::Error;
-use crate::os::libc;
-use crate::os::thread as system;
+use crate::os;
+use crate::os::wait::{wait, wake};
 use crate::settings::{self, ThreadMain};
 use crate::sync::{AtomicU32, SeqCst};
 use crate::{lifecycle, m, state};
@@ -119,6 +119,9 @@ pub struct Start {
     fate: *const AtomicU32,
 }
 
+/// `EAGAIN`, with which C libraries refuse a thread.
+const NO_THREADS: i32 = 11;
+
 const UNUSED: u32 = 0;
 const RUN: u32 = 1;
 const DROPPED: u32 = 2;
@@ -142,11 +145,12 @@ impl Start {
         // SAFETY: `thread_start` waits until this is not `UNUSED`.
         unsafe { &*self.fate }.store(fate, SeqCst);
         // Only the address is used from here on.
-        system::wake_at(self.fate);
+        wake(self.fate, 1);
     }
 
     fn by_the_c_library(self) -> Result<(), i32> {
-        let made = libc::spawn(self.main, self.arg).unwrap_or(Err(system::NO_THREADS));
+        // SAFETY: `spawn` gave both for a new thread, and `self` is used up.
+        let made = unsafe { os::thread::start(self.main, self.arg) };
         if made.is_ok() {
             self.end(RUN);
             mem::forget(self);
@@ -244,11 +248,11 @@ impl<H: Hooks> Thunks<H> {
         // Whatever the hook says: a thread that has `start` may still run it, and needs what
         // `arg` leads to.
         while fate.load(SeqCst) == UNUSED {
-            let _ = system::wait(&fate, UNUSED, None);
+            wait(&fate, UNUSED, None);
         }
         match fate.load(SeqCst) {
             RUN => 0,
-            _ => answer.err().filter(|errno| *errno != 0).unwrap_or(system::NO_THREADS),
+            _ => answer.err().filter(|errno| *errno != 0).unwrap_or(NO_THREADS),
         }
     }
 }

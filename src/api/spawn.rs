@@ -10,7 +10,7 @@ use core::ptr;
 use crate::api::panics as caught;
 use crate::call::FORWARDS_FAULTS;
 use crate::error::Error;
-use crate::os::thread as system;
+use crate::os::wait::{wait, wake};
 use crate::spawn::{self, Main};
 use crate::sync::{AtomicU32, SeqCst};
 
@@ -51,7 +51,7 @@ where
         let taken = ptr::from_ref(&handed.taken);
         handed.taken.store(1, SeqCst);
         // Only its address is used from here on.
-        system::wake_at(taken);
+        wake(taken, 1);
         if let Some(function) = function {
             caught::end_process(caught::catch(function));
         }
@@ -60,7 +60,7 @@ where
     let arg = (&raw mut handed).cast();
     spawn::spawn(Main { function: run::<F>, arg, tags: FORWARDS_FAULTS, over: None })?;
     while handed.taken.load(SeqCst) == 0 {
-        let _ = system::wait(&handed.taken, 0, None);
+        wait(&handed.taken, 0, None);
     }
     Ok(())
 }

@@ -1,4 +1,8 @@
 //! Calls from a callback back out to C: on the system stack, out of the world.
+//!
+//! # Safety
+//! Work that goes to the system stack starts below the call that the thread left there, and
+//! waits on the G: what it refers to on the G stays.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
 use crate::call::Function;
@@ -16,7 +20,7 @@ use core::ptr;
 
 unsafe extern "C" {
     /// `switch.S`: a call on the system stack, all registers spilled on the G's.
-    pub(crate) fn needm_on_g0(
+    fn needm_on_g0(
         function: unsafe extern "C" fn(*mut c_void),
         arg: *mut c_void,
         segment: *mut Segment,
@@ -26,12 +30,12 @@ unsafe extern "C" {
 
 /// Runs `work` on the system stack, out of the world, from a G.
 pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
-    pub(crate) struct Out<'a, W> {
+    struct Out<'a, W> {
         m: &'a M,
         segment: &'a Segment,
         work: &'a mut W,
     }
-    pub(crate) unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
+    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
         // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
         tools::out(&m::from_g0(out.m, out.segment).around);
@@ -52,7 +56,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
 }
 
 /// Back from C, still on the system stack: what C left behind goes, then the gate.
-pub(crate) fn come_back(m: &M, segment: &Segment) {
+fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.prev_current().is_none() {
@@ -69,7 +73,7 @@ pub(crate) fn come_back(m: &M, segment: &Segment) {
 /// Runs `function(arg)` on the system stack: `needm_ccall`.
 pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
     let (m, segment) = running_segment(Tls::current()).ok_or(Error::Invalid)?;
-    // SAFETY: the caller vouches for the function and its argument.
+    // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
     on_g0(m, segment, &mut || unsafe { function(arg) });
     Ok(())
 }

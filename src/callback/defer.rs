@@ -1,5 +1,9 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! Deferred functions: kept for the end of the innermost callback, and run there.
+//!
+//! # Safety
+//! The code that defers a function says that it may be called with its argument until the callback
+//! is over.
+#![allow(unsafe_code)] // functions of the host's
 
 use crate::call::Function;
 use crate::error::Error;
@@ -16,7 +20,7 @@ pub(crate) fn run_deferred(m: &M) {
     while let Some(count) = segment.deferred.load(Relaxed).checked_sub(1) {
         segment.deferred.store(count, Relaxed);
         let Some(deferred) = m.stack.pop_deferred() else { return };
-        // SAFETY: who deferred it vouches for it until the callback's end.
+        // SAFETY: it may be called until the callback is over, and the callback is not.
         unsafe { (deferred.function)(deferred.arg) };
     }
 }

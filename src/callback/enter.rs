@@ -1,17 +1,17 @@
-//! Callbacks: the Rust side of `arch/<arch>/entry.S`.
+//! The way in of a callback, on the slow path: the Rust side of `arch/<arch>/entry.S`.
 //!
-//! The steady paths never come here. [`enter`] is reached when this thread has no
-//! M that may be used or bound_here again unasked, is in a callback already, has a frame to
+//! The fast paths never come here. [`enter`] is reached when this thread has no
+//! M that may be used or bound again unasked, is in a callback already, has a frame to
 //! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
 //! the callback goes, and returns that stack pointer; assembly switches, calls the
-//! function, and brings every kind of ending to [`ending::exit`].
+//! function, and brings every kind of ending to `exit` (`exit.rs`).
 //!
 //! # Where a nested callback goes
 //! | the thread is | the new segment goes |
 //! | --- | --- |
 //! | in C that a callback called | below the G's saved stack pointer |
 //! | on the G itself | below the caller's frame there |
-//! | elsewhere, while callback code runs | on another M's G: nobody knows how deep this one is in use |
+//! | elsewhere, while callback code runs | on another M's G: how deep this one is in use is not known |
 //!
 //! The last is a signal handler on a signal stack, or a fiber.
 //!
@@ -21,7 +21,7 @@
 
 use crate::call::Call;
 use crate::call::{
-    ALIGN, PENDING_SEGMENT, PENDING_SIGNAL_STACK, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
+    ALIGN, PENDING_HANDLER_STACK, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
 };
 use crate::error::Error;
 use crate::layout;
@@ -34,7 +34,6 @@ use crate::reconcile;
 use crate::reconcile::drop_abandoned;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
-use crate::signal::stack;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
@@ -47,17 +46,17 @@ crate::arch::upcalls! {
 }
 
 /// The least stack that a callback is started with.
-pub(crate) const MIN_STACK: usize = 512;
+const MIN_STACK: usize = 512;
 
 /// What a nested callback leaves free above its part of the G.
-pub(crate) const GAP: usize = 96;
+const GAP: usize = 96;
 
 /// Where a callback goes: its M, what of the G is free, the segment around it.
-pub(crate) struct Place {
+struct Place {
     pub(crate) m: &'static M,
     pub(crate) below: usize,
     pub(crate) outer: Option<&'static Segment>,
-    /// The M was bound_here for this callback.
+    /// The M was bound for this callback.
     pub(crate) bound_here: bool,
 }
 
@@ -78,7 +77,7 @@ pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     }
 }
 
-pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
+fn try_enter(call: &mut Call) -> Result<usize, Error> {
     if call.function.is_none() || call.frame.is_null() && call.size != 0 {
         return Err(Error::Invalid);
     }
@@ -98,7 +97,7 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
         let m = place.m;
         let was_running = m.is_running();
         let passed = was_running || running::enter(m);
-        // If not, the kernel was stopped and started on the way: the M and its stack are
+        // If not, needm was stopped and started on the way: the M and its stack are
         // of the start before, and all begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
         let entered = match passed {
@@ -120,10 +119,10 @@ pub(crate) fn try_enter(call: &mut Call) -> Result<usize, Error> {
     }
 }
 
-pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
+fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
     drop_abandoned(tls, at);
     if let Some(m) = reconcile::current(tls) {
-        recheck_signal_stack(tls, m);
+        recheck_handler_stack(tls, m);
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -142,22 +141,23 @@ pub(crate) fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
 }
 
 impl Place {
-    pub(crate) fn base(m: &'static M, bound_here: bool) -> Self {
+    /// For the outermost callback of an M.
+    fn base(m: &'static M, bound_here: bool) -> Self {
         Self { m, below: m.stack.hi(), outer: None, bound_here }
     }
 }
 
-/// Looks at a signal stack that is not trusted yet.
-pub(crate) fn recheck_signal_stack(tls: &Tls, m: &M) {
-    let Some(thread) = tls.thread().filter(|thread| !thread.sig.trusted()) else { return };
-    thread.sig.minit(true);
-    if thread.sig.trusted() && m.segment().is_none() {
+/// Checks a handler stack that has to be checked.
+fn recheck_handler_stack(tls: &Tls, m: &M) {
+    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else { return };
+    thread.prepare(true);
+    if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
 }
 
 /// After the gate: builds the segment unless [`on_g_prologue`] has to. The G's stack pointer.
-pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
+fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { GAP } else { 0 };
@@ -166,9 +166,10 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
     let sp = sp.filter(|sp| *sp >= m.stack.lo() + MIN_STACK).ok_or(Error::Overflow)?;
     let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
     let segment = segment.ok_or(Error::Overflow)?;
-    let thread = Tls::current().thread().filter(|thread| thread.sig.holds(caller));
-    let on_signal_stack = thread.is_some();
-    if thread.is_some_and(|thread| !thread.sig.has_room_below(caller)) {
+    let thread = Tls::current().thread().filter(|thread| thread.ready.holds(caller));
+    let on_handler_stack = thread.is_some();
+    let needs = state::settings().needs();
+    if thread.is_some_and(|thread| !thread.ready.has_room_below(caller, needs)) {
         return Err(Error::Overflow);
     }
 
@@ -183,11 +184,11 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
     } else {
         tools::writes(sp, place.below - sp);
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
-        if on_signal_stack {
-            pending |= PENDING_SIGNAL_STACK;
+        if on_handler_stack {
+            pending |= PENDING_HANDLER_STACK;
         }
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
-        build(call, m, (segment, at), flags, on_signal_stack);
+        build(call, m, (segment, at), flags, on_handler_stack);
     }
     call.out = ptr::from_ref(m) as usize | pending;
     Ok(sp)
@@ -197,13 +198,7 @@ pub(crate) fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Resu
 ///
 /// A handler that calls back before it is uses this segment too, and leaves its own call in
 /// it: then all begins again, as in assembly.
-pub(crate) fn build(
-    call: &mut Call,
-    m: &M,
-    part: (&Segment, usize),
-    flags: usize,
-    hold_signals: bool,
-) {
+fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bool) {
     let (segment, at) = part;
     let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
     let own = ptr::from_mut(call);
@@ -221,8 +216,8 @@ pub(crate) fn build(
         }
         m.set_segment(outer, true);
     }
-    if hold_signals {
-        stack::hold_signals(segment);
+    if hold {
+        segment.kept.hold();
     }
     if call.size != 0 {
         // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
@@ -232,7 +227,7 @@ pub(crate) fn build(
 }
 
 /// From `needm_entry`, on the G, after the gate: what could not be done before.
-pub(crate) extern "C" fn on_g_prologue(call: *mut Call) {
+extern "C" fn on_g_prologue(call: *mut Call) {
     // SAFETY: entry code has it on its stack; this thread holds the M in it.
     let (call, m) = unsafe {
         let call = &mut *call;
@@ -256,11 +251,12 @@ pub(crate) extern "C" fn on_g_prologue(call: *mut Call) {
             segment.outer().is_some(),
         );
     }
-    let on_signal_stack = pending & PENDING_SIGNAL_STACK != 0;
+    let on_handler_stack = pending & PENDING_HANDLER_STACK != 0;
     if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
-        && on_signal_stack
+        && on_handler_stack
     {
-        thread.sig.make_way(segment);
+        let caller = segment.call.load(Relaxed) as usize;
+        thread.ready.make_way(&segment.kept, caller, state::settings().needs());
     }
     if pending & PENDING_SPARES != 0 {
         EXTRA.newextram();
@@ -268,7 +264,7 @@ pub(crate) extern "C" fn on_g_prologue(call: *mut Call) {
 }
 
 /// Where the part of a callback begins whose call stands on the G itself. Well below: C that
-/// calls the kernel again from the same place is above it, if it has jumped out of this one.
-pub(crate) fn part_below(call: usize) -> usize {
+/// calls needm again from the same place is above it, if it has jumped out of this one.
+fn part_below(call: usize) -> usize {
     (call - GAP) & !(ALIGN - 1)
 }

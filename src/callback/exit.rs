@@ -1,7 +1,8 @@
-//! The ends of callbacks: what assembly calls on the way out.
+//! The end of a callback: what assembly calls on the way out.
 //!
 //! # Safety
-//! As for all callbacks: `mod.rs`.
+//! Assembly gives the call that it has built, which stands in its caller's frame, and the M
+//! that is bound to this thread.
 #![allow(unsafe_code)] // records on stacks
 
 use crate::call::Call;
@@ -34,7 +35,8 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
     let Some(segment) = m.segment() else { return code };
     let size = segment.size.load(Relaxed);
     if size != 0 {
-        // SAFETY: as in `begin`; the copy still stands, below the segment.
+        // SAFETY: the caller gave `size` bytes at `frame`, and waits; the copy still stands on
+        // the G, below the segment.
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));
@@ -55,7 +57,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 }
 
 /// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
-pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
     // What a handler borrowed.
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.prev_current().is_none() {
@@ -82,7 +84,7 @@ pub(crate) fn run_deferred(m: &M) {
 
 /// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
 /// something to be done.
-pub(crate) extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
+extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
@@ -91,7 +93,7 @@ pub(crate) extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
 
 /// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
 /// and left something to be done.
-pub(crate) extern "C" fn on_g_cleanup(m: *const M) {
+extern "C" fn on_g_cleanup(m: *const M) {
     // SAFETY: this thread holds the M.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.

@@ -1,42 +1,37 @@
-//! The handler for faults.
+//! A fault becomes a panic: which faults are a callback's, and where on its G the panic
+//! starts.
 //!
-//! It runs with the interrupted mask (no `sa_mask`, `SA_NODEFER`), so that it can
-//! be left by a jump: no `rt_sigreturn`, no mask to put back. It uses nothing of
+//! `needm_on_fault` runs in the system's handler, on the handler stack. It uses nothing of
 //! the thread but its thread-local block, allocates nothing, and makes no system call
 //! unless a stack ran out. It waits for nothing, but for a stopped world where C has
 //! jumped back to a G that then faults.
-#![allow(unsafe_code)] // signal frames
+//!
+//! # Safety
+//! A fault frame is written on the G's own stack, below all that is in use there.
+#![allow(unsafe_code)] // fault frames on a G
 
-use crate::arch::RED_ZONE;
-use crate::arch::linux::context::Context;
 use crate::call::{Call, FaultFrame, PanicInfo};
 use crate::callback::overflow;
 use crate::callback::panic::{RAISED, raise};
 use crate::error::Error;
 use crate::fatal;
 use crate::m::M;
-use crate::os::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
-use crate::signal::forward;
+use crate::os::fault::{Fault, STACK_RAN_OUT};
+use crate::reconcile;
 use crate::state;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::tools;
-use core::ffi::c_int;
-use core::ffi::c_void;
 use core::ptr;
 
-unsafe extern "C" {
-    /// `sigtramp.S`: from a handler to `sigpanic` on the G's stack.
-    pub(crate) fn needm_sigjump(fault: *mut FaultFrame, saved: *const usize) -> !;
+crate::arch::upcalls! {
+    "needm_sigpanic" => sigpanic,
+    "needm_on_fault" => on_fault,
 }
 
-crate::arch::upcalls! {
-"needm_sigpanic" => sigpanic,
-"needm_handle" => handle }
-
 /// From `needm_sigjump`, on the G: the callback's own code faulted.
-pub(crate) extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
-    // SAFETY: the handler wrote it, just above this frame.
+extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
+    // SAFETY: `place_frame` wrote it, just above this frame, and nothing has run here since.
     let fault = unsafe { &*fault };
     let tls = Tls::current();
     let Some((m, segment)) = tls.m().and_then(|m| Some((m, m.segment()?))) else {
@@ -59,31 +54,26 @@ pub(crate) extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
 
 /// What `sigpanic` and the deferred functions are started with at least; with
 /// less left the stack counts as run out.
-pub(crate) const MIN_ROOM: usize = 2048;
+const MIN_ROOM: usize = 2048;
 
-/// The handler, from `needm_handler`.
-pub(crate) unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
-    // SAFETY: the kernel gives an SA_SIGINFO handler both, on this stack.
-    let (what, context) = unsafe { (&*info, &*context.cast::<Context>()) };
-    // A positive code is the kernel's own word for what an instruction did; what
-    // was sent by anybody is not a fault of the callback (sigaction(2), si_code).
-    let m = if what.code > 0 { faulted(what, context) } else { None };
-    match m {
-        Some(m) if recovers_faults(m) => unwind(m, signal, what, context),
-        Some(m) if ran_out(m, signal, what, context) => {
+/// From the system's handler (`os/mod.rs`): a fault frame for `needm_sigpanic` on the G whose
+/// callback did this; 0 if no callback did, or if it does not recover from faults, and
+/// [`STACK_RAN_OUT`] if that was the fault.
+extern "C" fn on_fault(fault: *const Fault) -> usize {
+    // SAFETY: the handler has it on its stack until this returns.
+    let fault = unsafe { &*fault };
+    match faulted(fault) {
+        Some(m) if recovers_faults(m) => place_frame(m, fault),
+        Some(m) if ran_out(m, fault) => {
             overflow::report(m);
-            // SAFETY: passed on as they came.
-            unsafe {
-                forward::forward_overflow(signal, info, ptr::from_ref(context).cast_mut().cast())
-            }
+            STACK_RAN_OUT
         }
-        // SAFETY: passed on as they came.
-        _ => unsafe { forward::forward(signal, info, ptr::from_ref(context).cast_mut().cast()) },
+        _ => 0,
     }
 }
 
 /// Whether the innermost callback of `m` is one that a fault ends with an error.
-pub(crate) fn recovers_faults(m: &M) -> bool {
+fn recovers_faults(m: &M) -> bool {
     let call = m.segment().map_or(ptr::null_mut(), |segment| segment.call.load(Relaxed));
     // SAFETY: null while the callback is being entered; else the caller's record, which
     // stands on its stack until the callback is over.
@@ -91,27 +81,26 @@ pub(crate) fn recovers_faults(m: &M) -> bool {
 }
 
 /// Whether the fault means that the stack has run out.
-pub(crate) fn ran_out(m: &M, signal: c_int, what: &Info, context: &Context) -> bool {
-    let sp = context.sp();
-    is_memory(signal) && m.stack.guards(what.addr)
-        || !m.stack.holds(sp)
-        || has_no_room_for_a_handler(m, what, sp)
+fn ran_out(m: &M, fault: &Fault) -> bool {
+    fault.is_memory && m.stack.guards(fault.addr)
+        || !m.stack.holds(fault.sp)
+        || has_no_room_for_a_handler(m, fault)
 }
 
 /// The M whose callback's own code did this.
-pub(crate) fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
+fn faulted(fault: &Fault) -> Option<&'static M> {
     let tls = Tls::current();
     let mut m = tls.m();
     while let Some(current) = m {
         let inside = current.segment().is_some();
-        if inside && current.stack.holds(context.sp()) {
+        if inside && current.stack.holds(fault.sp) {
             // Whatever was borrowed over it, or is further down on it, has been jumped out of.
-            crate::reconcile::drop_abandoned(tls, context.sp());
+            reconcile::drop_abandoned(tls, fault.sp);
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.
         let running = current.is_running();
-        if inside && running && is_memory(what.signo) && current.stack.guards(what.addr) {
+        if inside && running && fault.is_memory && current.stack.guards(fault.addr) {
             return Some(current);
         }
         m = current.prev_current();
@@ -119,26 +108,23 @@ pub(crate) fn faulted(what: &Info, context: &Context) -> Option<&'static M> {
     None
 }
 
-/// Whether the system had no room on the G for the frame of another signal, whose handler
-/// has no stack of its own (`force_sigsegv` in linux/kernel/signal.c).
-pub(crate) fn has_no_room_for_a_handler(m: &M, what: &Info, sp: usize) -> bool {
+/// Whether the system had no room on the G for the frame of another handler, which has no
+/// stack of its own.
+fn has_no_room_for_a_handler(m: &M, fault: &Fault) -> bool {
     let least = state::settings().least_signal_stack();
-    what.signo == SIGSEGV && what.code == SI_KERNEL && sp < m.stack.lo() + least
-}
-
-pub(crate) fn is_memory(signal: c_int) -> bool {
-    signal == SIGSEGV || signal == SIGBUS
+    fault.maybe_no_room && fault.sp < m.stack.lo() + least
 }
 
 /// More than `needm_sigjump` pushes below the fault frame.
-pub(crate) const PUSHED: usize = 64;
+const PUSHED: usize = 64;
 
-/// Leaves the handler for `sigpanic`, on the G's stack.
-pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! {
-    let sp = context.sp();
+/// Puts the frame where `sigpanic` starts on the G's stack: below the red zone of the code
+/// that faulted, or on the reserve, if too little is left. Its address.
+#[inline(never)] // its frame is not below `faulted`
+fn place_frame(m: &M, fault: &Fault) -> usize {
+    let (sp, below) = (fault.sp, fault.free_below);
     let stack = &m.stack;
-    let below = sp.saturating_sub(RED_ZONE);
-    let ran_out = ran_out(m, signal, what, context);
+    let ran_out = ran_out(m, fault);
     let cramped = below < stack.lo() + MIN_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {
@@ -146,7 +132,7 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
         // used that up, what is left starts over at its top.
         m.set_needs_cleanup();
         if stack.open_reserve().is_err() {
-            crate::fatal::throw(format_args!(
+            fatal::throw(format_args!(
                 "needm: M {} has run out of stack, and the system has none for its deferred functions",
                 m.id()
             ));
@@ -159,7 +145,6 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
     let kind = if ran_out { Error::Overflow } else { Error::Fault };
     let at = (top - size_of::<FaultFrame>()) & !15;
     let frame = at as *mut FaultFrame;
-    let saved = context.saved();
     tools::writes(at - PUSHED, PUSHED + top - at);
     stack.tell_valgrind_switched_back();
     // SAFETY: `at` is on the G's own stack, below all that is live there: below
@@ -167,14 +152,14 @@ pub(crate) fn unwind(m: &M, signal: c_int, what: &Info, context: &Context) -> ! 
     unsafe {
         frame.write(FaultFrame {
             sp,
-            pc: context.pc(),
+            pc: fault.pc,
             kind: kind.code(),
-            signo: signal,
-            code: what.code,
-            addr: what.addr,
+            signo: fault.number,
+            code: fault.code,
+            addr: fault.addr,
             #[cfg(target_pointer_width = "64")]
             pad: 0,
         });
-        needm_sigjump(frame, saved.as_ptr())
     }
+    at
 }

@@ -5,7 +5,7 @@
 //! allocates.
 
 use crate::m::M;
-use crate::os;
+use crate::os::process;
 
 /// Digits of the largest number of an M.
 const DIGITS: usize = 10;
@@ -29,5 +29,5 @@ pub(crate) fn report(m: &M) {
         *place = *byte;
         len += 1;
     }
-    os::write_error(line.get(..len).unwrap_or(&line));
+    process::last_words(line.get(..len).unwrap_or(&line));
 }

@@ -8,7 +8,11 @@
 //!
 //! A fault becomes a panic in [`sigpanic`], which the signal handler has made look
 //! as if the faulting instruction had called it.
-#![allow(unsafe_code)] // records on stacks, and functions of the host's
+//!
+//! # Safety
+//! A panic stands in the frame that raises it, which is not left before the callback is over.
+//! A segment's call stands in its caller's frame, which waits for the callback.
+#![allow(unsafe_code)] // records on stacks
 
 use crate::arch::needm_call_on;
 use crate::call::Call;
@@ -19,7 +23,7 @@ use crate::fatal;
 use crate::gate;
 use crate::m;
 use crate::m::M;
-use crate::os::signal;
+use crate::os::process;
 use crate::reconcile;
 use crate::running;
 use crate::segment::{Segment, UNWOUND};
@@ -32,7 +36,7 @@ use core::ptr;
 
 unsafe extern "C" {
     /// `entry.S`: ends a callback from wherever it is.
-    pub(crate) fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
+    fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
 }
 
 /// How many were raised in callbacks.
@@ -42,6 +46,7 @@ pub(crate) struct Raised {
     pub(crate) overflows: AtomicU64,
 }
 
+/// The counts, since the process began.
 pub(crate) static RAISED: Raised =
     Raised { panics: AtomicU64::new(0), faults: AtomicU64::new(0), overflows: AtomicU64::new(0) };
 
@@ -73,8 +78,8 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
 }
 
 /// A panic of C that a callback called: back in the world, and on its G.
-pub(crate) fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
-    pub(crate) unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
+fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
+    unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
         // SAFETY: `raise_from_c` gives these three, and waits for ever.
         unsafe {
             raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo))
@@ -109,15 +114,15 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
     finish(m, segment, panic.info.kind)
 }
 
-pub(crate) fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
+fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
     segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
-    // SAFETY: the segment's call is its caller's, who waits for just this.
+    // SAFETY: the segment's call stands in its caller's frame, which waits for just this.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, m::exit_sp(m, segment)) }
 }
 
 /// The contract's one line, and death by the signal.
-pub(crate) fn die(m: &M, info: &PanicInfo) -> ! {
+fn die(m: &M, info: &PanicInfo) -> ! {
     let id = m.id();
     if info.signo == 0 {
         fatal::throw(format_args!("needm: unrecovered panic({:p}) on M {id}", info.value));
@@ -127,5 +132,5 @@ pub(crate) fn die(m: &M, info: &PanicInfo) -> ! {
         "needm: unrecovered {what} on M {id}: signal {} code {} addr {:#x} pc {:#x}",
         info.signo, info.code, info.addr, info.pc
     ));
-    signal::die_of(info.signo)
+    process::die_of_fault(info.signo)
 }

@@ -7,6 +7,7 @@
 //! | [`c_host`] | a program or library in C |
 //! | [`bare_host`] | a host without a C library |
 //! | [`safety`] | everybody: what a callback must not rely on |
+//! | [`promises`] | what needm promises, and [`lessons`], properties behind them |
 //! | [`how_it_works`] | who wants to know before trusting it with threads |
 
 #[doc = include_str!("rust_host.md")]
@@ -19,3 +20,7 @@ pub mod bare_host {}
 pub mod safety {}
 #[doc = include_str!("how_it_works.md")]
 pub mod how_it_works {}
+#[doc = include_str!("promises.md")]
+pub mod promises {}
+#[doc = include_str!("lessons.md")]
+pub mod lessons {}

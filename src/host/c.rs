@@ -10,14 +10,11 @@ use core::time::Duration;
 
 use super::Errno;
 use crate::call::Function;
-use crate::spawn::clone::Row;
+use crate::os::program::{INVALID, Row};
 
 fn code(refused: Errno) -> c_int {
     -refused.code()
 }
-
-/// The system's number for what makes no sense (include/uapi/asm-generic/errno-base.h).
-const EINVAL: Errno = Errno(22);
 
 #[unsafe(no_mangle)]
 extern "C" fn needm_host_exit(status: c_int) -> ! {
@@ -26,7 +23,7 @@ extern "C" fn needm_host_exit(status: c_int) -> ! {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_host_write(file: c_int, bytes: *const u8, len: usize) -> isize {
-    // SAFETY: the caller's bytes.
+    // SAFETY: the header asks for `len` bytes there.
     let written = super::write(file, unsafe { core::slice::from_raw_parts(bytes, len) });
     #[allow(clippy::cast_possible_wrap)] // no more than `len`, which a slice could have
     written.map_or_else(|refused| code(refused) as isize, |count| count as isize)
@@ -40,12 +37,12 @@ extern "C" fn needm_host_sleep(nanos: u64) {
 /// A pointer that may go to another thread: C vouches for what it points to.
 struct Passed(Function, *mut c_void);
 
-// SAFETY: see above.
+// SAFETY: the header says that the function runs on another thread, with its argument.
 unsafe impl Send for Passed {}
 
 impl Passed {
     fn call(self) {
-        // SAFETY: the caller's function, with its argument.
+        // SAFETY: the function and the argument were given together, for this call.
         unsafe { (self.0)(self.1) }
     }
 }
@@ -57,11 +54,11 @@ unsafe extern "C" fn needm_host_spawn(
     function: Option<Function>,
     arg: *mut c_void,
 ) -> c_int {
-    let Some(function) = function else { return code(EINVAL) };
+    let Some(function) = function else { return code(INVALID) };
     let passed = Passed(function, arg);
     match super::spawn(stack_size, move || passed.call()) {
         Ok(thread) if out.is_null() => drop(thread),
-        // SAFETY: where C wants it.
+        // SAFETY: the header asks for room for a pointer there, or NULL.
         Ok(thread) => unsafe { out.write(ptr::from_ref(thread.into_row()).cast()) },
         Err(refused) => return code(refused),
     }
@@ -78,7 +75,7 @@ unsafe extern "C" fn needm_host_join(thread: *const c_void) {
 extern "C" fn needm_host_thread_area(align: *mut usize) -> usize {
     let Ok(area) = super::ThreadArea::find() else { return 0 };
     if !align.is_null() {
-        // SAFETY: where C wants it.
+        // SAFETY: the header asks for room for a number there, or NULL.
         unsafe { align.write(area.layout().align()) };
     }
     area.layout().size()
@@ -87,6 +84,7 @@ extern "C" fn needm_host_thread_area(align: *mut usize) -> usize {
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_host_lay_out(at: *mut c_void) -> *mut c_void {
     let Ok(area) = super::ThreadArea::find() else { return ptr::null_mut() };
-    // SAFETY: the caller's memory, as large and aligned as it was told.
+    // SAFETY: the header asks for memory as large and aligned as `needm_host_thread_area`
+    // says, for one thread.
     unsafe { area.lay_out(at.cast()) as *mut c_void }
 }

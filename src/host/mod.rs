@@ -1,5 +1,5 @@
-//! A host without a C library (feature `freestanding`): what a static program of one's
-//! own needs from its first instruction on, and no more. `linker/README.md` says how such
+//! A host without a C library (feature `freestanding`): what a static program
+//! needs from its first instruction on, and no more. `linker/README.md` says how such
 //! a program is linked, `include/needm_host.h` says the same as this module for C.
 //!
 //! The crate then brings `_start`, which lays out the first thread's thread-local
@@ -14,21 +14,26 @@
 //! ```ignore
 #![doc = include_str!("../../examples/minimal/minimal.rs")]
 //! ```
-#![allow(unsafe_code)] // the first instructions of programs and threads
+//!
+//! # Safety
+//! `_start` is the system's room's (`os/mod.rs`); here are its faces.
+#![allow(unsafe_code)] // what `_start` gives a program
 
+mod arguments;
 #[cfg(feature = "capi")]
 mod c;
-mod start;
+mod panic;
 mod thread;
 
 use core::fmt;
 use core::time::Duration;
 
-use crate::os;
+use crate::os::program;
+use crate::os::wait::wait;
 use crate::sync::AtomicU32;
 
-pub use crate::os::Errno;
-pub use start::Arguments;
+pub use crate::os::program::Errno;
+pub use arguments::Arguments;
 pub use thread::{Thread, ThreadArea, spawn};
 
 /// Names the function that a program starts in: `fn(Arguments) -> i32`. What it returns
@@ -70,7 +75,7 @@ impl core::error::Error for Errno {}
 
 /// Ends the program with this status, whatever its threads do.
 pub fn exit(status: i32) -> ! {
-    os::exit(status)
+    program::exit(status)
 }
 
 /// Writes to an open file what of `bytes` it takes, and says how much that was.
@@ -78,7 +83,7 @@ pub fn exit(status: i32) -> ! {
 /// # Errors
 /// The system's.
 pub fn write(file: i32, bytes: &[u8]) -> Result<usize, Errno> {
-    os::write(file, bytes)
+    program::write(file, bytes)
 }
 
 /// Prints one line to standard error; what is beyond 159 bytes is cut.
@@ -94,5 +99,5 @@ pub fn print(message: fmt::Arguments<'_>) {
 pub fn sleep(time: Duration) {
     let never = AtomicU32::new(0);
     let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    let _ = os::thread::wait(&never, 0, Some(nanos));
+    wait(&never, 0, Some(nanos));
 }

@@ -1,12 +1,10 @@
-//! Threads of a host without a C library, and what the threads need that it makes by
-//! itself.
+//! Threads of a program without a C library, and what a thread needs that the program makes
+//! by itself.
 
 use core::alloc::Layout;
 use core::mem;
 
-use crate::os::image::Image;
-use crate::os::{self, Errno};
-use crate::spawn::clone::{self, Owner, Row};
+use crate::os::program::{self, Errno, Row, spawn_joinable};
 
 /// A thread that [`spawn`] has made. Dropped, it goes on alone, and leaves nothing when it
 /// returns; the stack of one that ends by the raw system call is the next thread's.
@@ -41,20 +39,20 @@ impl Drop for Thread {
 }
 
 /// Runs `run` on a new thread, with at least `stack_size` bytes of stack and a guard below.
-/// Such a thread is a foreign one to the kernel, as any other, but that it gives back what
-/// it holds when it returns. (`needm::spawn` makes threads that are in a callback
+/// Such a thread is a foreign one to needm, as any other, but that it returns what
+/// it holds at its end. (`needm::spawn` makes threads that are in a callback
 /// from birth.)
 ///
 /// # Errors
 /// The system's; `ENOEXEC` (8) of a program that `linker/README.md` would not have.
 pub fn spawn<F: FnOnce() + Send + 'static>(stack_size: usize, run: F) -> Result<Thread, Errno> {
-    clone::spawn(stack_size, Owner::Maker, run).map(|(row, id)| Thread { row, id })
+    spawn_joinable(stack_size, run).map(|(row, id)| Thread { row, id })
 }
 
 /// The thread-local storage of a thread that a host makes by itself, with `clone`. Each
 /// thread that calls in needs its own.
 #[derive(Clone, Copy)]
-pub struct ThreadArea(Image);
+pub struct ThreadArea(program::ThreadArea);
 
 impl ThreadArea {
     /// This program's.
@@ -62,7 +60,7 @@ impl ThreadArea {
     /// # Errors
     /// `ENOEXEC` (8): the program headers do not describe any.
     pub fn find() -> Result<Self, Errno> {
-        Image::find().map(Self).map_err(|_| os::ENOEXEC)
+        program::ThreadArea::find().map(Self)
     }
 
     /// What memory it takes.
@@ -79,7 +77,7 @@ impl ThreadArea {
     /// 1. [`layout`](Self::layout) at `at` is the caller's.
     /// 2. It stays until the one thread that uses it has ended.
     pub unsafe fn lay_out(&self, at: *mut u8) -> usize {
-        // SAFETY: the caller's first promise.
+        // SAFETY: the caller gives memory of this layout, for one thread.
         unsafe { self.0.copy_to(at) }
     }
 }

@@ -1,4 +1,8 @@
 //! Where Ms come from and where they go: newextram, the end of a start, a forked child.
+//!
+//! # Safety
+//! The stack of an M is unmapped only when no thread is in a callback on it or may enter one:
+//! the M is new, or needm is stopped.
 #![allow(unsafe_code)] // unmapping stacks
 
 use crate::error::Error;
@@ -27,7 +31,7 @@ impl Extra {
         made.map(Some)
     }
 
-    pub(crate) fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
+    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
         let settings = state::settings();
         let index = match self.blank.pop(&MS) {
             Some((index, _)) => index,
@@ -61,7 +65,7 @@ impl Extra {
 
     /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
     /// stays with it.
-    pub(crate) fn unmake(&self, m: &M) {
+    fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
         tools::stack_gone(m.stack.lo()..m.stack.hi(), &m.fiber);
@@ -72,7 +76,7 @@ impl Extra {
         }
     }
 
-    /// Frees the rows that `thread` still held when the kernel was stopped: those of
+    /// Frees the rows that `thread` still held when needm was stopped: those of
     /// starts before `epoch`, or all.
     pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
         let own = held_by(thread);
@@ -91,7 +95,7 @@ impl Extra {
 
     /// Unmaps the stack of every M, and leaves its row blank.
     ///
-    /// Only for `runtime::stop`, when no thread is in a callback or on its way.
+    /// Only for `lifecycle::stop`, when no thread is in a callback or on its way.
     pub(crate) fn end(&self) {
         for m in MS.iter().filter(|m| is_ready(m)) {
             state::settings().hooks().m_free(m);
@@ -101,7 +105,7 @@ impl Extra {
         self.forget_list();
     }
 
-    pub(crate) fn forget_list(&self) {
+    fn forget_list(&self) {
         self.idle.clear();
         self.listed.store(0, SeqCst);
     }
@@ -113,7 +117,7 @@ impl Extra {
     }
 
     /// In a forked child: what no longer has a thread is free again. A row in which a
-    /// thread was just making an M is lost; nobody can tell it from one of `own`'s.
+    /// thread was just making an M is lost; it cannot be told from one of `own`'s.
     pub(crate) fn rebuild(&self, own: Option<&Thread>) {
         let held = || {
             let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));

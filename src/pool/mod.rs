@@ -1,31 +1,34 @@
-//! The extra list: the Ms that no thread holds; who waits for one; newextram.
+//! The extra list: the Ms that are bound to no thread; which threads wait for one; newextram.
 //!
 //! An M's `state` says whose it is, and is the only thing that does:
 //!
 //! | bits | |
 //! | --- | --- |
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
-//! | `LISTED` | nobody has popped it since it was put on the list, as far as its holder needs to know |
-//! | `HELD` and the rest | the number of the thread that holds it |
-//! | only those | its stack has gone with the start of the kernel it was of, but its thread may be anywhere, and look at the row: nobody else gets it until [`Extra::retire`] |
+//! | `LISTED` | it was not popped since it was put on the list, as far as its holder needs to know |
+//! | `HELD` and the rest | the number of the thread that it is bound to |
+//! | `HELD` without `READY` | a stop of needm has unmapped its stack; the row stays reserved while its thread may still read it, until [`Extra::retire`] |
 //!
-//! Taking is a compare-and-swap that sets `HELD`; giving back is one that clears
-//! it. A thread with per-call binding takes the M it had last without looking at
-//! the list, so one that is held may still be on the list. Who pops such an M says
-//! so, in `listed` and then by clearing `LISTED`, and goes on; who gives it back
-//! puts it on the list again.
+//! Binding is a compare-and-swap that sets `HELD`; unbinding is one that clears
+//! it. A thread with per-call binding binds the M it had last without looking at
+//! the list, so one that is bound may still be on the list. A thread that pops such an M
+//! clears `listed`, then `LISTED`, and tries the next; the thread that unbinds it puts it on
+//! the list again.
 //!
-//! A steady callback gives back by a store, which may undo that clearing. So:
-//! - Who pops an M makes its `listed` false, and if it was held looks then whether it is
-//!   free by now; who gives one back makes it free and then looks at `listed`; and who
-//!   makes that true puts the M on the list, whoever holds it by then.
+//! A callback on the fast path unbinds by a store, which may undo that clearing. So:
+//! - A thread that pops an M makes its `listed` false, and if it was bound looks then whether
+//!   it is free by now; a thread that unbinds one makes it free and then looks at `listed`;
+//!   and the thread that makes `listed` true puts the M on the list, bound or not.
 //! - An M that is free is on the list, or is the last one of a live thread, which
-//!   lets go of it in [`Extra::release_last`] when it has another, and when it ends.
+//!   releases it in [`Extra::release_last`] when it has another, and when it exits.
 //!
 //! A thread that is killed between two of these steps leaves an M that is free but
 //! not on the list: [`Extra::sweep`] finds it when the list is empty.
 //!
 //! Nothing here allocates or locks.
+//!
+//! # Safety
+//! Assembly defines the count of waiters; it is an atomic and lives as long as the program.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 mod make;
@@ -35,7 +38,7 @@ use crate::arch::needm_gate;
 use crate::index_list::List;
 use crate::layout;
 use crate::m::{M, MS};
-use crate::os::thread as system;
+use crate::os;
 use crate::state;
 use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
 use crate::thread_record::Thread;
@@ -45,17 +48,19 @@ crate::arch::upcalls! {
     "needm_wake" => wake,
 }
 
+/// It has a stack, and its hooks have run.
 pub(crate) const READY: u32 = 1;
-
+/// It was not popped since it was put on the list.
 pub(crate) const LISTED: u32 = 2;
 
 const _: () = assert!(READY | LISTED == layout::m::IDLE);
 
+/// It is bound to a thread.
 pub(crate) const HELD: u32 = 4;
 
-pub(crate) const OWNER_SHIFT: u32 = 3;
+const OWNER_SHIFT: u32 = 3;
 
-/// The list, and who waits for it.
+/// The list, and the threads that wait for it.
 pub(crate) struct Extra {
     pub(crate) idle: List,
     /// Rows on it; never fewer than there are.
@@ -64,7 +69,7 @@ pub(crate) struct Extra {
     pub(crate) blank: List,
     /// Ms made and not refused, or being made.
     pub(crate) made: AtomicU32,
-    /// Changes when an M comes back while somebody waits: what waiters sleep on.
+    /// Changes when an M comes back while a thread waits: what waiters sleep on.
     pub(crate) returned: AtomicU32,
     pub(crate) waits: AtomicU64,
     pub(crate) timeouts: AtomicU64,
@@ -89,11 +94,12 @@ pub(crate) fn waiters() -> &'static AtomicU32 {
     unsafe { &needm_gate.waiters }
 }
 
-/// From `needm_entry`: an M has come back, and somebody waits.
+/// From `needm_entry`: an M has come back, and a thread waits.
 pub(crate) extern "C" fn wake() {
     EXTRA.wake();
 }
 
+/// The bits of `state` for an M that is bound to this thread.
 pub(crate) fn held_by(thread: &Thread) -> u32 {
     HELD | thread.index() << OWNER_SHIFT
 }
@@ -113,7 +119,7 @@ pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
 }
 
-pub(crate) fn is_held_ready(state: u32) -> bool {
+fn is_held_ready(state: u32) -> bool {
     state & (READY | HELD) == READY | HELD
 }
 
@@ -143,7 +149,7 @@ impl Extra {
             let (index, last) = self.idle.pop(&MS)?;
             self.listed.fetch_sub(1, SeqCst);
             let m = MS.get(index)?;
-            // If so, who gives it back is this thread, which then knows that it is not listed.
+            // If so, this thread unbinds it, and then knows that it is not listed.
             let mut mine = claim(m, thread, true);
             m.listed.store(false, Release);
             if !mine {
@@ -166,10 +172,10 @@ impl Extra {
         Some(m)
     }
 
-    /// Gives an M back: the last step of dropm. It is as new, and nobody's.
+    /// Unbinds an M: the last step of dropm. It is as new, and no thread's.
     pub(crate) fn release(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
-        // If the kernel was stopped in the meantime, the M has gone with it.
+        // If needm was stopped in the meantime, the M has gone with it.
         while is_held_ready(state) {
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => return self.enlist(m),
@@ -179,7 +185,7 @@ impl Extra {
     }
 
     /// `thread` has another last M than this now. False if it was another thread's, or has
-    /// gone with an earlier start of the kernel.
+    /// gone with an earlier start of needm.
     pub(crate) fn release_last(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut().cast();
         let was = m.thread.load(Relaxed) == own
@@ -200,17 +206,18 @@ impl Extra {
         self.wake();
     }
 
+    /// Wakes a thread that waits, if one does.
     pub(crate) fn wake(&self) {
         if waiters().load(SeqCst) != 0 {
             self.returned.fetch_add(1, SeqCst);
-            system::wake(&self.returned, 1);
+            os::wait::wake(&self.returned, 1);
         }
     }
 
-    /// Has every waiter look again: the kernel is being stopped.
+    /// Has every waiter look again: needm is being stopped.
     pub(crate) fn wake_all(&self) {
         self.returned.fetch_add(1, SeqCst);
-        system::wake(&self.returned, u32::MAX >> 1);
+        os::wait::wake(&self.returned, u32::MAX >> 1);
     }
 
     /// How many threads are waiting.

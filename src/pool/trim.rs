@@ -3,8 +3,8 @@
 //!
 //! The Ms that threads gave back last are the next to be taken and stay warm. Each one
 //! that is given back pushes another out of a ring; if that has not been used since, its
-//! stack's pages are given up. So a burst pays for itself while it ends, and who comes
-//! and goes steadily finds a warm M and pays nothing.
+//! stack's pages are given up. So a burst pays for itself while it ends, and threads
+//! that come and go steadily find warm Ms and pay nothing.
 
 use crate::m::{M, MS};
 use crate::pool;
@@ -13,16 +13,16 @@ use crate::sync::{AtomicU32, Relaxed};
 use crate::thread_record::Thread;
 
 /// Ms given back last that keep their memory.
-pub(crate) const WARM: usize = 64;
+const WARM: usize = 64;
 
 /// The Ms that threads gave back last: their rows' numbers plus one, 0 where none was.
-pub(crate) static RECENT: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
+static RECENT: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
 
 /// Ms given back by threads so far; also the next place in [`RECENT`].
-pub(crate) static RETURNED: AtomicU32 = AtomicU32::new(0);
+static RETURNED: AtomicU32 = AtomicU32::new(0);
 
 /// Notes that a thread has no more use for `m`, and gives up the memory of the one that
-/// was given back [`WARM`] times ago, if it is still idle. `thread` is who gives.
+/// was given back [`WARM`] times ago, if it is still idle. `thread` is the one that unbinds `m`.
 pub(crate) fn note_returned(m: &M, thread: &Thread) {
     let now = RETURNED.fetch_add(1, Relaxed);
     m.returned_at.store(now, Relaxed);
@@ -42,7 +42,7 @@ pub(crate) fn note_returned(m: &M, thread: &Thread) {
     thread.end_transfer(was_in_transfer);
 }
 
-pub(crate) fn is_cold(m: &M, now: u32) -> bool {
+fn is_cold(m: &M, now: u32) -> bool {
     m.touched.load(Relaxed)
         && m.thread.load(Relaxed).is_null()
         && now.wrapping_sub(m.returned_at.load(Relaxed)) as usize >= WARM

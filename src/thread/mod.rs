@@ -1,61 +1,64 @@
-//! The thread's own record: what stays with a foreign thread between callbacks,
-//! and how its end is noticed.
+//! The thread's own record: what stays with a foreign thread between callbacks, from its
+//! first callback to its exit.
 //!
-//! A record is taken at a thread's first callback and kept until it ends: the
-//! signal stack (`signal/minit.rs`), the M it had last, and what notices the end:
+//! The record keeps what the thread needs for faults (`os::fault::Readiness`), the M it had
+//! last, and what notices its exit (`os::exit::Notice`): the thread itself calls
+//! [`on_exit`], or another thread finds that it has exited ([`reap`]). A thread that needs an
+//! M or a record looks at some records each time, and at all of them when there are no more
+//! to be had; a thread that makes an M also asks the system about some.
 //!
-//! 1. A thread-specific key's destructor, where there is a C library: at once, on
-//!    the thread itself. Not on the raw exit system call, and not for ever: the
-//!    last round of destructors is the last.
-//! 2. The kernel's robust-futex list, where the system has it: an entry of ours on
-//!    the list that the C library registered for this thread (or, where there is
-//!    none, on one of ours) is marked by the kernel when the thread ends in any way.
-//! 3. Asking whether a thread of that number lives, where nothing else is to be
-//!    had; a number that is used again delays it.
+//! Where the system notes the exit in the record, [`on_exit`] only returns the Ms: the
+//! handler stack stays with the thread for what is left of it, and the record with the
+//! handler stack, until the exit is noted. Taking the handler stack out is a system call,
+//! which the thread's end makes needless.
 //!
-//! 2 is looked at by who takes an M, or a record, and 3 by who makes an M: a few records
-//! each time, all of them when there are no more to be had.
-//!
-//! Where the kernel marks the record, 1 gives back the Ms and no more: the signal stack
-//! stays with the thread for what is left of it, and the record with the signal stack,
-//! until the mark is there. Taking the signal stack out is a system call, which the
-//! thread's end makes needless.
+//! # Safety
+//! Records are rows of a table, reached by reference. Rows stay mapped until [`stop`] has
+//! found that no live thread has a record.
 #![allow(unsafe_code)] // the table of records
 
-pub(crate) mod death;
 pub(crate) mod reap;
 
 use crate::error::Error;
 use crate::gate;
-use crate::os::{libc as host, thread as system};
+use crate::os::exit;
+use crate::os::wait::wait;
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
 use crate::table::Rows;
-use crate::thread::death::{KEY, arm_key, key};
 use crate::thread::reap::{RECORD_CHANGES, allocate_while_open, while_open};
 use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
+use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
 
 // SAFETY: all fields are atomics, for which zero is valid.
 unsafe impl Rows for Thread {}
 
-/// How often `stop` looks whether they are done, a millisecond each: one that was
-/// killed in the middle is not waited for for ever.
-pub(crate) const WAIT_ROUNDS: u32 = 1000;
-
-/// Makes the key. Only for `runtime::start`.
-pub(crate) fn start() {
-    let key = host::key_create(key_destructor).map_or(0, |key| key.number() + 1);
-    KEY.store(key, SeqCst);
+crate::arch::upcalls! {
+    "needm_thread_exit" => exit_current,
 }
 
-/// This thread's record, with a signal stack for the thread. `careful`: the caller may be
-/// a signal handler.
+/// How often `stop` looks whether they are done, a millisecond each: one that was
+/// killed in the middle is not waited for for ever.
+const WAIT_ROUNDS: u32 = 1000;
+
+/// Has exits noticed. Only for `lifecycle::start`.
+pub(crate) fn start() {
+    exit::begin(on_exit);
+}
+
+/// Has this thread, whose record it is, call [`on_exit`] at its exit.
+fn arm(thread: &Thread) {
+    thread.notice.arm(ptr::from_ref(thread).cast());
+}
+
+/// This thread's record, with the thread ready for faults. `careful`: the caller may be
+/// a handler.
 pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    thread.sig.minit(careful);
+    thread.prepare(careful);
     Ok(thread)
 }
 
@@ -66,12 +69,12 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
         if thread.epoch.load(Relaxed) != state::epoch() {
             // What it held of an earlier start is found not to be an M any more.
             thread.adopt_epoch();
-            arm_key(thread);
+            arm(thread);
         }
         if thread.destructor_ran.load(Relaxed) != 0 {
             // From another key's destructor: ours has to run once more.
             thread.destructor_ran.store(0, Relaxed);
-            arm_key(thread);
+            arm(thread);
         }
         return Ok(thread);
     }
@@ -81,51 +84,52 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
         thread.release();
         return tls.thread().ok_or(Error::NoMemory);
     }
-    arm_key(thread);
-    thread.watch(tls);
+    arm(thread);
+    thread.notice.watch(tls.address());
     Ok(thread)
 }
 
-/// The key's destructor: this thread is ending. It waits for nothing. If the kernel is
+/// This thread exits, and `value` is what [`arm`] gave. It waits for nothing. If needm is
 /// being stopped, the record waits for the thread's end.
 ///
 /// A C library gives a thread the memory of one that was joined, and with it what a raw exit
-/// has left there: then the value is another's record, or nobody's.
-pub(crate) extern "C" fn key_destructor(value: *mut c_void) {
+/// has left there: then the value is another thread's record, or no thread's.
+extern "C" fn on_exit(value: *mut c_void) {
     let tls = Tls::current();
     let own = tls.thread().filter(|own| ptr::eq(*own, value.cast::<Thread>()));
     let Some(thread) = own else { return };
-    if thread.is_watched() && thread.sig.may_stay() {
+    if thread.notice.is_watched() && thread.ready.may_stay() {
         exit_keeping_record(tls, thread);
     } else {
         while_open(|| exit_thread(tls, thread));
     }
 }
 
-/// Gives back the Ms of this thread; the record waits for its end. [`stop`] unmaps no
+/// Returns the Ms of this thread; the record waits for its end. [`stop`] unmaps no
 /// record that is a thread's, and waits while one is being taken apart.
-pub(crate) fn exit_keeping_record(tls: &Tls, thread: &Thread) {
+fn exit_keeping_record(tls: &Tls, thread: &Thread) {
     if !thread.begin_exit(thread.state()) {
         return;
     }
     if state::is_open() {
-        // First: whoever calls back from here on has this run once more.
+        // First: a callback from here on has this run once more.
         thread.destructor_ran.store(1, Relaxed);
         return_ms(tls, thread);
     }
     thread.resume_live();
 }
 
-/// Gives back the Ms of this thread.
-pub(crate) fn return_ms(tls: &Tls, thread: &Thread) {
+/// Returns the Ms of this thread.
+fn return_ms(tls: &Tls, thread: &Thread) {
     tls.withdraw();
     gate::disown(thread);
     thread.return_all_ms();
 }
 
-/// This thread is ending, and says so itself: what a key's destructor does where a C
-/// library made the thread. Signals are blocked, so that no handler calls in afterwards.
-pub(crate) fn exit_current(tls: &Tls) {
+/// `needm_thread_exit`: this thread, which the system's room has made, is at its end. No
+/// handler calls in afterwards.
+extern "C" fn exit_current() {
+    let tls = Tls::current();
     while_open(|| {
         if let Some(own) = tls.thread() {
             exit_thread(tls, own);
@@ -134,32 +138,27 @@ pub(crate) fn exit_current(tls: &Tls) {
 }
 
 /// Undoes all that was done for this thread, whose record it is.
-pub(crate) fn exit_thread(tls: &Tls, thread: &Thread) {
+fn exit_thread(tls: &Tls, thread: &Thread) {
     if !thread.begin_exit(thread.state()) {
         return;
     }
     return_ms(tls, thread);
     tls.clear_thread();
-    // What a handler has taken in between; from here on it takes another record.
+    // What a handler has bound in between; from here on it gets another record.
     thread.return_all_ms();
-    thread.unwatch(tls);
-    if thread.sig.unminit() {
+    thread.notice.unwatch(tls.address());
+    if thread.ready.release() {
         thread.release();
     } else {
-        // This thread still runs on the signal stack: the record waits for its end.
+        // This thread still runs on the handler stack: the record waits for its end.
         thread.resume_live();
     }
 }
 
-/// Ends the kernel's hold on this thread, and on all that have ended. Returns
-/// whether any other thread still has a record. Only for `runtime::stop`.
+/// Ends needm's hold on this thread, and on all that have exited. Returns
+/// whether any other thread still has a record. Only for `lifecycle::undo`.
 pub(crate) fn stop(tls: &Tls) -> bool {
-    let key = key();
-    // First: a forked child must not delete what may be another's by then.
-    KEY.store(0, SeqCst);
-    if let Some(key) = key {
-        key.delete();
-    }
+    exit::end();
     // A handler may have interrupted what uses the record.
     if let Some(own) = tls.thread().filter(|own| !own.is_in_transfer()) {
         exit_thread(tls, own);
@@ -174,13 +173,13 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         if thread.is_in_use() {
             live = true;
         } else {
-            thread.sig.unmap();
+            thread.ready.unmap(tools::stack_unmapped);
         }
     }
     if !live {
         FREE_THREADS.clear();
-        // SAFETY: no live thread's block leads to a record, and the kernel is
-        // closed: nobody is on the way to take one.
+        // SAFETY: no live thread's block leads to a record, and needm is
+        // closed: no thread is on the way to get one.
         unsafe { THREADS.clear() };
     }
     live
@@ -191,7 +190,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
     let never = AtomicU32::new(0);
     (0..WAIT_ROUNDS).any(|_| {
         done() || {
-            let _ = system::wait(&never, 0, Some(1_000_000));
+            wait(&never, 0, Some(1_000_000));
             false
         }
     })
@@ -204,14 +203,10 @@ pub(crate) fn fork_child(tls: &Tls) {
     RECORD_CHANGES.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
-            // The kernel has emptied the child's robust list, and a C library
-            // registers a new one with it.
-            thread.tid.store(system::current(), Relaxed);
-            thread.futex.store(0, Relaxed);
-            thread.watch(tls);
+            thread.notice.fork_child(tls.address());
         } else {
             thread.clear_ms();
-            thread.sig.forget();
+            thread.ready.forget();
             thread.release();
         }
     }

@@ -1,5 +1,10 @@
-//! (to be written)
-#![allow(unsafe_code)]
+//! Getting a record, and reaping: records of threads that have exited are found, what they
+//! held is returned, and the records are used again.
+//!
+//! # Safety
+//! As for [`super`]: rows stay mapped while a live thread has a record, and a pointer from a
+//! record leads to a row of the table of Ms.
+#![allow(unsafe_code)] // pointers to Ms
 
 use crate::error::Error;
 use crate::gate;
@@ -8,27 +13,26 @@ use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, Release, SeqCst};
-use crate::thread::death;
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
 
-/// Records that are looked at for ended threads, each time, by who lacks a record or an M;
-/// and by who takes one, if there are no more.
+/// Records that are looked at for ended threads, each time, by a thread that lacks a record
+/// or an M; and by one that gets one, if there are no more.
 pub(crate) const CHECKS: u32 = 8;
 
 /// Threads that take a record, or one apart: [`while_open`].
 pub(crate) static RECORD_CHANGES: AtomicU32 = AtomicU32::new(0);
 
-/// Where the next next_to_check begins.
-pub(crate) static NEXT_TO_CHECK: AtomicU32 = AtomicU32::new(0);
+/// Where [`next_to_check`] begins.
+static NEXT_TO_CHECK: AtomicU32 = AtomicU32::new(0);
 
-/// A record for this thread, unless the kernel is being stopped.
+/// A record for this thread, unless needm is being stopped.
 pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, Error> {
     while_open(|| Thread::allocate(tls).ok_or(Error::NoMemory)).transpose()
 }
 
-/// Does `work`, which [`stop`] waits for before it unmaps anything; `None` if the kernel is
+/// Does `work`, which [`stop`] waits for before it unmaps anything; `None` if needm is
 /// being stopped.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     RECORD_CHANGES.fetch_add(1, SeqCst);
@@ -46,21 +50,21 @@ pub(crate) fn reap_next() -> u32 {
 }
 
 /// Looks at some more, and asks the system about those of which nothing else tells. Before
-/// an M is made, so that threads whose ends nobody hears of do not take one each.
+/// an M is made, so that threads that exit unnoticed do not take one each.
 pub(crate) fn reap_next_asking() -> u32 {
     next_to_check(CHECKS).map(|thread| thread.reap(true)).sum()
 }
 
-/// The record of a thread that has ended, now the caller's. Only while the kernel does not
+/// The record of a thread that has ended, now the caller's. Only while needm does not
 /// stop.
-pub(crate) fn reuse_dead() -> Option<&'static Thread> {
+fn reuse_dead() -> Option<&'static Thread> {
     next_to_check(CHECKS).find(|t| t.seen_exited(false).is_some_and(|state| t.claim_record(state)))
 }
 
 /// The records whose turn it is: one after the other, from the first to the last. Were the
 /// hand to go in strides, or its place to depend on how many there are, some might never
 /// have their turn, and the table would grow instead.
-pub(crate) fn next_to_check(count: u32) -> impl Iterator<Item = &'static Thread> {
+fn next_to_check(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
     (0..count.min(len)).filter_map(move |_| {
         let hand = NEXT_TO_CHECK.load(Relaxed);
@@ -88,9 +92,9 @@ pub(crate) fn any_in_transfer() -> bool {
 
 impl Thread {
     /// A record for this thread, without anything yet.
-    pub(crate) fn allocate(tls: &Tls) -> Option<&'static Self> {
+    fn allocate(tls: &Tls) -> Option<&'static Self> {
         let free = FREE_THREADS.pop(&THREADS).and_then(|(index, _)| THREADS.get(index));
-        let thread = match free.or_else(crate::thread::reap::reuse_dead) {
+        let thread = match free.or_else(reuse_dead) {
             Some(thread) => thread,
             None => {
                 let index = THREADS.add().ok()?;
@@ -100,11 +104,9 @@ impl Thread {
             }
         };
         thread.claim.store(pool::listed_and_held_by(thread) as usize, Relaxed);
-        thread.tid.store(death::tid(tls), Relaxed);
-        thread.futex.store(0, Relaxed);
+        thread.notice.begin(tls.address());
         thread.in_transfer.store(0, Relaxed);
         thread.destructor_ran.store(0, Relaxed);
-        thread.own_head[0].store(0, Relaxed);
         thread.had_earlier_epochs.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.clear_ms();
@@ -131,7 +133,7 @@ impl Thread {
         self.end_transfer(was);
     }
 
-    /// Goes on in the present start of the kernel. Rows of the one that it knew stay its
+    /// Goes on in the present start of needm. Rows of the one that it knew stay its
     /// own for now, and are no Ms: what this has interrupted may be about to look at one.
     pub(crate) fn adopt_epoch(&self) {
         let known = self.epoch.load(Relaxed);
@@ -144,7 +146,7 @@ impl Thread {
     }
 
     /// The thread is at its end, and looks at no row any more.
-    pub(crate) fn retire_rows(&self) {
+    fn retire_rows(&self) {
         let knows = self.epoch.load(Relaxed) == state::epoch();
         if !knows || self.had_earlier_epochs.load(Relaxed) != 0 {
             EXTRA.retire(self, None);
@@ -174,9 +176,10 @@ impl Thread {
             // It ended in the middle of taking one, or of giving one back.
             MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(give);
         }
-        // SAFETY: as for `last()`.
+        // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while
+        // this record is in use.
         while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
-            // Nobody waits for this one to be taken again.
+            // No thread binds this one again as its last.
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
             }
@@ -184,35 +187,33 @@ impl Thread {
         count
     }
 
-    /// The record is nobody's any more.
+    /// The record is no thread's any more.
     pub(crate) fn release(&self) {
         self.clear();
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
     }
 
-    /// What a record is as long as it is nobody's.
+    /// What a record is as long as it is no thread's.
     pub(crate) fn clear(&self) {
         self.retire_rows();
-        self.futex.store(0, Relaxed);
+        self.notice.forget();
     }
 
     /// Takes the record of an ended thread apart; how many Ms came back.
     pub(crate) fn reap(&self, ask: bool) -> u32 {
         let ended = self.seen_exited(ask);
-        ended
-            .and_then(|state| crate::thread::reap::while_open(|| self.dismantle(state)))
-            .unwrap_or(0)
+        ended.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
     }
 
     /// The state of a record whose thread has ended.
     pub(crate) fn seen_exited(&self, ask: bool) -> Option<u32> {
         let state = self.state();
-        (state & PHASE == LIVE && self.has_exited(ask)).then_some(state)
+        (state & PHASE == LIVE && self.notice.has_exited(ask)).then_some(state)
     }
 
     /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
-    /// while the kernel does not stop, or for who stops it.
+    /// while needm does not stop, or for the thread that stops it.
     pub(crate) fn dismantle(&self, state: u32) -> u32 {
         let count = self.strip(state);
         if count.is_some() {
@@ -222,7 +223,7 @@ impl Thread {
     }
 
     /// The same, but the record is then the caller's; false if it is not.
-    pub(crate) fn claim_record(&self, state: u32) -> bool {
+    fn claim_record(&self, state: u32) -> bool {
         let whole = self.strip(state).is_some();
         if whole {
             self.clear();
@@ -230,7 +231,7 @@ impl Thread {
         whole
     }
 
-    pub(crate) fn strip(&self, state: u32) -> Option<u32> {
+    fn strip(&self, state: u32) -> Option<u32> {
         if !self.begin_exit(state) {
             return None;
         }
@@ -239,7 +240,7 @@ impl Thread {
         if count != 0 {
             EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
         }
-        self.sig.forget();
+        self.ready.forget();
         Some(count)
     }
 }

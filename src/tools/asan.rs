@@ -3,13 +3,16 @@
 //!
 //! Both halves of a change of stacks are told on the new stack: nothing instrumented runs
 //! between the change and them.
+//!
+//! # Safety
+//! The functions are called as the two headers say, with bounds of stacks that are mapped.
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr;
 
-use crate::os::signal;
+use crate::os::fault::without_handlers;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed};
 use crate::tools::Order;
 
@@ -49,14 +52,12 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
     let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
     // The two are one step: a handler's callback must not switch in between.
-    let mask = signal::block_all();
     // SAFETY: the bounds are those of the stack that this function runs on, and what is
     // not null can be written to.
-    unsafe {
+    without_handlers(|| unsafe {
         __sanitizer_start_switch_fiber(&raw mut left, bottom as *const c_void, size);
         __sanitizer_finish_switch_fiber(fake, &raw mut before, &raw mut bytes);
-    }
-    signal::set_blocked(mask);
+    });
     (left, before as usize, bytes)
 }
 
@@ -81,7 +82,7 @@ pub(crate) fn exited(
     }
     if unwound {
         let (lo, end) = (stack.start, stack.end);
-        // SAFETY: that part of the G is mapped, and in use by nobody.
+        // SAFETY: that part of the G is mapped, and nothing uses it.
         unsafe { __asan_unpoison_memory_region(lo as *const c_void, end - lo) };
     }
 }
@@ -104,7 +105,7 @@ pub(crate) fn back(stack: Range<usize>, around: &Around, _own: &Around) {
 
 pub(crate) fn stack_gone(stack: Range<usize>, _: &Fiber) {
     let (lo, hi) = (stack.start, stack.end);
-    // SAFETY: still mapped, and in use by nobody.
+    // SAFETY: still mapped, and nothing uses it.
     unsafe { __asan_unpoison_memory_region(lo as *const c_void, hi - lo) };
 }
 

@@ -1,4 +1,4 @@
-//! What checking tools are told of the kernel's stacks.
+//! What checking tools are told of needm's stacks.
 //!
 //! | tool | told | where |
 //! | --- | --- | --- |

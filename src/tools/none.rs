@@ -36,5 +36,5 @@ pub(crate) fn stack_gone(_: Range<usize>, _: &Fiber) {}
 /// What other threads did before they [`release`]d is done.
 pub(crate) fn acquire(_: Order) {}
 
-/// What this thread did is there for who [`acquire`]s.
+/// What this thread did is there for a thread that [`acquire`]s.
 pub(crate) fn release(_: Order) {}

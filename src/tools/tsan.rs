@@ -1,18 +1,21 @@
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!
-//! A G is a fiber. Who takes an M comes after who gave it back, which is what the extra
+//! A G is a fiber. A thread that binds an M comes after the one that unbound it, which is what the extra
 //! list sees to, unseen by the tool.
 //!
 //! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
 //! must not be left by `pthread_exit` or `longjmp`.
+//!
+//! # Safety
+//! The functions are called as the header says. Addresses are only names to them.
 #![allow(unsafe_code)] // the sanitizer's functions
 
 use core::ffi::{c_uint, c_void};
 use core::ops::Range;
 use core::ptr;
 
-use crate::os::signal;
+use crate::os::fault::without_handlers;
 use crate::sync::{AtomicPtr, Relaxed};
 use crate::tools::Order;
 
@@ -49,20 +52,17 @@ pub(crate) struct Fiber(AtomicPtr<c_void>);
 /// Goes to a fiber; the one of before.
 fn switch(to: *mut c_void) -> *mut c_void {
     // A handler must not switch in between.
-    let mask = signal::block_all();
-    // SAFETY: fibers are destroyed by `destroy` alone, when nobody is in them.
-    let before = unsafe {
+    // SAFETY: fibers are destroyed by `destroy` alone, when nothing runs in them.
+    without_handlers(|| unsafe {
         let before = __tsan_get_current_fiber();
         if before != to {
             __tsan_switch_to_fiber(to, 0);
         }
         before
-    };
-    signal::set_blocked(mask);
-    before
+    })
 }
 
-/// A fiber that nobody is in.
+/// A fiber in which no code runs.
 fn create() -> *mut c_void {
     // SAFETY: no more than asking for one.
     unsafe { __tsan_create_fiber(0) }
@@ -70,7 +70,7 @@ fn create() -> *mut c_void {
 
 fn destroy(fiber: *mut c_void) {
     if !fiber.is_null() {
-        // SAFETY: `create` made it, and who was in it has left.
+        // SAFETY: `create` made it, and no code runs in it any more.
         unsafe { __tsan_destroy_fiber(fiber) };
     }
 }
@@ -135,6 +135,6 @@ pub(crate) fn acquire(of: Order) {
 }
 
 pub(crate) fn release(of: Order) {
-    // SAFETY: as above.
+    // SAFETY: the tool only takes the address for a name.
     unsafe { __tsan_release(name(of)) };
 }

@@ -1,5 +1,8 @@
 //! Client requests of valgrind (its manual, "The Client Request mechanism"; the numbers
 //! are of valgrind.h and memcheck.h, "an ABI exported by Valgrind to programs").
+//!
+//! # Safety
+//! A request changes nothing of the program; what it tells of memory is true.
 #![allow(unsafe_code)] // instructions that only valgrind sees anything in
 
 use crate::arch;
@@ -36,7 +39,7 @@ pub(crate) fn stack_unmapped(id: usize) {
     }
 }
 
-/// The kernel is about to write to a stack below its stack pointer.
+/// Needm is about to write to a stack below its stack pointer.
 pub(crate) fn writes(from: usize, bytes: usize) {
     if WATCHED.load(Relaxed) {
         request(MAKE_MEM_UNDEFINED, from, bytes);

@@ -1,5 +1,5 @@
-/* Started in a callback, in C that it called, and in a function deferred by a fault,
- * an unwinder goes through the kernel's frames to the C caller. */
+/* An unwinder that is started in a callback, in C that the callback called, or in a deferred
+ * function that a fault runs, sees callback, needm and the C caller in one backtrace. */
 #include "check.h"
 #include <execinfo.h>
 #ifdef WITH_LIBUNWIND
@@ -8,10 +8,10 @@
 #endif
 
 static const char *where;
-/* Where a debugger stops. */
+/* A debugger stops here. */
 __attribute__((noinline)) void shown(void) { __asm__ volatile(""); }
 
-/* Whether names[0..n] has the callback, the caller and main, in this order. */
+/* Checks that names[0..n] has the callback, the caller and main, in this order. */
 static void look_through(char **names, int n) {
     const char *const wanted[] = {"needm_callee", "needm_caller", "main"};
     int found = 0;
@@ -24,7 +24,7 @@ static void look_through(char **names, int n) {
     }
 }
 #ifdef WITH_LIBUNWIND
-/* Not its backtrace(), which takes every signal frame for the system's. */
+/* Not libunwind's backtrace(), which takes each signal frame for Linux's. */
 static void check_backtrace(void) {
     char name[64][64], *names[64];
     unw_context_t context;

@@ -1,8 +1,9 @@
-/* What the test programs share. Each is a process of its own; success is an exit
- * status that an accident cannot give. */
+/* What the test programs share. Each runs in a process of its own. It exits with SUCCESS,
+ * which an accident cannot give. */
 #ifndef CHECK_H
 #define CHECK_H
 #define _GNU_SOURCE
+#include "../arch/arch.h"
 #include <needm.h>
 #include <pthread.h>
 #include <signal.h>
@@ -20,7 +21,7 @@
 #define CHECK(what)                                                         \
     do {                                                                    \
         if (!(what)) {                                                      \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #what); \
+            fprintf(stderr, "%s:%d: check failed: %s\n", __FILE__, __LINE__, #what); \
             _exit(1);                                                       \
         }                                                                   \
     } while (0)
@@ -35,27 +36,21 @@
         }                                                                   \
     } while (0)
 
-/* Runs a test, and says so. */
+/* Prints the name of a test and runs it. */
 #define RUN(test)                      \
     do {                               \
         fprintf(stderr, "%s\n", #test); \
         test();                        \
     } while (0)
 
-/* Under an emulator everything takes some twenty times as long. */
 static inline int emulated(void) {
     const char *runner = getenv("NEEDM_RUNNER");
     return runner && *runner;
 }
-/* qemu-i386 7.2 has one table of segments for all threads: what returns from a handler has
- * the thread pointer of the last thread made. What needs more is run natively, too. */
-static inline int handlers_lose_their_thread(void) {
-#ifdef __i386__
-    return emulated();
-#else
-    return 0;
-#endif
-}
+/* Whether a thread that returns from a handler then has another thread's pointer. What needs
+ * a right one is tested natively. */
+static inline int handlers_lose_their_thread(void) { return ARCH_EMULATOR_LOSES_THREAD && emulated(); }
+/* How often a test repeats: under an emulator everything takes some twenty times as long. */
 static inline int rounds(int natively) {
     return emulated() ? (natively + 19) / 20 : natively;
 }
@@ -73,7 +68,7 @@ static inline void start(needm_config config) {
 
 static inline pthread_t thread(void *(*fn)(void *), void *arg) {
     pthread_t made;
-    pthread_attr_t small; /* for hundreds at once in 32 bits */
+    pthread_attr_t small; /* hundreds of stacks fit in 32 bits */
     pthread_attr_init(&small);
     pthread_attr_setstacksize(&small, 256 * 1024);
     CHECK_EQ(pthread_create(&made, &small, fn, arg), 0);
@@ -83,7 +78,7 @@ static inline pthread_t thread(void *(*fn)(void *), void *arg) {
 
 static inline void join(pthread_t made) { CHECK_EQ(pthread_join(made, NULL), 0); }
 
-/* How a child process that runs body() ends: its status, as waitpid gives it. */
+/* Runs body() in a child process; its status, as waitpid gives it. */
 static inline int in_a_child(void (*body)(void)) {
     fflush(NULL);
     pid_t child = fork();
@@ -115,9 +110,9 @@ static inline uint64_t next(uint64_t *state) {
     *state ^= *state >> 7;
     return *state ^= *state << 17;
 }
-/* The words of a command line: "call" for that binding, a number for the seed, which is
- * printed. */
-static inline uint64_t seed_asked_for(int argc, char **argv, uint32_t *binding) {
+/* Reads a command line: "call" sets NEEDM_BIND_CALL, a number is the seed. Prints the seed:
+ * given again, it makes the same random choices. */
+static inline uint64_t parse_seed(int argc, char **argv, uint32_t *binding) {
     uint64_t seed = (uint64_t)time(NULL) | 1;
     for (int i = 1; i < argc; i++)
         if (strcmp(argv[i], "call") == 0)
@@ -128,9 +123,20 @@ static inline uint64_t seed_asked_for(int argc, char **argv, uint32_t *binding) 
     return seed;
 }
 
+/* Waits until `condition` holds, without a limit: the harness has one. */
+#define WAIT_UNTIL(condition) \
+    while (!(condition)) usleep(100)
+/* Stops needm. A thread that has returned from its callback, or a spawned one, may still be
+ * on its way out of needm: until then the answer is NEEDM_EBUSY. */
+static inline void stop_when_idle(void) {
+    int answer;
+    WAIT_UNTIL((answer = needm_stop()) != NEEDM_EBUSY);
+    CHECK_EQ(answer, 0);
+}
+
 static inline void nothing(void *arg) { (void)arg; }
 static inline void add(void *sum) { ++*(volatile long *)sum; }
-/* Faults at address 0; the compiler must not see that it does, nor a sanitizer. */
+/* Faults at address 0. Neither the compiler nor a sanitizer may see that it does. */
 __attribute__((noinline, unused, no_sanitize("address", "thread", "undefined"))) static void fault(void *arg) {
     (void)arg;
     int *volatile null = NULL;

@@ -1,4 +1,4 @@
-/* How callbacks end: deferred functions, panics, recovery, copied frames, nesting. */
+/* Endings of callbacks: deferred functions, panics, recovery, copied frames, nesting. */
 #include "check.h"
 
 static char order[64];
@@ -40,7 +40,7 @@ static void panics_then_recovers(void *arg) {
     needm_defer_push(&d[1], recover, NULL);
     needm_panic(arg);
 }
-static void a_recovered_callback_returns_0_and_runs_the_rest(void) {
+static void a_recovered_callback_returns_0_and_runs_the_other_deferred_functions(void) {
     order[0] = 0;
     CHECK_EQ(needm_callback(panics_then_recovers, &seen, 0, NULL), 0);
     CHECK_EQ(recovered, 1);
@@ -76,7 +76,7 @@ static void overflows_with_deferred_overflows(void *arg) {
     needm_defer_push(&d[2], overflow, NULL);
     overflow(arg);
 }
-static void overflows_while_an_overflow_is_handled_end_too(void) {
+static void an_overflow_in_a_function_deferred_by_an_overflow_ends_too(void) {
     for (int i = 0; i < rounds(200); i++) {
         order[0] = 0;
         CHECK_EQ(needm_callback(overflows_with_deferred_overflows, NULL, 0, NULL), NEEDM_EOVERFLOW);
@@ -179,7 +179,7 @@ static void defers_too_much(void *arg) {
     CHECK(kept > 1000);
     *(int *)arg = kept;
 }
-static void more_deferred_functions_than_a_g_holds_are_refused_and_none_lost(void) {
+static void deferred_functions_for_which_a_g_has_no_room_are_refused_and_none_is_lost(void) {
     int kept = 0;
     ran = 0;
     CHECK_EQ(needm_callback(defers_too_much, &kept, 0, NULL), 0);
@@ -190,14 +190,14 @@ int main(int argc, char **argv) {
     (void)argv;
     start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
     RUN(deferred_functions_run_last_in_first_out_at_every_ending);
-    RUN(a_recovered_callback_returns_0_and_runs_the_rest);
+    RUN(a_recovered_callback_returns_0_and_runs_the_other_deferred_functions);
     RUN(a_panic_fault_or_overflow_of_a_deferred_function_replaces_the_first);
-    RUN(overflows_while_an_overflow_is_handled_end_too);
+    RUN(an_overflow_in_a_function_deferred_by_an_overflow_ends_too);
     RUN(frames_are_copied_aligned_and_copied_back_at_every_ending);
     RUN(nesting_holds_to_depth_200_with_a_fault_at_the_bottom);
     RUN(panics_and_defers_in_c_belong_to_the_callback_around_it);
     RUN(a_callback_made_on_a_g_nests_there);
-    RUN(more_deferred_functions_than_a_g_holds_are_refused_and_none_lost);
+    RUN(deferred_functions_for_which_a_g_has_no_room_are_refused_and_none_is_lost);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;
 }

@@ -1,4 +1,4 @@
-/* Callbacks from stacks that C has made for itself, and moves about between. */
+/* Callbacks from stacks that C made, and switches between (ucontext). */
 #include "check.h"
 #include <ucontext.h>
 
@@ -6,8 +6,8 @@ enum { FIBERS = 64, SIZE = 64 * 1024 };
 static uint32_t binding;
 static uint64_t seed;
 
-/* One fiber, on a stack of its own. It calls back, and goes back to its thread in
- * between, also from C that a callback called. */
+/* A fiber, on its own stack. It calls back, and switches to its thread in between, also from C
+ * that a callback called. */
 struct fiber {
     ucontext_t own, *from;
     char *stack;
@@ -88,7 +88,7 @@ static void *has_fibers(void *number) {
     free(fibers);
     return NULL;
 }
-static void callbacks_from_fibers_are_as_any(void) {
+static void fibers_call_back_fault_and_nest(void) {
     pthread_t threads[4];
     start((needm_config){.binding = binding});
     for (long i = 0; i < 4; i++) threads[i] = thread(has_fibers, (void *)i);
@@ -97,7 +97,7 @@ static void callbacks_from_fibers_are_as_any(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-/* A stack that overlaps one of before: the same memory, another depth. */
+/* A stack that overlaps an earlier one: the same memory, another depth. */
 static char at_depth(struct fiber *fiber, int depth) {
     volatile char frame[1024];
     frame[0] = 1;
@@ -112,7 +112,7 @@ static void deep_main(void) {
     fiber->over = 1;
     back_to_the_thread(fiber);
 }
-static void stacks_may_overlap_those_of_before(void) {
+static void a_stack_may_overlap_an_earlier_one(void) {
     static char memory[SIZE + 4096] __attribute__((aligned(64)));
     start((needm_config){.binding = binding});
     for (int i = 0; i < rounds(500); i++) {
@@ -129,7 +129,7 @@ static void stacks_may_overlap_those_of_before(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-/* What a callback costs on one, and on the thread's own stack. */
+/* The cost of a callback on a fiber, and on the thread's own stack: printed, not checked. */
 static double nanoseconds;
 static double now(void) {
     struct timespec time;
@@ -153,7 +153,7 @@ static void measure_on_a_fiber(void) {
     current->over = 1;
     back_to_the_thread(current);
 }
-static void a_callback_from_a_fiber_makes_no_more_steps(void) {
+static void the_cost_of_a_callback_from_a_fiber(void) {
     start((needm_config){.binding = binding});
     measure();
     double own = nanoseconds;
@@ -168,9 +168,9 @@ static void a_callback_from_a_fiber_makes_no_more_steps(void) {
 }
 
 int main(int argc, char **argv) {
-    seed = seed_asked_for(argc, argv, &binding);
-    RUN(callbacks_from_fibers_are_as_any);
-    RUN(stacks_may_overlap_those_of_before);
-    RUN(a_callback_from_a_fiber_makes_no_more_steps);
+    seed = parse_seed(argc, argv, &binding);
+    RUN(fibers_call_back_fault_and_nest);
+    RUN(a_stack_may_overlap_an_earlier_one);
+    RUN(the_cost_of_a_callback_from_a_fiber);
     return SUCCESS;
 }

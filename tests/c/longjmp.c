@@ -1,4 +1,4 @@
-/* C that jumps out of callbacks leaves the thread able to call back, and no M lost. */
+/* After a longjmp past callbacks the thread can call back, and no M is lost. */
 #include "check.h"
 #include <setjmp.h>
 
@@ -51,8 +51,8 @@ static void the_next_callback_works_and_no_m_is_lost(void) {
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(stats().ms_bound, 0);
 }
-/* To the callback around it, which goes on where the jumped-out callbacks were, and ends
- * without a call of the kernel's in between. */
+/* To the callback around them, which goes on where their frames were, and ends without a call
+ * of needm in between. */
 static jmp_buf on_the_g;
 static void jump_back(void *arg) { (void)arg, longjmp(on_the_g, 1); }
 static void jump_back_from_c(void *arg) { needm_ccall(jump_back, arg); }
@@ -83,7 +83,7 @@ static void goes_on_from_c(void *arg) {
     if (arg) ++*(long *)arg;
 }
 static void calls_goes_on(void *sum) { CHECK_EQ(needm_ccall(goes_on_from_c, sum), 0); }
-static void a_jump_back_to_a_g_leaves_it_whole(void) {
+static void a_longjmp_back_to_a_g_leaves_it_whole(void) {
     void (*const ways[])(void *) = {jump_back, jump_back_from_c, jump_back_from_further};
     void (*const ends[])(void *) = {nothing, fault, panic, call_back_and_jump};
     for (int i = 0; i < rounds(300); i++)
@@ -112,7 +112,7 @@ static void wait_for_alarm(void *arg) {
     CHECK(0);
 }
 static void jump_from_a_handler(void *arg) { needm_ccall(wait_for_alarm, arg); }
-static void a_jump_out_of_a_signal_handler_is_no_different(void) {
+static void a_longjmp_from_a_signal_handler_loses_no_m(void) {
     struct sigaction action = {.sa_handler = on_alarm, .sa_flags = SA_NODEFER};
     for (int onstack = 0; onstack < 2; onstack++) {
         if (onstack) action.sa_flags |= SA_ONSTACK;
@@ -132,7 +132,7 @@ static void from_a_handlers_callback(int signal) {
     (void)signal;
     CHECK_EQ(needm_callback(jump, NULL, 0, NULL), 0);
 }
-static void a_jump_out_of_a_handlers_callback_loses_no_m(void) {
+static void a_longjmp_from_the_callback_of_a_handler_loses_no_m(void) {
     struct sigaction action = {.sa_handler = from_a_handlers_callback, .sa_flags = SA_NODEFER | SA_ONSTACK};
     sigaction(SIGUSR1, &action, NULL);
     for (int i = 0; i < rounds(1000); i++) {
@@ -145,7 +145,7 @@ static void a_jump_out_of_a_handlers_callback_loses_no_m(void) {
 }
 static void *all(void *arg) {
     RUN(the_next_callback_works_and_no_m_is_lost);
-    RUN(a_jump_back_to_a_g_leaves_it_whole);
+    RUN(a_longjmp_back_to_a_g_leaves_it_whole);
     return arg;
 }
 
@@ -154,8 +154,8 @@ int main(int argc, char **argv) {
     start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
     all(NULL);
     join(thread(all, NULL));
-    RUN(a_jump_out_of_a_signal_handler_is_no_different);
-    if (!handlers_lose_their_thread()) RUN(a_jump_out_of_a_handlers_callback_loses_no_m);
+    RUN(a_longjmp_from_a_signal_handler_loses_no_m);
+    if (!handlers_lose_their_thread()) RUN(a_longjmp_from_the_callback_of_a_handler_loses_no_m);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;
 }

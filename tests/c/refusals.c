@@ -1,4 +1,4 @@
-/* Every misuse has an error. */
+/* Every misuse is refused with an error. */
 #include "check.h"
 #include <limits.h>
 
@@ -17,7 +17,7 @@ static int started_with(needm_config config, size_t size) {
 }
 #define START(...) started_with((needm_config){__VA_ARGS__}, sizeof(needm_config))
 
-static void before_start_and_after_stop_everything_says_so(void) {
+static void before_the_start_and_after_the_stop_everything_is_refused(void) {
     long sum = 0;
     CHECK_EQ(needm_callback(add, &sum, 0, NULL), NEEDM_ENOTSTARTED);
     CHECK_EQ(needm_attach(), NEEDM_ENOTSTARTED);
@@ -55,7 +55,7 @@ static void a_larger_struct_is_accepted_if_the_rest_is_zero(void) {
     larger.more[2] = 1;
     CHECK_EQ(needm_start(&larger.config), NEEDM_EINVAL);
 }
-static void a_second_start_is_already_and_a_second_stop_not_started(void) {
+static void a_second_start_and_a_second_stop_are_refused(void) {
     CHECK_EQ(needm_start(NULL), 0);
     CHECK_EQ(needm_start(NULL), NEEDM_EALREADY);
     CHECK_EQ(needm_stop(), 0);
@@ -154,11 +154,11 @@ static void unrecovered_panic(void) {
                                          .flags = NEEDM_UNRECOVERED_ABORTS}), 0);
     needm_callback(panic, NULL, 0, NULL);
 }
-static void unrecovered_endings_end_the_process_if_so_configured(void) {
+static void unrecovered_endings_end_the_process_if_configured(void) {
     CHECK_DIES(unrecovered_fault, SIGSEGV);
     CHECK_DIES(unrecovered_panic, SIGABRT);
 }
-/* What a child says on standard error before it ends. */
+/* What a child writes to standard error. */
 static void (*ends)(void);
 static int said[2];
 static void says(void) {
@@ -166,7 +166,7 @@ static void says(void) {
     close(said[0]);
     ends();
 }
-static void whoever_ends_the_process_says_why_on_one_line(void) {
+static void when_needm_ends_the_process_it_prints_one_line(void) {
     void (*all[])(void) = {panics_outside, unrecovered_fault, unrecovered_panic};
     for (int i = 0; i < 3; i++) {
         char line[1000];
@@ -177,22 +177,22 @@ static void whoever_ends_the_process_says_why_on_one_line(void) {
         ssize_t length = read(said[0], line, sizeof line);
         close(said[0]);
         CHECK(length > 7 && memcmp(line, "needm: ", 7) == 0);
-        /* An emulator has its own word. */
+        /* An emulator adds a line. */
         if (!emulated()) CHECK(memchr(line, '\n', length) == line + length - 1);
     }
 }
 
 int main(void) {
-    RUN(before_start_and_after_stop_everything_says_so);
+    RUN(before_the_start_and_after_the_stop_everything_is_refused);
     RUN(bad_configurations_are_refused);
     RUN(a_larger_struct_is_accepted_if_the_rest_is_zero);
-    RUN(a_second_start_is_already_and_a_second_stop_not_started);
+    RUN(a_second_start_and_a_second_stop_are_refused);
     RUN(wrong_places_and_arguments_are_refused);
-    RUN(before_start_and_after_stop_everything_says_so);
+    RUN(before_the_start_and_after_the_stop_everything_is_refused);
     RUN(every_error_has_a_name);
     RUN(nothing_is_written_beyond_a_callers_size);
     RUN(needm_panic_outside_a_callback_aborts);
-    RUN(unrecovered_endings_end_the_process_if_so_configured);
-    RUN(whoever_ends_the_process_says_why_on_one_line);
+    RUN(unrecovered_endings_end_the_process_if_configured);
+    RUN(when_needm_ends_the_process_it_prints_one_line);
     return SUCCESS;
 }

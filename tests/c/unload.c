@@ -1,16 +1,16 @@
-/* The shared library can be loaded, stopped, unloaded and loaded again, and two
- * copies of it live in one process: unload LIBRARY COPY. */
+/* The shared library can be loaded, stopped, unloaded and loaded again, and two copies of it
+ * work in one process: unload LIBRARY COPY. */
 #include "check.h"
 #include <dlfcn.h>
 
-struct kernel {
+struct copy {
     void *library;
     int (*start)(const needm_config *), (*stop)(void);
     int (*callback)(void (*)(void *), void *, size_t, needm_panic_info *);
     int (*ccall)(void (*)(void *), void *);
 };
-static struct kernel load(const char *path) {
-    struct kernel k = {dlopen(path, RTLD_NOW | RTLD_LOCAL), 0, 0, 0, 0};
+static struct copy load(const char *path) {
+    struct copy k = {dlopen(path, RTLD_NOW | RTLD_LOCAL), 0, 0, 0, 0};
     if (!k.library) fprintf(stderr, "%s\n", dlerror());
     CHECK(k.library);
     *(void **)&k.start = dlsym(k.library, "needm_start");
@@ -20,7 +20,7 @@ static struct kernel load(const char *path) {
     CHECK(k.start && k.stop && k.callback && k.ccall);
     return k;
 }
-static struct kernel one, two;
+static struct copy one, two;
 static void *calls(void *arg) {
     CHECK_EQ(one.callback(fault, arg, 0, NULL), NEEDM_EFAULT);
     return arg;
@@ -55,7 +55,7 @@ static void *both(void *arg) {
         CHECK_EQ(one.callback(on_one, arg, 0, NULL), NEEDM_EFAULT);
     return arg;
 }
-static void two_copies_nest_in_each_other_and_each_gets_its_own_faults(const char *a, const char *b) {
+static void two_copies_nest_in_each_other_and_each_handles_its_own_faults(const char *a, const char *b) {
     one = load(a), two = load(b);
     CHECK(one.callback != two.callback);
     CHECK_EQ(one.start(NULL), 0);
@@ -69,6 +69,6 @@ static void two_copies_nest_in_each_other_and_each_gets_its_own_faults(const cha
 int main(int argc, char **argv) {
     CHECK_EQ(argc, 3);
     the_library_can_be_unloaded_and_loaded_again(argv[1]);
-    two_copies_nest_in_each_other_and_each_gets_its_own_faults(argv[1], argv[2]);
+    two_copies_nest_in_each_other_and_each_handles_its_own_faults(argv[1], argv[2]);
     return SUCCESS;
 }

@@ -1,4 +1,5 @@
-/* The stopped world, threads of our own, and callbacks from signal handlers. */
+/* The world stops: no callback code runs until it is started again, also with callbacks from
+ * signal handlers. */
 #include "filter.h"
 #include <sched.h>
 #include <sys/time.h>
@@ -50,7 +51,7 @@ static void stop_often(int signals) {
         for (volatile int spin = 0; spin < 2000; spin++) continue;
         CHECK_EQ(total(), then);
         CHECK_EQ(needm_start_the_world(), 0);
-        while (round % 8 == 0 && total() == then) sched_yield(); /* it goes on */
+        while (round % 8 == 0 && total() == then) sched_yield(); /* it runs again */
     }
     over = 1;
     for (int i = 0; i < THREADS; i++) join(threads[i]);
@@ -68,7 +69,7 @@ static void *stops(void *own) {
     for (int i = 0; i < rounds(500); i++) CHECK_EQ(needm_callback(stop_from_inside, own, 0, NULL), 0);
     return NULL;
 }
-static void stops_by_several_callbacks_take_turns(void) {
+static void callbacks_that_stop_the_world_take_turns(void) {
     pthread_t threads[4];
     for (int i = 0; i < 4; i++) threads[i] = thread(stops, (void *)&count[i]);
     for (int i = 0; i < 4; i++) join(threads[i]);
@@ -82,49 +83,24 @@ static void signals_at_a_high_rate(int flags) {
     stop_often(1);
     setitimer(ITIMER_REAL, &never, NULL);
     CHECK(handled > 0);
-    /* One for each thread and handler that nest, and spares: nothing is lost. */
+    /* One for each thread and for handlers that nest, and spares: none is lost. */
     CHECK(stats().ms_total <= 48);
     CHECK(stats().ms_bound <= 2);
 }
-static void callbacks_from_handlers_at_5_khz_lose_nothing(void) { signals_at_a_high_rate(0); }
-static void also_from_handlers_on_the_signal_stack(void) { signals_at_a_high_rate(SA_ONSTACK); }
-
-static pthread_barrier_t met;
-static void spawned(void *arg) {
-    CHECK(needm_self() != NULL);
-    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
-    CHECK_EQ(needm_ccall(from_c, arg), 0);
-    pthread_barrier_wait(&met);
-    pthread_barrier_wait(&met);
-}
-static void a_spawned_thread_is_in_a_callback_from_birth(void) {
-    pthread_barrier_init(&met, NULL, 2);
-    CHECK_EQ(needm_spawn(spawned, (void *)&count[0]), 0);
-    CHECK_EQ(needm_stop(), NEEDM_EBUSY);
-    pthread_barrier_wait(&met);
-    CHECK_EQ(needm_stop(), NEEDM_EBUSY);
-    pthread_barrier_wait(&met);
-}
-static void spawn_a_fault(void) {
-    start((needm_config){0});
-    CHECK_EQ(needm_spawn(fault, NULL), 0);
-    sleep(10);
-}
-static void an_unrecovered_fault_of_a_spawned_thread_ends_the_process(void) {
-    CHECK_DIES(spawn_a_fault, SIGABRT);
-}
+static void no_m_is_lost_to_handlers_that_call_back(void) { signals_at_a_high_rate(0); }
+static void no_m_is_lost_to_handlers_on_the_signal_stack(void) { signals_at_a_high_rate(SA_ONSTACK); }
 
 int main(int argc, char **argv) {
-    uint32_t binding = asked_for(argc, argv);
-    RUN(an_unrecovered_fault_of_a_spawned_thread_ends_the_process);
+    uint32_t binding = parse_binding(argc, argv);
     start((needm_config){.binding = binding});
     RUN(no_callback_code_runs_while_the_world_is_stopped);
-    RUN(stops_by_several_callbacks_take_turns);
-    RUN(a_spawned_thread_is_in_a_callback_from_birth);
-    if (handlers_lose_their_thread()) return SUCCESS;
-    RUN(callbacks_from_handlers_at_5_khz_lose_nothing);
-    RUN(also_from_handlers_on_the_signal_stack);
-    for (int i = 0; i < 1000 && needm_stop() == NEEDM_EBUSY; i++) usleep(1000);
-    CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
+    RUN(callbacks_that_stop_the_world_take_turns);
+    if (handlers_lose_their_thread()) {
+        stop_when_idle();
+        return SUCCESS;
+    }
+    RUN(no_m_is_lost_to_handlers_that_call_back);
+    RUN(no_m_is_lost_to_handlers_on_the_signal_stack);
+    stop_when_idle();
     return SUCCESS;
 }

@@ -1,29 +1,30 @@
-//! Backtraces by those that read the unwind tables for themselves: a debugger, through
-//! an emulator's stub where there is one, and libunwind.
+//! Backtraces by tools that read the unwind tables themselves: a debugger (through the
+//! emulator's stub under an emulator), and libunwind.
+#![allow(dead_code)] // libunwind is only where it is installed
 
-use std::env;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
-use crate::{Link, compile};
+use crate::common::arch::where_tools_run;
+use crate::common::runner;
+use crate::{Link, compile, compile_with, run};
 
-/// What a backtrace from a callback goes through, from the inside outwards.
+/// The functions of a backtrace that starts in a callback, innermost first.
 const FRAMES: [&str; 4] = ["needm_callee", "needm_entry", "needm_caller", "main"];
 
-/// What the debugger says: the program, stopped nine times.
+/// What the debugger prints for the program, which it stops nine times.
 fn debugged(test: &str) -> String {
     let program = compile(test, "backtrace", Link::Archive);
     let mut gdb = Command::new("gdb-multiarch");
     gdb.args(["-nx", "-batch", "-ex", "set debuginfod enabled off", "-ex", "set width 0"]);
     gdb.args(["-ex", "handle SIGSEGV nostop noprint pass", "-ex", "break shown"]);
-    let runner = env::var("NEEDM_RUNNER").unwrap_or_default();
-    let mut words = runner.split_whitespace();
-    let mut emulator = words.next().map(|first| {
-        // A port that nobody has now.
+    let words = runner();
+    let mut emulator = words.split_first().map(|(first, rest)| {
+        // A port that is free now.
         let free = TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr());
         let port = free.expect("a port").port().to_string();
         let mut command = Command::new(first);
-        command.args(words).args(["-g", &port]).arg(&program);
+        command.args(rest).args(["-g", &port]).arg(&program);
         let emulator = command.stdin(Stdio::null()).stdout(Stdio::null()).spawn();
         gdb.args(["-ex", "set tcp connect-timeout 60"]);
         gdb.args(["-ex", &format!("target remote localhost:{port}"), "-ex", "continue"]);
@@ -40,12 +41,10 @@ fn debugged(test: &str) -> String {
         let _ = emulator.kill();
         let _ = emulator.wait();
     }
-    let said =
-        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
-    said.concat()
+    [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat()
 }
 
-/// Frames of one backtrace that are found in their order.
+/// How many of [`FRAMES`] a backtrace has, in their order.
 fn found(backtrace: &str) -> usize {
     let mut wanted = FRAMES.iter();
     let mut next = wanted.next();
@@ -58,28 +57,21 @@ fn found(backtrace: &str) -> usize {
 }
 
 #[test]
-fn a_debugger_sees_through_the_kernel_from_callbacks_and_faults() {
-    let said = debugged("a_debugger_sees_through_the_kernel_from_callbacks_and_faults");
-    let backtraces: Vec<&str> = said.split("#0 ").skip(1).collect();
-    assert_eq!(backtraces.len(), 9, "{said}");
+fn a_debugger_sees_callback_needm_and_c_in_one_backtrace() {
+    let text = debugged("a_debugger_sees_callback_needm_and_c_in_one_backtrace");
+    let backtraces: Vec<&str> = text.split("#0 ").skip(1).collect();
+    assert_eq!(backtraces.len(), 9, "{text}");
     for backtrace in backtraces {
         let backtrace = format!("#0 {backtrace}");
-        assert_eq!(found(&backtrace), FRAMES.len(), "{backtrace}\n--- in ---\n{said}");
+        assert_eq!(found(&backtrace), FRAMES.len(), "{backtrace}\n--- in ---\n{text}");
     }
 }
 
-#[test]
-#[cfg(target_arch = "x86_64")]
-fn libunwind_walks_through_the_kernel_from_callbacks_and_faults() {
-    let test = "libunwind_walks_through_the_kernel_from_callbacks_and_faults";
-    crate::run(
-        &crate::compile_with(
-            test,
-            "backtrace",
-            Link::Archive,
-            &["-DWITH_LIBUNWIND"],
-            &["-lunwind"],
-        ),
-        &[],
-    );
+where_tools_run! {
+    #[test]
+    fn libunwind_sees_callback_needm_and_c_in_one_backtrace() {
+        let test = "libunwind_sees_callback_needm_and_c_in_one_backtrace";
+        let (first, last) = (["-DWITH_LIBUNWIND"], ["-lunwind"]);
+        run(&compile_with(test, "backtrace", Link::Archive, &first, &last), &[]);
+    }
 }

@@ -1,8 +1,13 @@
-//! Test bodies that need no C library: `tests/hosts.rs` runs them with one, in processes
-//! of their own; `freestanding.rs` is the program that runs them without.
+//! Test bodies that need no C library: `tests/hosts.rs` runs them with one, each in a
+//! process of its own; the program of `freestanding.rs` runs them without.
 //!
-//! Foreign threads are made by whatever the host has: pthreads, or `clone` and nothing
-//! else. A body returns if all is well.
+//! Foreign threads come from the host: pthreads, or `clone` alone. A body returns if all is
+//! well.
+//!
+//! # Safety
+//! Faults are caught where no frame holds anything. What faults is a volatile write to an
+//! address that the compiler cannot know. It is made inside callbacks only, at addresses where
+//! nothing is mapped, so it faults and changes nothing.
 
 use core::hint::black_box;
 use core::ops::ControlFlow;
@@ -14,12 +19,12 @@ use needm::{Binding, CallbackError, Config, Deferred, Error, PanicInfo};
 
 use crate::host;
 
-/// Ends the process if something is not so, and says what.
+/// Ends the process, with a message, if a condition does not hold.
 macro_rules! check {
     ($what:expr) => {
         if !$what {
             $crate::host::print(format_args!(
-                "{}:{}: not so: {}",
+                "{}:{}: check failed: {}",
                 file!(),
                 line!(),
                 stringify!($what)
@@ -30,19 +35,19 @@ macro_rules! check {
 }
 
 pub(crate) const ALL: &[(&str, fn())] = &[
-    ("threads_call_in_fault_and_recover", threads_call_in_fault_and_recover),
-    ("callbacks_nest_through_the_systems_stack", callbacks_nest_through_the_systems_stack),
+    ("foreign_threads_fault_and_recover", foreign_threads_fault_and_recover),
+    ("callbacks_nest_through_ccall", callbacks_nest_through_ccall),
     ("a_stack_that_runs_out_is_an_error", a_stack_that_runs_out_is_an_error),
-    ("raw_exits_give_their_ms_back", raw_exits_give_their_ms_back),
+    ("raw_exits_return_their_ms", raw_exits_return_their_ms),
     ("the_world_stops_with_many_threads", the_world_stops_with_many_threads),
     ("spawned_threads_leave_nothing", spawned_threads_leave_nothing),
     ("spawned_threads_that_exit_raw_leave_nothing", spawned_threads_that_exit_raw_leave_nothing),
     ("the_world_stops_with_many_spawned_threads", the_world_stops_with_many_spawned_threads),
     ("threads_are_spawned_from_many_at_once", threads_are_spawned_from_many_at_once),
-    ("the_kernel_stops_and_starts", the_kernel_stops_and_starts),
+    ("needm_stops_and_starts", needm_stops_and_starts),
 ];
 
-/// How often something is done: an emulator takes some twenty times as long.
+/// How often something is done: a twentieth under an emulator, which is that much slower.
 fn rounds(natively: usize) -> usize {
     if host::is_emulated() { natively.div_ceil(20) } else { natively }
 }
@@ -58,8 +63,8 @@ fn wait_until(done: impl Fn() -> bool) {
 }
 
 fn write_to(address: *mut u8) {
-    // SAFETY: a volatile write to an address that the compiler does not know: what
-    // happens is the hardware's doing, a fault, which ends the callback.
+    // SAFETY: callers pass addresses of the first page, where nothing is mapped, so the
+    // write faults and changes nothing. `black_box` hides the address from the compiler.
     unsafe { black_box(address).write_volatile(1) };
 }
 
@@ -69,14 +74,14 @@ fn faulting(address: usize) -> Result<(), CallbackError> {
     unsafe { needm::callback_catching_faults(|_| write_to(ptr::without_provenance_mut(address))) }
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it is to run out of stack
 fn deeper(depth: usize) -> usize {
     let frame = black_box([depth; 64]);
     deeper(depth + 1) + frame[depth % 64]
 }
 
-/// The main job: 6 threads, 10 callbacks each; each adds, faults and recovers.
-fn threads_call_in_fault_and_recover() {
+/// 6 threads, 10 callbacks each; each adds, faults and recovers.
+fn foreign_threads_fault_and_recover() {
     static SUM: AtomicUsize = AtomicUsize::new(0);
     fn calls(_: usize) {
         for round in 0..10 {
@@ -96,7 +101,7 @@ fn threads_call_in_fault_and_recover() {
             };
             check!(recovered.load(SeqCst));
             check!(matches!(ended, Err(CallbackError::Recovered)));
-            // And one that nobody recovers is an error.
+            // A fault that is not recovered is an error.
             let ended = faulting(8);
             check!(matches!(ended, Err(CallbackError::Fault(fault)) if fault.addr == 8));
             check!(needm::callback(|_| round).is_ok_and(|got| got == round));
@@ -121,12 +126,12 @@ fn nest(depth: usize) -> usize {
     inner + 1
 }
 
-fn callbacks_nest_through_the_systems_stack() {
+fn callbacks_nest_through_ccall() {
     static NESTED: AtomicUsize = AtomicUsize::new(0);
     fn nests(depth: usize) {
         for _ in 0..10 {
             check!(nest(depth) == depth);
-            // A fault in the innermost ends that one only.
+            // A fault in the innermost callback ends only that one.
             let outer = needm::callback(|cx| cx.ccall(|| faulting(0).is_err()));
             check!(matches!(outer, Ok(Ok(true))));
         }
@@ -159,8 +164,8 @@ fn a_stack_that_runs_out_is_an_error() {
     check!(needm::stop().is_ok());
 }
 
-fn raw_exits_give_their_ms_back() {
-    fn leaves(inside: usize) {
+fn raw_exits_return_their_ms() {
+    fn exits(inside: usize) {
         check!(needm::callback(|_| 1).is_ok());
         if inside == 1 {
             let _ = needm::callback(|_| -> () { host::exit_thread() });
@@ -170,11 +175,11 @@ fn raw_exits_give_their_ms_back() {
     for inside in [0, 1] {
         start(Binding::Thread);
         for _ in 0..rounds(400) {
-            host::foreign(leaves, inside).join();
+            host::foreign(exits, inside).join();
         }
         check!(needm::callback(|_| 1).is_ok());
-        // Where the system has no robust lists, such ends are only noticed when Ms are
-        // short.
+        // An emulator has no robust lists: there needm notices an exit only when it is
+        // short of Ms.
         check!(needm::stats().ms_total <= if host::is_emulated() { 64 } else { 4 });
         check!(host::is_emulated() || needm::stats().ms_reclaimed > 0);
         check!(needm::stop().is_ok());
@@ -242,8 +247,8 @@ fn the_world_stops_with_many_threads() {
     }
 }
 
-/// Stops the kernel once the threads that it made are gone.
-fn stop_when_they_are_gone() {
+/// Stops needm once the threads that it made have exited.
+fn stop_once_threads_have_exited() {
     wait_until(|| match needm::stop() {
         Ok(()) => true,
         Err(error) => {
@@ -253,54 +258,54 @@ fn stop_when_they_are_gone() {
     });
 }
 
-static ENDED: AtomicUsize = AtomicUsize::new(0);
+static EXITED: AtomicUsize = AtomicUsize::new(0);
 
 fn spawned_threads_leave_nothing() {
     start(Binding::Thread);
     let mut before = 0;
     let times = rounds(200);
     for round in 0..times {
-        ENDED.store(0, SeqCst);
+        EXITED.store(0, SeqCst);
         for number in 0..8_usize {
             let spawned = needm::spawn(move || {
-                // It is in a callback: a fault in one more is that one's.
+                // The thread is in a callback: a fault in a nested one ends only that one.
                 let ended = faulting(number);
                 check!(matches!(ended, Err(CallbackError::Fault(_))));
-                ENDED.fetch_add(1, SeqCst);
+                EXITED.fetch_add(1, SeqCst);
             });
             check!(spawned.is_ok());
         }
-        wait_until(|| ENDED.load(SeqCst) == 8);
+        wait_until(|| EXITED.load(SeqCst) == 8);
         if round == times / 2 {
             host::sleep(Duration::from_millis(50));
             before = host::mappings();
         }
     }
     host::sleep(Duration::from_millis(50));
-    // As many threads again have come and gone since.
+    // As many threads again have run since.
     check!(host::mappings() <= before + 16);
-    stop_when_they_are_gone();
+    stop_once_threads_have_exited();
 }
 
 fn spawned_threads_that_exit_raw_leave_nothing() {
-    // With few Ms, ends are noticed also where nothing but asking tells of them.
+    // With few Ms, needm looks for exited threads also where nothing tells it of them.
     check!(needm::start(Config { max_ms: 8, ..Config::default() }).is_ok());
     let mut before = 0;
     let times = rounds(400);
     for round in 0..times {
-        ENDED.store(0, SeqCst);
+        EXITED.store(0, SeqCst);
         let spawned = needm::spawn(|| {
-            ENDED.store(1, SeqCst);
+            EXITED.store(1, SeqCst);
             host::exit_thread();
         });
         check!(spawned.is_ok());
-        wait_until(|| ENDED.load(SeqCst) == 1);
+        wait_until(|| EXITED.load(SeqCst) == 1);
         if round == times / 2 {
             before = host::mappings();
         }
     }
     if host::HAS_C_LIBRARY {
-        // It keeps the stack of a thread whose end it did not see.
+        // It keeps the stack of a thread whose exit it did not see.
         return;
     }
     check!(host::mappings() <= before + 16);
@@ -311,7 +316,7 @@ fn threads_are_spawned_from_many_at_once() {
         for round in 0..rounds(100) {
             let spawned = needm::spawn(move || {
                 check!(needm::callback(|_| number).is_ok_and(|got| got == number));
-                ENDED.fetch_add(1, SeqCst);
+                EXITED.fetch_add(1, SeqCst);
                 if number == 7 && round % 4 == 0 {
                     host::exit_thread();
                 }
@@ -322,7 +327,7 @@ fn threads_are_spawned_from_many_at_once() {
     start(Binding::Thread);
     let threads: [_; 8] = core::array::from_fn(|number| host::foreign(spawns, number));
     threads.into_iter().for_each(host::Foreign::join);
-    wait_until(|| ENDED.load(SeqCst) == 8 * rounds(100));
+    wait_until(|| EXITED.load(SeqCst) == 8 * rounds(100));
     check!(needm::callback(|_| 1).is_ok());
 }
 
@@ -334,18 +339,18 @@ fn the_world_stops_with_many_spawned_threads() {
                 count.fetch_add(1, SeqCst);
                 needm::safepoint();
             }
-            ENDED.fetch_add(1, SeqCst);
+            EXITED.fetch_add(1, SeqCst);
         });
         check!(spawned.is_ok());
     }
     check!(needm::stop() == Err(Error::Busy));
     stop_often();
     OVER.store(true, SeqCst);
-    wait_until(|| ENDED.load(SeqCst) == MANY);
-    stop_when_they_are_gone();
+    wait_until(|| EXITED.load(SeqCst) == MANY);
+    stop_once_threads_have_exited();
 }
 
-fn the_kernel_stops_and_starts() {
+fn needm_stops_and_starts() {
     fn calls(_: usize) {
         check!(needm::callback(|_| 1).is_ok());
     }

@@ -2,7 +2,7 @@
 
 use std::{env, path::Path};
 
-#[path = "../arch/table.rs"]
+#[path = "../arch/mod.rs"]
 mod arch;
 
 fn main() {

@@ -25,11 +25,11 @@
         .type   foreign_numbers, %object
 
         .balign 4
-        FOREIGN_CLONE
+        ARCH_FOREIGN_CLONE
         .balign 4
-        FOREIGN_CALL
+        ARCH_FOREIGN_CALL
         .balign 4
-        FOREIGN_RESTORER
+        ARCH_FOREIGN_RESTORER
 
         .section .rodata.foreign_numbers, "a", %progbits
         .balign 4

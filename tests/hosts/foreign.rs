@@ -94,7 +94,7 @@ static TIDS: [AtomicI32; THREADS] = [const { AtomicI32::new(-1) }; THREADS];
 static WORK: [(AtomicUsize, AtomicUsize); THREADS] =
     [const { (AtomicUsize::new(0), AtomicUsize::new(0)) }; THREADS];
 
-/// A thread of a body's.
+/// A thread of a body.
 pub(crate) struct Foreign {
     slot: usize,
 }
@@ -197,7 +197,7 @@ pub(crate) const ALL: &[(&str, fn())] = &[
     ("joined_threads_have_run_and_leave_nothing", joined_threads_have_run_and_leave_nothing),
     ("threads_have_a_guard_below_their_stacks", threads_have_a_guard_below_their_stacks),
     ("a_panic_prints_one_line_and_aborts", a_panic_prints_one_line_and_aborts),
-    ("a_thread_that_overruns_its_stack_meets_its_guard", a_thread_meets_its_guard),
+    ("a_thread_that_overruns_its_stack_faults_in_the_guard", a_thread_faults_in_its_guard),
 ];
 
 fn joined_threads_have_run_and_leave_nothing() {
@@ -272,7 +272,7 @@ fn deeper(depth: usize) -> usize {
 }
 
 /// Outside a callback the thread is on its own stack, and a fault there kills the process.
-fn a_thread_meets_its_guard() {
+fn a_thread_faults_in_its_guard() {
     check!(needm::start(needm::Config::default()).is_ok());
     match needm::host::spawn(16 * 1024, || {
         deeper(0);

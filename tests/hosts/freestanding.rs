@@ -1,12 +1,12 @@
-//! The bodies without a C library. `bodies NAME [emulated]` runs one; its exit status is
-//! 200 if all is well.
+//! The program that runs the bodies without a C library: `bodies NAME [emulated]` runs one,
+//! and exits with 200 if all is well; without a NAME it lists them.
 #![no_std]
 #![no_main]
 
 #[macro_use]
 mod bodies;
 mod foreign;
-/// What the bodies ask of their host.
+/// What the bodies need of their host.
 mod host {
     pub(crate) use crate::foreign::*;
     pub(crate) use needm::host::{print, sleep};

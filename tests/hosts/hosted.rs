@@ -1,4 +1,8 @@
-//! What the bodies ask of their host: here of one with a C library.
+//! What the bodies of `bodies.rs` need of a host, where there is a C library.
+//!
+//! # Safety
+//! Threads are made with pthreads and detached. What a thread is given is leaked, so it
+//! outlives the thread and whatever reads its number.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};
@@ -21,14 +25,14 @@ pub(crate) fn fail() -> ! {
     process::exit(1)
 }
 
-/// Ends this thread at once: the C library does not learn of it.
+/// Ends this thread at once, by the raw system call, of which the C library does not learn.
 pub(crate) fn exit_thread() -> ! {
-    // SAFETY: it ends this thread, whose stack nobody else uses.
+    // SAFETY: it ends this thread and frees nothing, so what others read of its stack stays.
     unsafe { libc::syscall(libc::SYS_exit, 0) };
     fail()
 }
 
-/// A thread of a body's.
+/// A thread of a body.
 pub(crate) struct Foreign {
     shared: &'static Shared,
 }
@@ -40,20 +44,21 @@ struct Shared {
 }
 
 extern "C" fn run(shared: *mut c_void) -> *mut c_void {
-    // SAFETY: `foreign` leaks it.
+    // SAFETY: `foreign` passed a leaked `Shared`, which is never freed.
     let shared = unsafe { &*shared.cast::<Shared>() };
-    // SAFETY: asks for a number.
+    // SAFETY: gettid takes nothing and touches no memory.
     shared.tid.store(unsafe { libc::gettid() }, SeqCst);
     (shared.function)(shared.arg);
     ptr::null_mut()
 }
 
-/// Runs `function(arg)` on a thread of the C library's.
+/// Runs `function(arg)` on a thread of the C library.
 pub(crate) fn foreign(function: fn(usize), arg: usize) -> Foreign {
     let shared: &'static Shared =
         Box::leak(Box::new(Shared { function, arg, tid: AtomicI32::new(0) }));
-    // SAFETY: the attributes are made before they are used; what the thread is given
-    // stays for ever. Small stacks: those of threads that exit raw are never freed.
+    // Small stacks, because the C library never frees those of threads that exit raw.
+    // SAFETY: the attributes are initialised before they are used and live to the end of the
+    // block; the thread gets a leaked `Shared`; it is detached once and not named again.
     unsafe {
         let mut attributes = std::mem::zeroed();
         let mut thread = std::mem::zeroed();
@@ -68,11 +73,11 @@ pub(crate) fn foreign(function: fn(usize), arg: usize) -> Foreign {
 }
 
 impl Foreign {
-    /// Waits for its end, whichever that is.
+    /// Waits until it has exited, in whichever way.
     pub(crate) fn join(self) {
         loop {
             let tid = self.shared.tid.load(SeqCst);
-            // SAFETY: signal 0 is a question.
+            // SAFETY: signal 0 is not delivered: the call only says whether the thread exists.
             let answer = unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), tid, 0) };
             if tid != 0 && answer != 0 {
                 return;

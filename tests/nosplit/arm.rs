@@ -1,6 +1,6 @@
-//! ARM code (A32). Encodings: ARM Architecture Reference Manual, ARMv7-A and ARMv7-R,
-//! A5.1 to A5.7. What a word is called, and that it is one of the architecture's, the
-//! decoder says; what it does to the stack pointer is read from its fields.
+//! Decodes ARM code (A32). Encodings: ARM Architecture Reference Manual, ARMv7-A and
+//! ARMv7-R, A5.1 to A5.7. yaxpeax says whether a word is an instruction and how it is
+//! written; what it does to the stack pointer is read from its fields here.
 
 use yaxpeax_arch::{Decoder, U8Reader};
 use yaxpeax_arm::armv7::InstDecoder;
@@ -16,7 +16,7 @@ pub(crate) struct Arm {
     clobbered: Vec<Register>,
 }
 
-/// Whether the fields under a mask are these.
+/// Whether the bits under a mask have this value.
 fn is(word: u32, mask: u32, value: u32) -> bool {
     word & mask == value
 }
@@ -67,7 +67,7 @@ fn is_data_processing(word: u32) -> bool {
     bits(word, 26, 2) == 0 && !is_extra(word)
 }
 
-/// TST, TEQ, CMP, CMN have no result; with S clear the same numbers are other things.
+/// TST, TEQ, CMP, CMN have no result; with S clear their encodings are other instructions.
 fn has_result(word: u32) -> bool {
     !is(word, 0x0180_0000, 0x0100_0000)
 }
@@ -84,7 +84,7 @@ impl Arm {
             let to = at.wrapping_add_signed(offset);
             let target = image.stub(to).cloned().unwrap_or(Target::At(to));
             return match (bits(word, 24, 1), always) {
-                // BLX: to Thumb code, at an address that no function here has.
+                // BLX goes to Thumb code: no function here has such an address.
                 _ if bits(word, 28, 4) == 15 => Flow::Call(Target::At(to | 1)),
                 (1, _) => Flow::Call(target),
                 (_, true) => Flow::Jump(target),
@@ -111,7 +111,7 @@ impl Arm {
         } else {
             return Flow::Next;
         };
-        // A conditional return is one of two ways: the other goes on.
+        // A conditional return: the walk follows the other side.
         if !always && leaves == Flow::Return(0) { Flow::Next } else { leaves }
     }
 
@@ -179,7 +179,7 @@ impl Arm {
 
 impl Processor for Arm {
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction> {
-        // Thumb code is not read here.
+        // Thumb code is not decoded.
         let bytes = image.bytes(at).filter(|_| at.is_multiple_of(4))?.get(..4)?;
         let word = u32::from_le_bytes(bytes.try_into().ok()?);
         let decoded = InstDecoder::default().decode(&mut U8Reader::new(bytes));
@@ -205,9 +205,9 @@ impl Processor for Arm {
             through,
             ops: if returns { vec![] } else { Self::ops(word) },
             conditional: bits(word, 28, 4) < 14,
-            // BX is one through a pointer.
+            // BX jumps through one pointer.
             computed: !is(word, 0x0fff_fff0, 0x012f_ff10),
-            // STREX and its like, one for each pair; SWP.
+            // STREX and its variants, one for each pair; SWP.
             atomic: is(word, 0x0f90_0ff0, 0x0180_0f90) || is(word, 0x0fb0_0ff0, 0x0100_0090),
             system_call: is(word, 0x0f00_0000, 0x0f00_0000),
             text,

@@ -1,11 +1,9 @@
-//! What the walk wants to know of an instruction, whichever processor it is for.
-
-use object::Architecture;
+//! What the walk must know of an instruction, on every architecture: what a decoder
+//! answers.
 
 use super::image::{Image, Target};
-use super::{arm, x86};
 
-/// A register's number: the decoder's own.
+/// A register, by the decoder's own numbers.
 pub(crate) type Register = u8;
 
 /// Where control goes.
@@ -15,13 +13,13 @@ pub(crate) enum Flow {
     Jump(Target),
     Branch(u64),
     Call(Target),
-    /// With how many bytes of arguments taken off.
+    /// Pops so many bytes of arguments, too.
     Return(u64),
-    /// Nowhere: a trap.
+    /// Ends here: a trap.
     Stop,
 }
 
-/// What is done to registers, as far as stack pointers are concerned.
+/// What an instruction does to a register that may hold a stack pointer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
     /// The stack pointer moves by so many bytes.
@@ -37,7 +35,7 @@ pub(crate) enum Op {
         register: Register,
         to: i64,
     },
-    /// From a word that the dynamic linker fills in.
+    /// Loaded from a word that the dynamic linker fills in.
     Load {
         to: Register,
         slot: u64,
@@ -52,32 +50,23 @@ pub(crate) struct Instruction {
     /// The register that an unknown call or jump goes through.
     pub(crate) through: Option<Register>,
     pub(crate) ops: Vec<Op>,
-    /// Whether the operations may also not happen.
+    /// Whether the operations are conditional.
     pub(crate) conditional: bool,
-    /// Whether an unknown jump is more than one through a pointer.
+    /// Whether an unknown jump may go to several places (a table), not through one pointer.
     pub(crate) computed: bool,
-    /// A read-modify-write that other processors see as one.
+    /// Whether it is an atomic read-modify-write.
     pub(crate) atomic: bool,
     pub(crate) system_call: bool,
     pub(crate) text: String,
 }
 
-/// A processor, for the walk.
+/// An architecture's instructions.
 pub(crate) trait Processor {
     /// The instruction at an address.
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction>;
     fn stack_pointer(&self) -> Register;
-    /// What a function may leave changed.
+    /// The registers that a called function need not preserve.
     fn clobbered(&self) -> &[Register];
-    /// Bytes that a call itself pushes.
+    /// Bytes that a call pushes.
     fn call_bytes(&self) -> i64;
-}
-
-pub(crate) fn processor(image: &Image) -> Box<dyn Processor> {
-    match image.arch {
-        Architecture::X86_64 => Box::new(x86::X86::new(64)),
-        Architecture::I386 => Box::new(x86::X86::new(32)),
-        Architecture::Arm => Box::new(arm::Arm::new()),
-        other => panic!("no decoder for {other:?}"),
-    }
 }

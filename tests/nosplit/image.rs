@@ -1,5 +1,5 @@
-//! The built library: its code by address, its symbols, and what its linkage tables
-//! lead to.
+//! The built library: its code by address, its symbols, and where its linkage tables
+//! lead.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,11 +13,11 @@ use object::{
 /// What a call or a jump leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
-    /// Code of the library.
+    /// The library's own code.
     At(u64),
-    /// A symbol of another one.
+    /// A symbol of another library.
     Outside(String),
-    /// Whatever a register or a word of memory says.
+    /// The address in a register or in memory.
     Unknown,
 }
 
@@ -31,28 +31,48 @@ pub(crate) struct Function {
 
 pub(crate) struct Image {
     pub(crate) arch: Architecture,
+    shape: &'static Shape,
     code: Vec<(u64, Vec<u8>)>,
     functions: BTreeMap<u64, Function>,
     slots: HashMap<u64, Target>,
     stubs: HashMap<u64, Target>,
 }
 
-/// The address of code that a symbol names: on ARM its lowest bit says "Thumb" (ELF for
-/// the Arm Architecture, "Symbol Values").
-fn code_address(arch: Architecture, value: u64) -> u64 {
-    if arch == Architecture::Arm { value & !1 } else { value }
+/// How an architecture's ELF files differ.
+struct Shape {
+    arch: Architecture,
+    /// The relocation of an entry of the linkage table.
+    jump_slot: elf::RelocationType,
+    /// Bytes of the linkage table's head and of each entry, where the decoder does not read
+    /// entries as code: they are in the order of their relocations.
+    plt: Option<(u64, u64)>,
+    /// The bit of a code address that is not part of it.
+    mode_bit: u64,
 }
 
-/// Bytes of the linkage table's head and of each entry, where entries are not read as
-/// code: they stand in the order of their relocations (psABI i386, "Procedure Linkage
-/// Table"; on ARM what GNU ld writes).
-fn plt_shape(arch: Architecture) -> Option<(u64, u64)> {
-    match arch {
-        Architecture::I386 => Some((16, 16)),
-        Architecture::Arm => Some((20, 12)),
-        _ => None,
-    }
-}
+const SHAPES: [Shape; 3] = [
+    Shape {
+        arch: Architecture::X86_64,
+        jump_slot: elf::R_X86_64_JUMP_SLOT,
+        plt: None,
+        mode_bit: 0,
+    },
+    // psABI i386, "Procedure Linkage Table".
+    Shape {
+        arch: Architecture::I386,
+        jump_slot: elf::R_386_JMP_SLOT,
+        plt: Some((16, 16)),
+        mode_bit: 0,
+    },
+    // The table is as GNU ld writes it. Bit 0 says "Thumb": ELF for the Arm Architecture,
+    // "Symbol Values".
+    Shape {
+        arch: Architecture::Arm,
+        jump_slot: elf::R_ARM_JUMP_SLOT,
+        plt: Some((20, 12)),
+        mode_bit: 1,
+    },
+];
 
 impl Image {
     pub(crate) fn read(bytes: &[u8]) -> Self {
@@ -70,6 +90,8 @@ impl Image {
 
     fn from<'data>(file: &impl Object<'data>) -> Self {
         let arch = file.architecture();
+        let shape = SHAPES.iter().find(|shape| shape.arch == arch);
+        let shape = shape.unwrap_or_else(|| panic!("no row in SHAPES for {arch:?}"));
         let mut code = Vec::new();
         for section in file.sections().filter(|s| s.kind() == object::SectionKind::Text) {
             let data = section.uncompressed_data().expect("code can be read").into_owned();
@@ -80,12 +102,12 @@ impl Image {
             let name = symbol.name().unwrap_or_default();
             // gcc gives no size to these: `mov (%esp), %reg; ret`.
             let size = if name.starts_with("__x86.get_pc_thunk") { 4 } else { symbol.size() };
-            // Not those that only mark a place for a debugger.
+            // A symbol without a size only marks a place for a debugger.
             if symbol.kind() != SymbolKind::Text || size == 0 {
                 continue;
             }
-            let start = code_address(arch, symbol.address());
-            // Without the brackets that one of the two manglings has, and the other not.
+            let start = symbol.address() & !shape.mode_bit;
+            // Only one of Rust's two manglings has brackets.
             let name = format!("{:#}", rustc_demangle::demangle(name)).replace(['<', '>'], "");
             let larger = functions.get(&start).is_none_or(|f: &Function| f.end < start + size);
             if larger {
@@ -93,7 +115,7 @@ impl Image {
             }
         }
         let mut image =
-            Self { arch, code, functions, slots: HashMap::new(), stubs: HashMap::new() };
+            Self { arch, shape, code, functions, slots: HashMap::new(), stubs: HashMap::new() };
         image.read_relocations(file);
         image
     }
@@ -106,47 +128,42 @@ impl Image {
                     let table = file.dynamic_symbol_table().expect("relocations name symbols");
                     let symbol = table.symbol_by_index(index).expect("a symbol");
                     if symbol.is_definition() {
-                        Target::At(code_address(self.arch, symbol.address()))
+                        Target::At(symbol.address() & !self.shape.mode_bit)
                     } else {
                         Target::Outside(symbol.name().unwrap_or_default().into())
                     }
                 }
-                // Relative to where the library is loaded, which counts as 0 here.
+                // Relative to the address the library is loaded at, which is 0 here.
                 RelocationTarget::Absolute => {
                     let addend = match relocation.addend() {
                         0 => self.word(at).unwrap_or(0),
                         addend => addend.cast_unsigned(),
                     };
-                    Target::At(code_address(self.arch, addend))
+                    Target::At(addend & !self.shape.mode_bit)
                 }
                 _ => Target::Unknown,
             };
             let RelocationFlags::Elf { r_type } = relocation.flags() else { continue };
-            let jump = match self.arch {
-                Architecture::I386 => r_type == elf::R_386_JMP_SLOT,
-                Architecture::Arm => r_type == elf::R_ARM_JUMP_SLOT,
-                _ => r_type == elf::R_X86_64_JUMP_SLOT,
-            };
-            if jump {
+            if r_type == self.shape.jump_slot {
                 jumps.push(target.clone());
             }
             self.slots.insert(at, target);
         }
         let plt = file.section_by_name(".plt").map(|section| section.address());
-        if let Some(((head, entry), plt)) = plt_shape(self.arch).zip(plt) {
+        if let Some(((head, entry), plt)) = self.shape.plt.zip(plt) {
             for (number, target) in jumps.into_iter().enumerate() {
                 self.stubs.insert(plt + head + entry * number as u64, target);
             }
         }
     }
 
-    /// A word of the code, for tables among it.
+    /// A word among the code.
     fn word(&self, at: u64) -> Option<u64> {
         let bytes = self.bytes(at)?.get(..4)?;
         Some(u64::from(u32::from_le_bytes(bytes.try_into().ok()?)))
     }
 
-    /// The code from an address on.
+    /// The code from an address onwards.
     pub(crate) fn bytes(&self, at: u64) -> Option<&[u8]> {
         let inside =
             |(start, bytes): &&(u64, Vec<u8>)| (*start..*start + bytes.len() as u64).contains(&at);
@@ -154,18 +171,17 @@ impl Image {
         Some(&bytes[usize::try_from(at - start).ok()?..])
     }
 
-    /// What a word that the dynamic linker fills in holds.
+    /// What the dynamic linker writes to this word.
     pub(crate) fn slot(&self, at: u64) -> Option<&Target> {
         self.slots.get(&at)
     }
 
-    /// What the linkage table's entry at this address leads to.
+    /// Where the linkage table's entry at this address leads.
     pub(crate) fn stub(&self, at: u64) -> Option<&Target> {
         self.stubs.get(&at)
     }
 
-    /// The function that an address is in: the outermost, where one has another's symbol
-    /// inside.
+    /// The function that contains an address: the outermost, where symbols nest.
     pub(crate) fn function(&self, at: u64) -> Option<&Function> {
         let holds = |f: &&Function| (f.start..f.end).contains(&at);
         self.functions.range(..=at).map(|(_, f)| f).find(holds)

@@ -1,42 +1,44 @@
-//! What the walk does not follow, and what is allowed, each with its reason.
+//! The paths that are checked, what is promised of each, and the exceptions with their
+//! reasons: what the walk does not follow, and what it may find.
 
-use super::walk::{Path, Way};
+use super::walk::{FirstBranch, Path};
 
-/// The C caller's bytes below its own frame: the steady ways, and a first callback.
-pub(crate) const STEADY_LIMIT: i64 = 512;
-pub(crate) const FIRST_LIMIT: i64 = 2048;
+/// Bytes of the C caller's stack, below its own frame, that a callback may use on a fast
+/// path, and that a first callback may use.
+pub(crate) const FAST_LIMIT: i64 = 512;
+pub(crate) const SLOW_LIMIT: i64 = 2048;
 
-/// The routines of the rooms that are there to change stacks (`arch/README.md`).
+/// The routines of `arch/<arch>/` whose purpose is to change stacks (`arch/README.md`).
 const SWITCHES: &[&str] = &["needm_entry", "needm_call_on", "needm_sigjump"];
 
-/// Calls that leave the two fast ways of the entry.
-const COLD: &[(&str, &str)] = &[
-    ("needm_enter", "the slow way: a path of its own here"),
-    ("needm_exit", "the end of the slow way, and of all endings but a return: a path of its own"),
-    ("needm_on_g_prologue", "the slow way, on the G"),
-    ("needm_on_g_epilogue", "the slow way, on the G: the host's deferred functions"),
+/// Calls that leave both fast paths.
+const LEAVE_FAST_PATH: &[(&str, &str)] = &[
+    ("needm_enter", "the slow path in, which is walked by itself"),
+    ("needm_exit", "the slow path out, for every ending but a return: walked by itself"),
+    ("needm_on_g_prologue", "the slow path, on the G"),
+    ("needm_on_g_epilogue", "the slow path, on the G: deferred functions, which are the host's"),
     ("needm_on_g_cleanup", "functions were deferred, or the stack had run out: on the G"),
-    ("needm_notify_stopper", "the world is being stopped, and its stopper has to be woken"),
+    ("needm_notify_stopper", "the world is being stopped, and its stopper must be woken"),
 ];
 
-/// And the second of them only.
-const COLD_AGAIN: &[(&str, &str)] = &[
-    ("needm_dropm", "the M is not on the list any more, or the gate has closed: dropm"),
-    ("needm_wake", "a thread waits for an M, and has to be woken"),
+/// Calls that leave only the fast path that rebinds the thread's last M.
+const LEAVE_REBIND_PATH: &[(&str, &str)] = &[
+    ("needm_dropm", "the M has left the extra list, or the gate has closed"),
+    ("needm_wake", "a thread waits for an M, and must be woken"),
 ];
 
-/// Ways to the end of the process, with a message.
-const FATAL: &[(&str, &str)] = &[
+/// Functions that never return.
+const NEVER_RETURN: &[(&str, &str)] = &[
     ("needm::fatal::throw", "prints one line and ends the process"),
     (
         "needm::callback::fault::sigpanic",
-        "the handler has left for the G: no stack of the caller's",
+        "the handler has switched to the G: the caller's stack is not used",
     ),
 ];
 
-/// On the slow way, what runs on the G.
+/// Calls of the slow path that run on the G.
 const ON_THE_G: &[(&str, &str)] = &[
-    ("needm_on_g_epilogue", "on the G: the host's deferred functions"),
+    ("needm_on_g_epilogue", "on the G: deferred functions, which are the host's"),
     ("needm_on_g_cleanup", "on the G"),
 ];
 
@@ -44,79 +46,84 @@ const ON_THE_G: &[(&str, &str)] = &[
 pub(crate) struct Promise {
     pub(crate) name: &'static str,
     pub(crate) path: Path<'static>,
+    /// Bytes of stack.
     pub(crate) limit: i64,
+    /// Whether system calls are allowed, and how many atomic read-modify-writes.
     pub(crate) system_calls: bool,
     pub(crate) atomics: usize,
 }
 
 pub(crate) fn promises() -> [Promise; 5] {
-    let path = |root, way, cuts| Path { root, way, cuts, ends: FATAL, switches: SWITCHES };
-    let again = COLD.iter().chain(COLD_AGAIN).copied().collect::<Vec<_>>().leak();
-    let free = usize::MAX;
+    let path = |root, first_branch, cuts| Path {
+        root,
+        first_branch,
+        cuts,
+        ends: NEVER_RETURN,
+        switches: SWITCHES,
+    };
+    let rebind = LEAVE_FAST_PATH.iter().chain(LEAVE_REBIND_PATH).copied().collect::<Vec<_>>();
+    let any = usize::MAX;
     [
         Promise {
-            name: "steady",
-            path: path("needm_entry", Way::GoOn, COLD),
-            limit: STEADY_LIMIT,
+            name: "fast path, M bound",
+            path: path("needm_entry", FirstBranch::NotTaken, LEAVE_FAST_PATH),
+            limit: FAST_LIMIT,
             system_calls: false,
             atomics: 0,
         },
         Promise {
-            name: "taking the last M again",
-            path: path("needm_entry", Way::Branch, again),
-            limit: STEADY_LIMIT,
+            name: "fast path, last M rebound",
+            path: path("needm_entry", FirstBranch::Taken, rebind.leak()),
+            limit: FAST_LIMIT,
             system_calls: false,
             atomics: 1,
         },
         Promise {
-            name: "needm",
-            path: path("needm_entry", Way::Both, ON_THE_G),
-            limit: FIRST_LIMIT,
+            name: "slow path in",
+            path: path("needm_entry", FirstBranch::Either, ON_THE_G),
+            limit: SLOW_LIMIT,
             system_calls: true,
-            atomics: free,
+            atomics: any,
         },
         Promise {
-            name: "dropm",
-            path: path("needm_exit", Way::Both, ON_THE_G),
-            limit: FIRST_LIMIT,
+            name: "slow path out",
+            path: path("needm_exit", FirstBranch::Either, ON_THE_G),
+            limit: SLOW_LIMIT,
             system_calls: true,
-            atomics: free,
+            atomics: any,
         },
         Promise {
             name: "signal handler",
-            path: path("needm_handler", Way::Both, ON_THE_G),
+            path: path("needm_handler", FirstBranch::Either, ON_THE_G),
             // Of the signal stack: `HANDLER_ROOM` of src/settings.rs.
             limit: 1024,
             system_calls: true,
-            atomics: free,
+            atomics: any,
         },
     ]
 }
 
-/// Functions of the C library that are called, and why that may be. What they use of the
-/// stack is theirs, and not counted.
-pub(crate) const OUTSIDE: &[(&str, &str)] = &[
-    ("memcpy", "the compiler's, for copying a frame"),
-    #[cfg(target_arch = "arm")]
-    ("memset", "the compiler's"),
-];
+/// Functions that the compiler calls by itself. Which of them it emits depends on the
+/// architecture and its version, so one that is not called is no mistake. What they use of
+/// the stack is not counted.
+pub(crate) const COMPILERS_OWN: &[&str] = &["memcpy", "memset"];
 
-/// Calls through pointers: in which functions, by their names' ends, how many at most,
-/// and to what.
+/// Calls through pointers: the end of the function's name, how many at most, and what they
+/// call.
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 3, "the callback itself"),
-    ("needm_call_on", 1, "the handler of before, on the signal stack's outer part; sigpanic"),
-    ("signal::forward::forward", 2, "the handler of before: what is not ours is passed on"),
+    ("needm_call_on", 1, "the previous handler, on the outer part of the signal stack; sigpanic"),
+    ("forward::forward", 2, "the previous handler, to which it forwards a signal"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
     ("Extra::make", 1, "the host's m_new"),
-    ("Thread::return_all_ms", 2, "the host's unminit, of a thread that has ended"),
+    ("Thread::return_all_ms", 2, "the host's unminit, for a thread that has exited"),
 ];
 
-/// All that the lists name.
+/// All names in the lists, each of which must be met.
 pub(crate) fn all_names() -> impl Iterator<Item = &'static str> {
-    let pairs = [COLD, COLD_AGAIN, FATAL, ON_THE_G, OUTSIDE].into_iter().flatten();
+    let pairs = [LEAVE_FAST_PATH, LEAVE_REBIND_PATH, NEVER_RETURN, ON_THE_G].into_iter().flatten();
     let indirect = INDIRECT.iter().map(|(end, ..)| *end);
     pairs.map(|(name, _)| *name).chain(SWITCHES.iter().copied()).chain(indirect)
 }

@@ -1,65 +1,66 @@
-//! Everything that can be reached from a place, and what of the stack it uses.
+//! All code that can be reached from a function, and how much stack it uses.
 //!
-//! Each function is run through once with offsets instead of addresses: which registers
-//! hold the stack pointer of the function's start plus how much. Where the stack pointer
-//! becomes something else, the code is on another stack from there on, until it loads
-//! one of those again; only functions that are known for it may do that.
+//! Each function is interpreted once, with offsets instead of addresses: for each register
+//! whether it holds the stack pointer at the function's start plus a known offset. If the
+//! stack pointer becomes anything else, the code is on another stack until it loads such a
+//! value again; only the functions that are listed as switches may do that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
-use super::code::{Flow, Instruction, Op, Processor, Register, processor};
+use super::code::{Flow, Instruction, Op, Processor, Register};
+use super::decoders::processor;
 use super::image::{Image, Target};
 
-/// What a function may not do, and does; or what keeps the walk from telling.
+/// Something that a function does and may not do, or that the walk cannot follow.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Finding {
     SystemCall(String),
-    /// In which function, and where.
+    /// The function, and the address.
     Atomic(String, u64),
     Outside(String, String),
-    /// A call through a pointer: in which function, where, and how.
+    /// A call through a pointer: the function, the address, the instruction.
     Indirect(String, u64, String),
-    /// A jump to one of many places, or to none that is known.
+    /// A jump to one of many places, or to an unknown one.
     Computed(String, String),
     Recursion(String),
     Unproved(String, String),
 }
 
-/// Which ways out of the first conditional branch of the root are taken: the entry's
-/// first is the one between its fast ways (`arch/README.md`).
+/// Which sides of the root's first conditional branch are walked: in `needm_entry` it
+/// chooses between the two fast paths (`arch/README.md`).
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
-    Both,
-    GoOn,
-    Branch,
+pub(crate) enum FirstBranch {
+    Either,
+    NotTaken,
+    Taken,
 }
 
 /// What to walk.
 pub(crate) struct Path<'a> {
     pub(crate) root: &'a str,
-    pub(crate) way: Way,
-    /// Functions that are not followed, by their names' ends.
+    pub(crate) first_branch: FirstBranch,
+    /// Functions that are not followed, by the ends of their names, with the reason.
     pub(crate) cuts: &'a [(&'a str, &'a str)],
-    /// And those that never return.
+    /// Functions that never return, likewise.
     pub(crate) ends: &'a [(&'a str, &'a str)],
-    /// Functions that may go to another stack.
+    /// Functions that may change stacks.
     pub(crate) switches: &'a [&'a str],
 }
 
-/// What came out.
+/// What the walk found.
 #[derive(Default)]
 pub(crate) struct Report {
     /// Bytes below the root's caller, and the calls that lead to the deepest place.
     pub(crate) depth: i64,
     pub(crate) chain: Vec<String>,
-    /// What is reached, and from where first.
+    /// The functions reached, each with the first that called it.
     pub(crate) reached: BTreeMap<String, String>,
     pub(crate) findings: BTreeSet<Finding>,
-    /// Which cuts, ends and switches there were.
+    /// The cuts, ends and switches that were met.
     pub(crate) cut: BTreeSet<String>,
 }
 
-/// A register's value, if it is one of these.
+/// The value of a register that the walk follows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Value {
     /// The stack pointer at the function's start, plus this.
@@ -69,10 +70,10 @@ enum Value {
 
 type State = HashMap<Register, Value>;
 
-/// Said of a function whose stack pointer becomes something that is not known.
+/// The finding for a function whose stack pointer becomes unknown.
 const MOVES: &str = "goes to another stack, or moves it by an amount not known";
 
-/// A function that is deeper than this goes down for ever.
+/// A function that uses more stack than this is taken for endless.
 const LIMIT: i64 = 1 << 24;
 
 #[derive(Clone, Default)]
@@ -105,7 +106,7 @@ struct Walker<'a> {
     report: Report,
     done: BTreeMap<u64, Summary>,
     active: Vec<u64>,
-    /// Bytes that a function takes off its caller's stack.
+    /// Bytes of arguments that a function pops as it returns.
     returns: HashMap<u64, u64>,
 }
 
@@ -173,11 +174,11 @@ impl Walker<'_> {
                 }
                 Flow::Branch(to) => {
                     let is_first = is_root && *first.get_or_insert(at) == at;
-                    let now = if is_first { self.path.way } else { Way::Both };
-                    if now != Way::Branch {
+                    let sides = if is_first { self.path.first_branch } else { FirstBranch::Either };
+                    if sides != FirstBranch::Taken {
                         todo.push_back((instruction.next, after.clone()));
                     }
-                    if now != Way::GoOn {
+                    if sides != FirstBranch::NotTaken {
                         todo.push_back((*to, after));
                     }
                 }
@@ -186,8 +187,7 @@ impl Walker<'_> {
                 }
                 Flow::Jump(target) => {
                     let target = known(target, &instruction, &state);
-                    // As its last step a function may jump where it would call, its own
-                    // part of the stack given back.
+                    // A tail call: the function has popped its own frame before the jump.
                     let is_last = state.get(&sp) == Some(&Value::Stack(0));
                     if target == Target::Unknown && (instruction.computed || !is_last) {
                         self.find(Finding::Computed(name.into(), instruction.text.clone()));
@@ -218,8 +218,7 @@ impl Walker<'_> {
         deepest
     }
 
-    /// Follows a call: what it uses, and how much it takes off the stack when it returns,
-    /// if it does.
+    /// Follows a call: what it uses and, if it returns, how many bytes it pops.
     fn call(&mut self, target: &Target, from: &Instruction, name: &str) -> (Summary, Option<u64>) {
         let not_followed = (Summary::default(), Some(0));
         match target {
@@ -278,7 +277,7 @@ impl Walker<'_> {
                         let value = Value::Stack(base + offset);
                         state.insert(to, value);
                     }
-                    // On another stack it stays what it is: not of the caller's.
+                    // On another stack it stays unknown.
                     _ if to == sp && from == sp => {}
                     _ => self.forget(to, state, name),
                 },
@@ -318,7 +317,7 @@ fn depth_of(state: &State, sp: Register) -> i64 {
     }
 }
 
-/// Takes an inner function's use into account, if it is on the caller's stack.
+/// Adds an inner function's use, if it runs on the caller's stack.
 fn deepen(deepest: &mut Summary, depth: i64, inner: &Summary, on_callers: bool) {
     if on_callers && depth + inner.depth > deepest.depth {
         *deepest = Summary { depth: depth + inner.depth, chain: inner.chain.clone() };
@@ -335,8 +334,8 @@ fn known(target: &Target, instruction: &Instruction, state: &State) -> Target {
     target.clone()
 }
 
-/// The state at an address from all ways that lead there, if this one changes it. Of
-/// two depths the larger counts.
+/// Merges the state of another path that leads to an address, with the larger of two
+/// depths; `None` if that changes nothing.
 fn join(seen: &mut HashMap<u64, State>, at: u64, state: State, sp: Register) -> Option<State> {
     let Some(before) = seen.get(&at) else {
         seen.insert(at, state.clone());
@@ -361,10 +360,9 @@ fn join(seen: &mut HashMap<u64, State>, at: u64, state: State, sp: Register) -> 
     Some(joined)
 }
 
-/// Instructions executed on the straight way from a function's first to its return, with
-/// no conditional branch taken, all functions called on the way included, and the one
-/// through a pointer not.
-pub(crate) fn straight_way(image: &Image, root: &str) -> usize {
+/// Instructions from a function's first to its return if no conditional branch is taken,
+/// with those of the functions it calls, but not of the one it calls through a pointer.
+pub(crate) fn straight_line(image: &Image, root: &str) -> usize {
     let processor = processor(image);
     let mut at = image.named(root).unwrap_or_else(|| panic!("no function {root}")).start;
     let (mut count, mut returns) = (0, Vec::new());
@@ -382,7 +380,7 @@ pub(crate) fn straight_way(image: &Image, root: &str) -> usize {
                 None => return count,
             },
             Flow::Jump(_) | Flow::Stop => {
-                panic!("{root} has no straight way: {}", instruction.text)
+                panic!("{root} has no straight line: {}", instruction.text)
             }
             _ => instruction.next,
         };

@@ -1,4 +1,4 @@
-//! x86, 64 and 32 bits.
+//! Decodes x86 code, of 64 and 32 bits.
 
 use iced_x86::{
     Code, Decoder, DecoderOptions, FlowControl, Formatter, GasFormatter, InstructionInfoFactory,
@@ -44,7 +44,7 @@ impl X86 {
         }
     }
 
-    /// What an entry of the linkage table leads to: one jump through a slot.
+    /// Where an entry of the linkage table leads: it is one jump through a slot.
     fn through_linkage_table(&self, image: &Image, at: u64) -> Target {
         let bytes = image.bytes(at).unwrap_or_default();
         let i = Decoder::with_ip(self.bits, bytes, at, DecoderOptions::NONE).decode();
@@ -52,7 +52,7 @@ impl X86 {
         slot.and_then(|slot| image.slot(slot)).cloned().unwrap_or(Target::At(at))
     }
 
-    /// The address of a memory operand that is one.
+    /// The address of a memory operand, if it is fixed.
     fn slot(&self, i: &iced_x86::Instruction) -> Option<u64> {
         let fixed = i.is_ip_rel_memory_operand()
             || i.memory_base() == Name::None && i.memory_index() == Name::None;
@@ -168,7 +168,7 @@ impl Processor for X86 {
             flow,
             through,
             ops: self.ops(&i),
-            // What moves only sometimes is forgotten.
+            // `ops` forgets what is moved conditionally.
             conditional: false,
             computed: i.op0_kind() == OpKind::Memory && i.memory_index() != Name::None,
             atomic,

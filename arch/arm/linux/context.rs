@@ -2,7 +2,7 @@
 //! sigcontext.h, `struct sigcontext`, after the 20 bytes of uc_flags, uc_link and
 //! uc_stack (linux/arch/arm/include/asm/ucontext.h).
 
-/// What `needm_sigjump` puts back into registers.
+/// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 9;
 
 /// r0: after trap_no, error_code and oldmask.
@@ -14,15 +14,15 @@ const PC: usize = R0 + 15;
 /// uc_sigmask: after cpsr and fault_address.
 const SIGMASK: usize = R0 + 18;
 
-/// A `ucontext_t` as the kernel lays it out.
+/// A `ucontext_t` as Linux lays it out.
 #[repr(C)]
 pub(crate) struct Context {
     words: [usize; SIGMASK + 2],
 }
 
 impl Context {
-    /// The instruction that was interrupted, or faulted. Even for Thumb code: the
-    /// kernel keeps that bit in cpsr, and nothing here goes back there.
+    /// The instruction that was interrupted, or that faulted. An even address
+    /// for Thumb code, too: that bit is in cpsr, and nothing here goes back there.
     pub(crate) fn pc(&self) -> usize {
         self.words[PC]
     }

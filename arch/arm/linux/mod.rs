@@ -1,17 +1,16 @@
-//! What is different on this CPU under Linux. See `arch/README.md`.
+//! ARM under Linux: `arch/README.md` says what a room defines.
 
 pub(crate) mod context;
 pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/arm/include/asm/page.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where the kernel does not say, which on ARM it never
-/// does: `MINSIGSTKSZ` (include/uapi/asm-generic/signal.h); the frame is below 1 KiB.
+/// What a signal frame needs, which Linux never says on ARM: `MINSIGSTKSZ`
+/// (linux/include/uapi/asm-generic/signal.h). The frame itself is below 1 KiB (struct rt_sigframe,
+/// linux/arch/arm/kernel/signal.h).
 pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
 
-/// Whether `sigaction` must name the code that ends a handler: here it need not,
-/// but the kernel's own is in a page that not every process has.
+/// The flag of `sigaction` which says that it names the code a handler returns to
+/// (linux/arch/arm/include/uapi/asm/signal.h). Linux has such code itself, but in a page which
+/// not every process has.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;

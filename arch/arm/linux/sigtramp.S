@@ -1,5 +1,7 @@
-/* The edges of a signal handler. The Rust side is src/signal/handler.rs, src/signal/
-   chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
+/* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
+   by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
+   (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
+   src/os/linux/signal.rs (needm_sigreturn). */
 #include "asm.h"
         .syntax unified
         .arm
@@ -7,24 +9,26 @@
 
 #define NR_rt_sigreturn 173     /* linux/arch/arm/tools/syscall.tbl */
 
-/* r0 in the frame that the kernel leaves at sp (struct rt_sigframe, linux/arch/arm/
+/* r0 in the frame that Linux leaves at sp (struct rt_sigframe, linux/arch/arm/
    kernel/signal.h): 128 bytes of siginfo, 20 of uc_flags, uc_link and uc_stack, 12 of
    trap_no, error_code and oldmask. r1 to r15 follow. */
 #define FRAME_R0        160
 
-/* What the kernel returns into after a handler (sa_restorer). Debuggers know the
-   two instructions by their bytes. The other unwinder reads the table, and looks two
-   bytes before a return address for it: hence an instruction that nobody runs. */
+/* fn needm_sigreturn() -> !
+
+   What Linux has a handler return to (sa_restorer of sigaction(2)). Debuggers know the two
+   instructions by their bytes, and read the signal frame: no CFI here. Unwinders read the EHABI
+   table, and look for it two bytes before a return address: hence a nop that nothing runs.
+
+        r0 to r15
+        siginfo_t, the head of ucontext_t       <- sp */
         .text
         .p2align 4
         .fnstart
         .save   {r0-r15}
         .pad    #FRAME_R0
         nop
-        .globl  needm_sigreturn
-        .hidden needm_sigreturn
-        .type   needm_sigreturn, %function
-needm_sigreturn:
+        SYMBOL(needm_sigreturn, function)
         mov     r7, #NR_rt_sigreturn
         svc     #0
         .fnend
@@ -32,7 +36,7 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (r0), info (r1), context (r2))
 
-   The handler of the fault signals. The kernel aligns its stack. */
+   The handler of the fault signals; goes on in `handle`. Linux aligns its stack. */
 ROUTINE(needm_handler)
         .fnstart
         .cfi_startproc
@@ -43,11 +47,11 @@ END(needm_handler)
 
 /* fn needm_sigjump(fault (r0), regs (r1)) -> !
 
-   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
-   callee-saved registers get the values they had at the fault (regs: r4-r11, lr), so
-   that an unwinder started in sigpanic can go on through the frame that faulted.
-   lr is one of them in a frame that has called nothing yet; it stands on the stack,
-   since the call below takes the register.
+   Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
+   registers get the values that they had at the fault (regs: r4-r11, lr), so that an unwinder
+   started in sigpanic can go on through the frame that faulted. lr counts as one of them in a
+   frame that has called nothing yet; it is on the stack, because the call below takes the
+   register.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault
@@ -58,18 +62,19 @@ END(needm_handler)
         SP, again
         lr                           <- sp
 
-   d8-d15 and fpscr are left as they are: nobody's code goes on after the fault,
-   the functions deferred to it make no use of them, and needm_unwind puts back
-   those of the callback's caller. Thumb state and its If-Then blocks need no care
-   either: this leaves by a plain branch in ARM code, and the state at the fault,
-   which is in the signal frame's CPSR, is dropped with that.
+   d8-d15 and fpscr stay as they are: no code goes on after the fault, the functions deferred to
+   it do not use their values, and needm_unwind puts back those of the callback's caller. Thumb
+   state and its If-Then blocks need no care either: this is left by a plain branch in ARM code,
+   and the state at the fault, which is in the signal frame's CPSR, goes with the frame.
 
-   DWARF, 4, 6.4.2 and 2.5.1: the CFA is [sp + BELOW + FAULT_SP], pc is stored at
-   sp + BELOW + FAULT_PC and lr at sp. The return address has a column of its own
-   (15, pc), as lr is another thing here.
-   The EHABI table (Exception Handling ABI for the Arm Architecture, 10.3): pop lr;
-   pop sp and pc. It cannot say that this is no call, and its readers look two bytes
-   before what they take for a return address: hence PC + 2. */
+   For an unwinder this is the frame of a signal, called by the instruction that faulted. DWARF
+   (4, 6.4.2 "Call Frame Instructions", 2.5.1 "General Operations"; the numbers of registers: DWARF
+   for the Arm Architecture, 4.1 "DWARF register names"): the CFA is [sp + BELOW + FAULT_SP], pc is
+   stored at sp + BELOW + FAULT_PC and lr at sp. The return address has a column of its own
+   (15, pc), because lr is another value here.
+   The EHABI table (Exception Handling ABI for the Arm Architecture, 10.3 "Frame unwinding
+   instructions"): pop lr; pop sp and pc. It cannot say that this is no call, and its readers look
+   two bytes before what they take for a return address: hence PC + 2. */
 #define BELOW   16
 
 ROUTINE(needm_sigjump)

@@ -1,19 +1,19 @@
-/* Where a program without a C library starts (feature freestanding). The Rust side is
-   src/host/start.rs. */
+/* The start of a program without a C library (feature freestanding). The Rust side is
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
         .syntax unified
         .arm
         .cfi_sections .debug_frame
 
-/* _start: what the kernel gives a program is on its stack (linux/fs/binfmt_elf.c,
-   create_elf_tables):
+/* _start() -> !
 
-        sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]  */
-        .text
-        .p2align 2
-        .globl  _start
-        .type   _start, %function
-_start:
+   Gives needm_host_start the stack as Linux leaves it (create_elf_tables in
+   linux/fs/binfmt_elf.c):
+
+        sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
+
+   There is no frame below this one: a backtrace ends here. */
+PUBLIC_ROUTINE(_start)
         .fnstart
         .cfi_startproc
         .cfi_undefined lr
@@ -26,19 +26,17 @@ _start:
         .cfi_endproc
         .cantunwind
         .fnend
-        .size   _start, . - _start
+END(_start)
 
-/* __aeabi_read_tp() -> the thread pointer (r0), clobbers nothing else but ip and lr: what
-   compilers call where they do not read the register themselves (Run-time ABI for the
-   Arm Architecture, 5.3.5 "Thread-local storage").
+/* __aeabi_read_tp() -> the thread pointer (r0)
 
-   Code that is built for processors older than the register asks the kernel's helper
-   page (Documentation/arch/arm/kernel_user_helpers.rst, kuser_get_tls), which is not
-   there on every newer one. */
-        .p2align 2
-        .weak   __aeabi_read_tp
-        .type   __aeabi_read_tp, %function
-__aeabi_read_tp:
+   What compilers call unless they read the register themselves; clobbers nothing but ip, lr and
+   the flags (Run-time ABI for the Arm Architecture, 5.3.5 "Thread-local storage"). Weak, because
+   the program may have one.
+
+   Code for processors older than the register asks Linux's helper page, which is not there on
+   every newer one (linux/Documentation/arch/arm/kernel_user_helpers.rst, kuser_get_tls). */
+WEAK_ROUTINE(__aeabi_read_tp)
 #if __ARM_ARCH >= 7
         mrc     p15, 0, r0, c13, c0, 3          /* TPIDRURO */
         bx      lr
@@ -47,4 +45,4 @@ __aeabi_read_tp:
         bx      r0
 1:      .word   0xffff0fe0
 #endif
-        .size   __aeabi_read_tp, . - __aeabi_read_tp
+END(__aeabi_read_tp)

@@ -5,16 +5,17 @@ use core::arch::asm;
 
 use crate::arch::linux::slots::Slots;
 
-/// A system call, the errors as small negative numbers.
+/// A system call; errors are small negative numbers.
 ///
 /// # Safety
-/// The arguments must be right for `nr`; what the call does to memory is the
-/// caller's to answer for.
+/// The arguments are what the call `nr` takes, and what it does to memory and to this thread is
+/// sound.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
-    // SAFETY: the kernel keeps every register but the result; r7, which cannot be
-    // named since Thumb code has its frame pointer there, is put back. What the
-    // call itself does is the caller's duty.
+    // SAFETY: Linux keeps every register but r0, which is an output here. r7 cannot be named,
+    // because Thumb code has its frame pointer there, but it is put back before the end. Linux
+    // uses no stack of this thread's (nostack). What the call itself does is sound by this
+    // function's own contract.
     unsafe {
         asm!(
             "mov {kept}, r7",

@@ -1,5 +1,5 @@
-/* The first and the last instructions of a thread that is made without a C library.
-   The Rust side is src/spawn/clone.rs. */
+/* The first and the last instructions of a thread that needm makes where there is no C library.
+   The Rust side is src/os/linux/clone.rs. */
 #include "asm.h"
         .syntax unified
         .arm
@@ -9,13 +9,23 @@
 #define NR_clone        120
 #define NR_exit         1
 #define NR_munmap       91
-/* include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
-   PARENT_SETTID, CHILD_CLEARTID */
+/* linux/include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
+   PARENT_SETTID, CHILD_CLEARTID. */
 #define THREAD_FLAGS    0x3d0f00
 
 /* fn needm_clone(stack (r0), tid (r1), tp (r2), fn (r3), arg ([sp])) -> isize (r0)
 
-   As on x86_64. Registers are the new thread's, too: it finds fn and arg there. */
+   Starts a thread that runs fn(arg), which never returns, on the stack that ends at `stack`
+   (a multiple of 16), with tp as its thread pointer: clone(2). Linux writes the thread's number
+   to *tid before either thread goes on. When the thread has exited it writes 0 there, and wakes
+   what waits for that (futex(2)). Returns the number, or an error as a negative one. Clobbers
+   what a call does.
+
+        this stack                      the new one
+        arg     <- CFA                          <- stack, its sp: nothing is on it
+        r4-r7   <- sp
+
+   The new thread starts with this one's registers, and finds fn and arg there. */
 ROUTINE(needm_clone)
         .fnstart
         .cfi_startproc
@@ -46,7 +56,8 @@ ROUTINE(needm_clone)
         .cfi_def_cfa_offset 0
         bx      lr
         .cfi_restore_state
-        /* The new thread. r5: fn; r6: arg; all else as the other thread has it. */
+        /* The new thread. r5: fn; r6: arg; everything else as in the other thread. There is no
+           frame below this one: a backtrace ends here. */
 1:
         .cfi_undefined lr
         mov     r11, #0
@@ -64,7 +75,8 @@ END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (r0), len (r1)) -> !
 
-   As on x86_64. */
+   Unmaps the stack that this thread runs on, and exits the thread. Nothing is on a stack here,
+   and all signals must be blocked, because a handler would have none. */
 ROUTINE(needm_unmap_and_exit)
         .fnstart
         .cfi_startproc

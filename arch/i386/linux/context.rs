@@ -1,8 +1,8 @@
 //! The registers in a signal's `ucontext_t`: linux/arch/x86/include/uapi/asm/
 //! sigcontext.h, `struct sigcontext_32`, after the 20 bytes of uc_flags, uc_link
-//! and uc_stack (include/uapi/asm-generic/ucontext.h).
+//! and uc_stack (linux/include/uapi/asm-generic/ucontext.h).
 
-/// What `needm_sigjump` puts back into registers.
+/// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 4;
 
 const GREGS: usize = 5;
@@ -15,14 +15,14 @@ const EIP: usize = GREGS + 14;
 /// uc_sigmask: after the 22 words of the registers.
 const SIGMASK: usize = GREGS + 22;
 
-/// A `ucontext_t` as the kernel lays it out.
+/// A `ucontext_t` as Linux lays it out.
 #[repr(C)]
 pub(crate) struct Context {
     words: [usize; SIGMASK + 2],
 }
 
 impl Context {
-    /// The instruction that was interrupted, or faulted.
+    /// The instruction that was interrupted, or that faulted.
     pub(crate) fn pc(&self) -> usize {
         self.words[EIP]
     }

@@ -1,7 +1,7 @@
 //! System call numbers: linux/arch/x86/entry/syscalls/syscall_32.tbl.
 //!
-//! The calls that take a time are those with two words in it, which is what
-//! `os/linux/thread.rs` passes: intervals, and a clock that starts with the system.
+//! The calls that take a time are those for a time of two words, which `src/os/linux/wait.rs`
+//! passes. That is enough for intervals, and for a clock that starts with the system.
 
 /// `mmap2`: the offset, always 0 here, is in pages.
 pub(crate) const MMAP: usize = 192;

@@ -1,15 +1,16 @@
-/* Where a program without a C library starts (feature freestanding). The Rust side is
-   src/host/start.rs. */
+/* The start of a program without a C library (feature freestanding). The Rust side is
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
 
-/* _start: what the kernel gives a program is on its stack (System V ABI, Intel386
+/* _start() -> !
+
+   Gives needm_host_start the stack as Linux leaves it (System V ABI, Intel386
    supplement, 2.3.1 "Initial Stack and Register State"):
 
-        esp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]  */
-        .text
-        .globl  _start
-        .type   _start, @function
-_start:
+        esp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
+
+   There is no frame below this one: a backtrace ends here. */
+PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined eip
         xorl    %ebp, %ebp
@@ -20,4 +21,4 @@ _start:
         calll   needm_host_start
         ud2
         .cfi_endproc
-        .size   _start, . - _start
+END(_start)

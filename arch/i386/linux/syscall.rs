@@ -1,30 +1,40 @@
 //! System calls: `int $0x80`, number in eax, arguments in ebx, ecx, edx, esi, edi,
 //! ebp; all but eax are kept (syscall(2), "Architecture calling conventions").
 //!
-//! The vDSO's entry would be faster, but it is found through the auxiliary vector,
-//! and nothing here is called often.
+//! The vDSO's entry would be faster, but only the auxiliary vector says where it is, and no path
+//! that is called often makes a system call.
 
 use core::arch::naked_asm;
 
 use crate::arch::linux::slots::Slots;
 
-/// A system call, the errors as small negative numbers.
+/// A system call; errors are small negative numbers.
 ///
 /// # Safety
-/// The arguments must be right for `nr`; what the call does to memory is the
-/// caller's to answer for.
+/// The arguments are what the call `nr` takes, and what it does to memory and to this thread is
+/// sound.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let words = [a.a0.word(), a.a1.word(), a.a2.word(), a.a3.word(), a.a4.word(), a.a5.word()];
-    // SAFETY: the routine reads six words there; the rest is the caller's duty.
+    // SAFETY: `int80` reads six words at its second argument, and keeps the registers that the C
+    // ABI says it keeps. What the call itself does is sound by this function's own contract.
     unsafe { int80(nr, &words) }
 }
 
 /// `fn int80(nr (esp+4), a (esp+8)) -> isize (eax)`
 ///
-/// A routine of its own, since it takes every register, the frame pointer and the
-/// one that the compiler keeps for itself (esi) among them: pushed by inline
-/// assembly they would leave the compiler's unwind tables wrong for just as long as
-/// a thread sleeps here.
+/// ```text
+///         a
+///         nr              <- CFA
+///         return address
+///         ebp ebx esi edi <- esp
+/// ```
+///
+/// A routine of its own with its own CFI, because a call takes all registers, ebp and esi among
+/// them, which the compiler keeps for itself. If inline assembly pushed them, the compiler's unwind
+/// tables would be wrong while a thread sleeps here. Clobbers what a call does.
+///
+/// # Safety
+/// As for [`syscall`].
 #[unsafe(naked)]
 unsafe extern "C" fn int80(nr: usize, a: &[usize; 6]) -> isize {
     naked_asm!(

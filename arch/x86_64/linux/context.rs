@@ -1,8 +1,8 @@
 //! The registers in a signal's `ucontext_t`: linux/arch/x86/include/uapi/asm/
 //! sigcontext.h, `struct sigcontext_64`, after the 40 bytes of uc_flags, uc_link
-//! and uc_stack (include/uapi/asm-generic/ucontext.h).
+//! and uc_stack (linux/include/uapi/asm-generic/ucontext.h).
 
-/// What `needm_sigjump` puts back into registers.
+/// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 6;
 
 const GREGS: usize = 5;
@@ -17,14 +17,14 @@ const RIP: usize = GREGS + 16;
 /// uc_sigmask: after the 256 bytes of the registers.
 const SIGMASK: usize = GREGS + 32;
 
-/// A `ucontext_t` as the kernel lays it out.
+/// A `ucontext_t` as Linux lays it out.
 #[repr(C)]
 pub(crate) struct Context {
     words: [usize; SIGMASK + 1],
 }
 
 impl Context {
-    /// The instruction that was interrupted, or faulted.
+    /// The instruction that was interrupted, or that faulted.
     pub(crate) fn pc(&self) -> usize {
         self.words[RIP]
     }

@@ -1,17 +1,17 @@
-//! What is different on this CPU under Linux. See `arch/README.md`.
+//! x86_64 under Linux: `arch/README.md` says what a room defines.
 
 pub(crate) mod context;
 pub(crate) mod nr;
 pub(crate) mod syscall;
 pub(crate) mod thread;
 
-/// Bytes of a page (linux/arch/x86/include/asm/page_types.h, `PAGE_SHIFT`).
-pub(crate) const PAGE: usize = 4096;
-
-/// What a signal frame needs where the kernel does not say (AT_MINSIGSTKSZ is
-/// Linux 5.14): AVX-512 state and the frame around it.
+/// What a signal frame needs, for Linux before 5.14, which does not say (`AT_MINSIGSTKSZ`,
+/// linux/arch/x86/include/uapi/asm/auxvec.h): AVX-512 state, 2,688 bytes (Intel 64 and IA-32
+/// Architectures Software Developer's Manual, volume 1, 13.4 "XSAVE Area"), and the frame around
+/// it.
 pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
 
-/// Whether `sigaction` must name the code that ends a handler
-/// (linux/arch/x86/kernel/signal_64.c refuses to deliver without).
+/// The flag of `sigaction` which says that it names the code a handler returns to
+/// (linux/arch/x86/include/uapi/asm/signal.h). Linux delivers no signal without it
+/// (linux/arch/x86/kernel/signal_64.c).
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;

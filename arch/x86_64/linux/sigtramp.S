@@ -1,12 +1,20 @@
-/* The edges of a signal handler. The Rust side is src/signal/handler.rs, src/signal/
-   chain.rs and src/unwind.rs (`sigpanic`, `raise_from_c`). */
+/* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
+   by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
+   (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
+   src/os/linux/signal.rs (needm_sigreturn). */
 #include "asm.h"
 
-#define EFLAGS_AC 0x40000       /* linux/arch/x86/include/uapi/asm/processor-flags.h */
+/* X86_EFLAGS_AC, linux/arch/x86/include/uapi/asm/processor-flags.h. */
+#define EFLAGS_AC 0x40000
 #define NR_rt_sigreturn 15      /* linux/arch/x86/entry/syscalls/syscall_64.tbl */
 
-/* What the kernel returns into after a handler (sa_restorer). Debuggers and
-   unwinders know the two instructions by their bytes. */
+/* fn needm_sigreturn() -> !
+
+   What Linux has a handler return to (sa_restorer of sigaction(2)). Debuggers and unwinders know
+   the two instructions by their bytes, and read the signal frame behind them: no CFI here.
+
+        (the handler's return address is popped)
+        ucontext_t, siginfo_t   <- rsp */
 ROUTINE(needm_sigreturn)
         movq    $NR_rt_sigreturn, %rax
         syscall
@@ -14,8 +22,9 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (edi), info (rsi), context (rdx))
 
-   The handler of the fault signals. The kernel aligns its stack, but leaves the flag set
-   by which alignment is checked, if that is what the fault was about.
+   The handler of the fault signals; goes on in `handle`. Linux aligns its stack, but does not
+   clear the flag by which alignment is checked, which may be what the fault was about: Rust's
+   code would fault again. Keeps the arguments.
 
         return address (needm_sigreturn)  <- CFA - 8
         flags                             <- rsp, for a moment */
@@ -32,19 +41,20 @@ END(needm_handler)
 
 /* fn needm_sigjump(fault (rdi), regs (rsi)) -> !
 
-   Leaves a handler for `sigpanic` on the G's stack without rt_sigreturn: the
-   callee-saved registers get the values they had at the fault (regs: rbx, rbp,
-   r12, r13, r14, r15), so that an unwinder started in sigpanic can go on
-   through the frame that faulted.
+   Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
+   registers get the values that they had at the fault (regs: rbx, rbp, r12, r13, r14, r15), so
+   that an unwinder started in sigpanic can go on through the frame that faulted.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault
         (red zone, alignment)
         FaultFrame: SP, PC, ...      <- rsp, rdi
 
-   Both the CFA and the return address stand in the FaultFrame; the two escapes
-   say so: DWARF 4, 6.4.2 and 2.5.1. The CFA is [rsp + FAULT_SP]; register 16
-   (the return address) is stored at rsp + FAULT_PC. */
+   For an unwinder this is the frame of a signal, called by the instruction that faulted. Both the
+   CFA and the return address are in the FaultFrame, and the two escapes say so (DWARF 4, 6.4.2
+   "Call Frame Instructions", 2.5.1 "General Operations"; the numbers of registers: System V ABI,
+   AMD64 supplement, 3.6.2 "DWARF Register Number Mapping"). The CFA is [rsp + FAULT_SP];
+   register 16 (the return address) is stored at rsp + FAULT_PC. */
 ROUTINE(needm_sigjump)
         .cfi_startproc
         .cfi_signal_frame

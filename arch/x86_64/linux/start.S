@@ -1,17 +1,18 @@
-/* Where a program without a C library starts (feature freestanding). The Rust side is
-   src/host/start.rs. */
+/* The start of a program without a C library (feature freestanding). The Rust side is
+   src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
 
-/* _start: what the kernel gives a program is on its stack (System V ABI, AMD64
+/* _start() -> !
+
+   Gives needm_host_start the stack as Linux leaves it (System V ABI, AMD64
    supplement, 3.4.1 "Initial Stack and Register State"):
 
         rsp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
 
-   rdx, which a dynamic linker would use, is not looked at: the program is static. */
-        .text
-        .globl  _start
-        .type   _start, @function
-_start:
+   rdx, a function that a dynamic linker wants called at exit, is ignored: the program is static.
+
+   There is no frame below this one: a backtrace ends here. */
+PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined rip
         xorl    %ebp, %ebp
@@ -20,4 +21,4 @@ _start:
         callq   needm_host_start
         ud2
         .cfi_endproc
-        .size   _start, . - _start
+END(_start)

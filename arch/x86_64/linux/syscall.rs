@@ -5,15 +5,16 @@ use core::arch::asm;
 
 use crate::arch::linux::slots::Slots;
 
-/// A system call, the errors as small negative numbers.
+/// A system call; errors are small negative numbers.
 ///
 /// # Safety
-/// The arguments must be right for `nr`; what the call does to memory is the
-/// caller's to answer for.
+/// The arguments are what the call `nr` takes, and what it does to memory and to this thread is
+/// sound.
 pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     let result;
-    // SAFETY: the kernel keeps every register but the two named as lost; what
-    // the call itself does is the caller's duty.
+    // SAFETY: Linux keeps every register but rax, rcx and r11, and all three are outputs here; it
+    // uses no stack of this thread's (nostack). What the call itself does is sound by this
+    // function's own contract.
     unsafe {
         asm!(
             "syscall",

@@ -2,12 +2,13 @@
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant II: below it, and the
 //! pointer points to itself.
 
-/// Whether thread-local storage starts above the thread pointer, after [`TCB`]; if
-/// not, it ends there.
+/// Whether thread-local storage starts above the thread pointer, after [`TCB`] bytes; if not, it
+/// ends at the pointer.
 pub(crate) const TLS_ABOVE: bool = false;
 
-/// Bytes at the thread pointer that belong to the host. The first word is the pointer
-/// itself; compilers know of fs:40, a stack protector's word.
+/// Bytes at the thread pointer that belong to the host: the pointer itself, and the words that
+/// compilers know of, of which the stack protector's, fs:40, is the farthest (GCC manual, "x86
+/// Options", -mstack-protector-guard).
 pub(crate) const TCB: usize = 64;
 
 /// Whether the word at the thread pointer is the thread pointer.
@@ -17,13 +18,15 @@ pub(crate) const TCB_SELF: bool = true;
 #[cfg(feature = "freestanding")]
 const ARCH_SET_FS: usize = 0x1002;
 
-/// Sets this thread's thread pointer; the system's answer, negative if it refused.
+/// Sets this thread's thread pointer; the answer of Linux, negative if it refused.
 ///
 /// # Safety
-/// Thread-local storage is laid out around `pointer`, for this thread alone, and
-/// nothing in what was there before is needed any more.
+/// Thread-local storage is laid out around `pointer`, for this thread alone, and no code uses the
+/// storage that the thread had before.
 #[cfg(feature = "freestanding")]
 pub(crate) unsafe fn set_thread_pointer(pointer: usize) -> isize {
-    // SAFETY: passed on.
+    // SAFETY: the call takes these two arguments (arch_prctl(2)), and writes no memory. It changes
+    // the thread pointer alone, and the storage around the new one is laid out, by this function's
+    // own contract.
     unsafe { super::syscall::syscall(super::nr::ARCH_PRCTL, &(ARCH_SET_FS, pointer).into()) }
 }

@@ -1,4 +1,4 @@
-// Threads of C's that call into Go.
+// Measures C threads that call into Go.
 package main
 
 /*

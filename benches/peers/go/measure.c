@@ -1,2 +1,2 @@
-/* cgo compiles what is in its own folder. */
+/* cgo compiles only files of its own folder: this brings ../measure.c into it. */
 #include "../measure.c"

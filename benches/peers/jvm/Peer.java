@@ -1,4 +1,4 @@
-// Threads of C's that call into Java, by an upcall stub (java.lang.foreign).
+// Measures C threads that call into Java, through an upcall stub (java.lang.foreign).
 import java.lang.foreign.Arena;
 import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.Linker;

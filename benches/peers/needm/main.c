@@ -1,4 +1,5 @@
-/* needm itself; with "call", an M for each callback; with "plain", no runtime at all. */
+/* Measures C threads that call back through needm; with the argument "call", an M for each
+ * callback; with "plain", no runtime at all. */
 #include "../measure.h"
 #include <needm.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-/* Threads of C's that call a Python function. */
+/* Measures C threads that call a Python function. */
 #include <Python.h>
 
 #include "../measure.h"

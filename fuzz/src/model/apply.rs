@@ -1,17 +1,17 @@
-//! What must come of an operation.
+//! What each operation must result in.
 
 use super::ms::Place;
-use super::{Action, Call, Counts, Does, Level, Limbo, Model, Pending, Wrong, code};
-use crate::worker::{CAME_BACK, DONE, ENTERED, Entry, JUMPED, Report};
+use super::{Action, Call, Counts, Does, Level, Model, Pending, Unnoticed, Wrong, code};
+use crate::worker::{self, CAME_BACK, DONE, ENTERED, Entry, JUMPED, Report};
 
 const SIGSEGV: i32 = 11;
 
-/// A panic, as its callback's caller hears of it.
+/// A panic, as the caller of its callback is told of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Panic {
     pub(crate) kind: i32,
     pub(crate) signo: i32,
-    /// `si_code`, where an emulator says the same.
+    /// `si_code`, which is not compared under an emulator.
     pub(crate) code: i32,
     pub(crate) value: usize,
 }
@@ -22,11 +22,11 @@ pub(crate) struct Expected {
     pub(crate) event: i32,
     pub(crate) code: i32,
     pub(crate) log: Vec<Entry>,
-    /// What the caller of a callback must find in its info; `Some(None)`: nothing.
+    /// What the caller of a callback must find in its info; `Some(None)`: it is unchanged.
     pub(crate) info: Option<Option<Panic>>,
     /// What `needm_each_m` must have shown.
     pub(crate) visited: Option<Vec<usize>>,
-    /// The thread's signal stack must be its own again.
+    /// Whether the thread's signal stack must be its own again.
     pub(crate) own_signal_stack: bool,
 }
 
@@ -43,43 +43,37 @@ fn entered() -> Expected {
 }
 
 fn fault(kind: u8) -> Panic {
-    let (signo, code) = match kind {
-        0 | 1 => (SIGSEGV, 1),
-        2..=4 => (SIGSEGV, 2),
-        5 => (7, 2),
-        6 => (8, 1),
-        _ => (4, 2),
-    };
+    let (signo, code) = worker::fault_kind(kind);
     Panic { kind: code::FAULT, signo, code, value: 0 }
 }
 
 impl Model {
-    /// The thread waits in `action`. What it does before that is done.
+    /// The thread waits in `action`, after what comes before the wait.
     pub(crate) fn begin_waiting(&mut self, thread: usize, action: Action) {
         let Some(pending) = self.waits(thread, action) else { return };
         self.threads[thread].fresh = false;
         if matches!(action, Action::Call { .. }) {
-            self.settle(thread);
+            self.drop_abandoned(thread);
             if let Ok(place) = self.place(thread) {
-                self.threads[thread].waits_for = Some((place.m, place.taken));
+                self.threads[thread].waits_for = Some((place.m, place.bound_here));
             }
         }
         if matches!(action, Action::Panic(_)) {
             self.counts.panics += 1;
         }
         if matches!(pending, Pending::Quiet) {
-            self.settle(thread);
+            self.drop_abandoned(thread);
             self.owner = Some(thread);
         }
         self.threads[thread].pending = Some(pending);
     }
 
-    /// What waited is over: what must come of it.
+    /// The wait is over: what the operation must result in.
     pub(crate) fn end_waiting(&mut self, thread: usize) -> Expected {
         match self.threads[thread].pending.take() {
             Some(Pending::Gate(Action::Call { with_info, .. })) => {
-                let (m, taken) = self.threads[thread].waits_for.take().unwrap_or_default();
-                self.enter(thread, Place { m, taken, passes: false }, with_info)
+                let (m, bound_here) = self.threads[thread].waits_for.take().unwrap_or_default();
+                self.enter(thread, Place { m, bound_here, passes: false }, with_info)
             }
             Some(Pending::Gate(action)) => {
                 if matches!(action, Action::Panic(_)) {
@@ -93,7 +87,7 @@ impl Model {
     }
 
     /// A new thread.
-    pub(crate) fn born(&mut self, thread: usize) {
+    pub(crate) fn make_thread(&mut self, thread: usize) {
         let own = &mut self.threads[thread];
         *own = super::Thread {
             alive: true,
@@ -103,8 +97,8 @@ impl Model {
         };
     }
 
-    /// Whether the thread ends by this.
-    pub(crate) fn ends(&self, thread: usize, action: Action) -> bool {
+    /// Whether the thread exits by this.
+    pub(crate) fn exits(&self, thread: usize, action: Action) -> bool {
         match action {
             Action::Return => self.is_outside(thread),
             Action::Exit | Action::RawExit => true,
@@ -112,28 +106,28 @@ impl Model {
         }
     }
 
-    /// The thread has ended.
-    pub(crate) fn ended(&mut self, thread: usize, action: Action) {
+    /// The thread has exited.
+    pub(crate) fn exited(&mut self, thread: usize, action: Action) {
         let runs = self.runs(thread);
         let owns_the_world = self.owner == Some(thread);
         if matches!(action, Action::RawExit) {
             let held = std::mem::take(&mut self.threads[thread].held);
             if owns_the_world || !held.is_empty() {
-                self.limbo = Some(Limbo { held, runs, owns_the_world });
+                self.unnoticed = Some(Unnoticed { held, runs, owns_the_world });
             }
             if owns_the_world {
                 self.owner = Some(super::DEAD);
             }
         } else {
             if owns_the_world {
-                self.go_on();
+                self.start_world();
             }
-            self.give_all(thread);
+            self.unbind_all(thread);
         }
         self.threads[thread] = super::Thread::default();
     }
 
-    /// What must come of `action`, which the thread did not wait in.
+    /// What `action` must result in, if the thread does not wait in it.
     pub(crate) fn apply(
         &mut self,
         thread: usize,
@@ -143,17 +137,17 @@ impl Model {
         if !matches!(action, Action::Mask(_) | Action::SignalStack) {
             self.threads[thread].fresh = false;
         }
-        let settles_later = match action {
+        let drops_later = match action {
             Action::Return => !matches!(self.top(thread), Level::Call(_)),
             Action::Jump { .. } | Action::StopWorld | Action::StartWorld | Action::Spawn => true,
             _ => false,
         };
-        if !settles_later {
-            self.settle(thread);
+        if !drops_later {
+            self.drop_abandoned(thread);
         }
         let mut expected = self.act(thread, action, report);
         if !matches!(action, Action::Jump { quiet: true, .. }) {
-            self.settle(thread);
+            self.drop_abandoned(thread);
         }
         if !matches!(
             action,
@@ -186,9 +180,9 @@ impl Model {
             }
             Action::Jump { to, .. } => {
                 let own = &mut self.threads[thread];
-                let mut ghosts = own.levels.split_off(to + 1);
-                ghosts.append(&mut own.ghosts);
-                own.ghosts = ghosts;
+                let mut abandoned = own.levels.split_off(to + 1);
+                abandoned.append(&mut own.abandoned);
+                own.abandoned = abandoned;
                 Expected { event: JUMPED, ..Expected::default() }
             }
             Action::Attach if !self.started => done(code::NOT_STARTED),
@@ -198,7 +192,7 @@ impl Model {
             Action::Detach if self.is_inside(thread) => done(code::BUSY),
             Action::Detach => {
                 let held = !self.threads[thread].held.is_empty();
-                self.give_back(thread);
+                self.unbind(thread);
                 Expected { own_signal_stack: held, ..done(0) }
             }
             Action::Defer(does, value) => self.defer(thread, does, value),
@@ -211,7 +205,7 @@ impl Model {
             Action::StopWorld if self.owner == Some(thread) => done(code::ALREADY),
             Action::StopWorld => self.stopped(thread),
             Action::StartWorld if self.owner == Some(thread) => {
-                self.go_on();
+                self.start_world();
                 done(0)
             }
             Action::StartWorld => done(code::INVALID),
@@ -258,12 +252,12 @@ impl Model {
     }
 
     fn enter(&mut self, thread: usize, place: Place, with_info: bool) -> Expected {
-        let Place { m, taken, .. } = place;
+        let Place { m, bound_here, .. } = place;
         let outer = self.inside(thread, m).map(|(id, _)| id);
         self.calls += 1;
-        let call = Call { id: self.calls, m, taken, outer, deferred: Vec::new(), with_info };
+        let call = Call { id: self.calls, m, bound_here, outer, deferred: Vec::new(), with_info };
         self.threads[thread].levels.push(Level::Call(call));
-        self.pay(m);
+        self.make_owed_spare(m);
         entered()
     }
 
@@ -292,7 +286,7 @@ impl Model {
         }) += 1;
     }
 
-    /// The innermost callback runs what it has deferred, and is over.
+    /// The innermost callback runs its deferred functions, and ends.
     fn end_of_call(&mut self, thread: usize, mut panic: Option<Panic>) -> Expected {
         let Some(Level::Call(mut call)) = self.threads[thread].levels.pop() else {
             return Expected::default();
@@ -331,7 +325,7 @@ impl Model {
         } else if self.is_stopped_in(thread, call.id) {
             self.stopped_in = call.outer;
         }
-        self.over(thread, call.m, call.taken);
+        self.end_call_on(thread, call.m, call.bound_here);
         let left = panic.filter(|_| !recovered || self.is(Wrong::Recover));
         let info = left.filter(|_| call.with_info);
         Expected { log, info: Some(info), ..came_back(left.map_or(0, |panic| panic.kind)) }
@@ -351,12 +345,14 @@ impl Model {
         done(code::INVALID)
     }
 
-    /// The thread has the world stopped.
+    /// The thread has stopped the world.
     fn stopped(&mut self, thread: usize) -> Expected {
-        if self.owner == Some(super::DEAD) || self.limbo.as_ref().is_some_and(|limbo| limbo.runs) {
-            self.notice();
+        if self.owner == Some(super::DEAD)
+            || self.unnoticed.as_ref().is_some_and(|unnoticed| unnoticed.runs)
+        {
+            self.notice_exit();
         }
-        self.settle(thread);
+        self.drop_abandoned(thread);
         self.owner = Some(thread);
         let m = self.threads[thread].held.last();
         let inside = m.and_then(|m| self.inside(thread, *m));
@@ -368,11 +364,11 @@ impl Model {
         if !self.started {
             return done(code::NOT_STARTED);
         }
-        match self.take_off_the_list() {
+        match self.acquire() {
             Ok(m) => {
-                self.pay(m);
+                self.make_owed_spare(m);
                 self.counts.faults += 1;
-                self.give(m);
+                self.release(m);
                 done(0)
             }
             Err(error) => done(error),
@@ -386,7 +382,7 @@ impl Model {
         if self.is_inside(thread) || self.owner.is_some_and(|owner| owner != super::DEAD) {
             return done(code::BUSY);
         }
-        self.notice();
+        self.notice_exit();
         if (0..crate::operation::THREADS).any(|thread| self.is_inside(thread)) {
             return done(code::BUSY);
         }

@@ -1,8 +1,9 @@
-//! What must be true of the kernel: a model of it, one operation at a time.
+//! A model of needm: what must be true after each operation.
 //!
 //! It knows each thread's levels (its own stack, callbacks, C that they called, handlers),
-//! each M's holder, the extra list, and who has the world stopped. `plan` says what may be
-//! done next, `apply` what must come of it, `ms` who gets which M.
+//! which thread has each M, the extra list, and which thread has stopped the world. `plan`
+//! says which operation may come next, `apply` what must come of it, `ms` which M a thread
+//! gets.
 
 mod apply;
 mod ms;
@@ -13,12 +14,12 @@ pub(crate) use plan::Action;
 
 use crate::operation::{Config, THREADS};
 
-/// Levels of a thread at most; as in worker.h.
+/// The most levels of a thread; as in worker.h.
 const LEVELS: usize = 12;
-/// Handlers among them at most.
+/// The most handlers among them.
 const HANDLERS: usize = 3;
 
-/// The owner of the world that has ended, unnoticed.
+/// The owner of the world, if it has exited and needm has not noticed.
 const DEAD: usize = usize::MAX;
 
 /// Errors of include/needm.h.
@@ -33,7 +34,7 @@ pub(crate) mod code {
     pub(crate) const OVERFLOW: i32 = -9;
 }
 
-/// A rule that is wrong on purpose: the corpus must find each.
+/// A rule of the model that is made wrong on purpose: the corpus must find each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)] // `Wrong::ALL` says what each is
 pub enum Wrong {
@@ -48,16 +49,16 @@ pub enum Wrong {
 }
 
 impl Wrong {
-    /// Their names, and what they claim.
+    /// The name of each on the command line, and what it claims.
     pub const ALL: [(&'static str, Self, &'static str); 8] = [
-        ("first", Self::First, "the M that was given back first is taken first"),
-        ("spare", Self::Spare, "the taker of the last M makes no spare"),
-        ("keep", Self::Keep, "an M is kept at the end of a per-call callback"),
+        ("first", Self::First, "the M that was unbound first is bound first"),
+        ("spare", Self::Spare, "the thread that acquires the last M makes no spare"),
+        ("keep", Self::Keep, "an M stays bound after a per-call callback"),
         ("order", Self::Order, "deferred functions run first in, first out"),
         ("recover", Self::Recover, "a recovered callback returns its panic's kind"),
         ("jump", Self::Jump, "a callback that was jumped out of keeps its M"),
-        ("end", Self::End, "a raw exit's M is not found again"),
-        ("world", Self::World, "a callback that is unwound leaves its world stopped"),
+        ("end", Self::End, "the M of a thread that exited raw is lost"),
+        ("world", Self::World, "a callback that is unwound leaves the world stopped"),
     ];
 }
 
@@ -73,14 +74,14 @@ pub(crate) enum Does {
     Defers,
 }
 
-/// A callback under way.
+/// A callback that has not ended.
 #[derive(Clone, Debug)]
 struct Call {
     id: u64,
     m: usize,
-    /// Its M was taken for it.
-    taken: bool,
-    /// The callback around it on the same G.
+    /// Whether its M was bound for it.
+    bound_here: bool,
+    /// The callback that encloses it on the same G.
     outer: Option<u64>,
     deferred: Vec<(Does, u8)>,
     with_info: bool,
@@ -94,36 +95,36 @@ enum Level {
     Handler { on_signal_stack: bool },
 }
 
-/// What a thread waits for in the kernel.
+/// What a thread waits for in needm.
 #[derive(Clone, Debug)]
 pub(crate) enum Pending {
-    /// The world, to go on with this.
+    /// The start of the world, to continue with this.
     Gate(Action),
-    /// Others, to have the world stopped.
+    /// Other threads, to stop the world.
     Quiet,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Thread {
     alive: bool,
-    /// It has done nothing yet that the kernel knows of.
+    /// It has not called needm yet.
     fresh: bool,
     levels: Vec<Level>,
-    /// What it has jumped out of and the kernel has not noticed yet: inside of `levels`.
-    ghosts: Vec<Level>,
-    /// What it holds, the outermost first.
+    /// Levels that it has jumped out of, which needm has not noticed: inside of `levels`.
+    abandoned: Vec<Level>,
+    /// The Ms that it holds, the outermost first.
     held: Vec<usize>,
     last: Option<usize>,
     pending: Option<Pending>,
-    /// The M that the callback at the gate is to run on, and whether it was taken for it.
+    /// The M that the callback at the gate is to run on, and whether it was bound for it.
     waits_for: Option<(usize, bool)>,
     brings_signal_stack: bool,
     mask: u64,
 }
 
-/// A thread that has ended by the raw system call, and whose end was not noticed yet.
+/// A thread that has exited by the raw system call, which needm has not noticed.
 #[derive(Clone, Debug)]
-struct Limbo {
+struct Unnoticed {
     held: Vec<usize>,
     runs: bool,
     owns_the_world: bool,
@@ -131,15 +132,15 @@ struct Limbo {
 
 #[derive(Clone, Debug)]
 struct M {
-    /// Its number, once it was seen.
+    /// Its number, once a thread has reported it.
     id: Option<u64>,
     held: bool,
     listed: bool,
-    owes: bool,
+    owes_spare: bool,
     attached: bool,
 }
 
-/// What the statistics count since the process began.
+/// What the statistics must have counted.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Counts {
     pub(crate) reclaimed: u64,
@@ -156,16 +157,16 @@ pub(crate) struct Model {
     emulated: bool,
     started: bool,
     ms: Vec<M>,
-    /// The extra list, the next to be taken last.
+    /// The extra list: the last is the next to be acquired.
     list: Vec<usize>,
     threads: [Thread; THREADS],
-    limbo: Option<Limbo>,
-    /// Who has the world stopped, or is about to.
+    unnoticed: Option<Unnoticed>,
+    /// The thread that has stopped the world, or is about to.
     owner: Option<usize>,
     stopped_in: Option<u64>,
     pub(crate) counts: Counts,
-    /// Ms that threads held when the kernel was stopped: `unminit` was not called for them.
-    forgotten: u64,
+    /// Ms that threads held when needm was stopped: `unminit` was not called for them.
+    never_unbound: u64,
     calls: u64,
 }
 
@@ -179,11 +180,11 @@ impl Model {
             ms: Vec::new(),
             list: Vec::new(),
             threads: Default::default(),
-            limbo: None,
+            unnoticed: None,
             owner: None,
             stopped_in: None,
             counts: Counts::default(),
-            forgotten: 0,
+            never_unbound: 0,
             calls: 0,
         };
         new.start();
@@ -214,17 +215,18 @@ impl Model {
         self.owner == Some(thread)
     }
 
-    /// Threads hold as many Ms.
+    /// How many Ms threads hold.
     fn held(&self) -> u64 {
         self.ms.iter().filter(|m| m.held).count() as u64
     }
 
-    /// All levels of a thread that the kernel knows of.
+    /// All levels of a thread, as needm sees them.
     fn view(&self, thread: usize) -> impl DoubleEndedIterator<Item = &Level> {
-        self.threads[thread].levels.iter().chain(&self.threads[thread].ghosts)
+        self.threads[thread].levels.iter().chain(&self.threads[thread].abandoned)
     }
 
-    /// Of a thread's M: its innermost callback's number, and whether that runs; `None` outside.
+    /// The number of the innermost callback on a thread's M, and whether it runs; `None` if
+    /// there is none.
     fn inside(&self, thread: usize, m: usize) -> Option<(u64, bool)> {
         let levels: Vec<_> = self.view(thread).collect();
         let of_m = |level: &&Level| matches!(level, Level::Call(call) if call.m == m);
@@ -233,7 +235,7 @@ impl Model {
         Some((call.id, !matches!(levels.get(at + 1), Some(Level::C))))
     }
 
-    /// Whether callback code of a thread runs, as far as the kernel knows.
+    /// Whether callback code of a thread runs, as needm sees it.
     fn runs(&self, thread: usize) -> bool {
         let own = &self.threads[thread];
         let waits = own.pending.is_some();
@@ -244,7 +246,7 @@ impl Model {
         self.view(thread).any(|level| matches!(level, Level::Call(_)))
     }
 
-    /// Whether code of the innermost level is on a G.
+    /// Whether the innermost level runs on a G.
     fn on_g(&self, thread: usize) -> bool {
         for level in self.threads[thread].levels.iter().rev() {
             match level {
@@ -270,12 +272,12 @@ impl Model {
         self.owner.is_some_and(|owner| owner != thread)
     }
 
-    fn somebody_waits_at_the_gate(&self) -> bool {
+    fn any_waits_at_gate(&self) -> bool {
         self.threads.iter().any(|thread| matches!(thread.pending, Some(Pending::Gate(_))))
     }
 
-    /// The world goes on.
-    fn go_on(&mut self) {
+    /// The world starts.
+    fn start_world(&mut self) {
         self.owner = None;
         self.stopped_in = None;
     }
@@ -287,11 +289,11 @@ impl Model {
     /// The callback was unwound, or jumped out of.
     fn unwound(&mut self, thread: usize, call: u64) {
         if self.is_stopped_in(thread, call) && !self.is(Wrong::World) {
-            self.go_on();
+            self.start_world();
         }
     }
 
-    /// Whoever waits for something that is so now: goes on, and is to be heard.
+    /// A waiting thread that may continue now.
     pub(crate) fn next_released(&mut self) -> Option<usize> {
         let waits_for_quiet =
             |thread: &usize| matches!(self.threads[*thread].pending, Some(Pending::Quiet));
@@ -299,27 +301,27 @@ impl Model {
             if (0..THREADS).any(|thread| thread != stopper && self.runs(thread)) {
                 return None;
             }
-            if self.limbo.as_ref().is_some_and(|limbo| limbo.runs) {
-                self.notice();
+            if self.unnoticed.as_ref().is_some_and(|unnoticed| unnoticed.runs) {
+                self.notice_exit();
             }
             return Some(stopper);
         }
         let waiter = (0..THREADS)
             .find(|thread| matches!(self.threads[*thread].pending, Some(Pending::Gate(_))))?;
-        if self.limbo.as_ref().is_some_and(|limbo| limbo.owns_the_world) {
-            self.notice();
+        if self.unnoticed.as_ref().is_some_and(|unnoticed| unnoticed.owns_the_world) {
+            self.notice_exit();
         }
         (!self.is_closed_for(waiter)).then_some(waiter)
     }
 }
 
-/// What a report is compared with.
+/// What a report must agree with.
 impl Model {
     pub(crate) fn mask(&self, thread: usize) -> u64 {
         self.threads[thread].mask
     }
 
-    /// `needm_self` on this thread must be the M with this number, 0 for none.
+    /// Checks that `needm_self` on this thread, an M's number or 0 for none, is the M it holds.
     pub(crate) fn is_on(&mut self, thread: usize, id: u64) -> Result<(), String> {
         let Some(m) = self.threads[thread].held.last().copied() else {
             return if id == 0 { Ok(()) } else { Err(format!("M {id}, want none")) };
@@ -339,9 +341,9 @@ impl Model {
         ms.iter().filter_map(|m| self.ms[*m].id).fold(0, |bits, id| bits | 1 << (id % 64))
     }
 
-    /// Likewise of Ms that a dead thread holds.
-    pub(crate) fn bits_in_limbo(&self) -> u64 {
-        self.limbo.as_ref().map_or(0, |limbo| self.bits(&limbo.held))
+    /// The same for the Ms of a thread whose exit was not noticed.
+    pub(crate) fn bits_unnoticed(&self) -> u64 {
+        self.unnoticed.as_ref().map_or(0, |unnoticed| self.bits(&unnoticed.held))
     }
 
     /// What the thread's signal stack must be: none, or its own.
@@ -349,9 +351,9 @@ impl Model {
         self.threads[thread].brings_signal_stack.into()
     }
 
-    /// Ms made, and held; and how many the hooks must take for held.
-    pub(crate) fn made_held_taken(&self) -> (u64, u64, u64) {
+    /// How many Ms exist, how many are held, and how many the hooks must count as bound.
+    pub(crate) fn made_held_bound(&self) -> (u64, u64, u64) {
         let held = self.held();
-        (self.ms.len() as u64, held, held + self.forgotten)
+        (self.ms.len() as u64, held, held + self.never_unbound)
     }
 }

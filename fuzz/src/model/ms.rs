@@ -1,18 +1,18 @@
-//! Who gets which M.
+//! Which M a thread gets, and when an M goes back to the extra list.
 
-use super::{Level, Limbo, M, Model, Wrong, code};
+use super::{Level, M, Model, Unnoticed, Wrong, code};
 
-/// Where a callback goes.
+/// Where a callback runs.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) m: usize,
-    pub(crate) taken: bool,
-    /// Callback code of this M runs already: the gate is not asked.
+    pub(crate) bound_here: bool,
+    /// Whether callback code already runs on this M: then it passes a closed gate.
     pub(crate) passes: bool,
 }
 
 impl Model {
-    /// What a start makes.
+    /// needm starts.
     pub(crate) fn start(&mut self) {
         self.started = true;
         for _ in 0..self.config.seed_ms {
@@ -20,13 +20,13 @@ impl Model {
         }
     }
 
-    /// What a stop undoes; `stopper` gives back what it holds.
+    /// needm stops; `stopper` first unbinds what it holds.
     pub(crate) fn stop(&mut self, stopper: Option<usize>) {
         if let Some(thread) = stopper {
-            self.give_all(thread);
+            self.unbind_all(thread);
         }
-        self.notice();
-        self.forgotten += self.held();
+        self.notice_exit();
+        self.never_unbound += self.held();
         for thread in &mut self.threads {
             thread.held.clear();
             thread.last = None;
@@ -41,11 +41,11 @@ impl Model {
     }
 
     fn make(&mut self, held: bool) -> usize {
-        self.ms.push(M { id: None, held, listed: false, owes: held, attached: false });
+        self.ms.push(M { id: None, held, listed: false, owes_spare: held, attached: false });
         self.ms.len() - 1
     }
 
-    fn put(&mut self, m: usize) {
+    fn enlist(&mut self, m: usize) {
         if !self.ms[m].listed {
             self.ms[m].listed = true;
             self.list.push(m);
@@ -55,13 +55,16 @@ impl Model {
     fn make_spare(&mut self) {
         if self.may_make() {
             let m = self.make(false);
-            self.put(m);
+            self.enlist(m);
         }
     }
 
-    /// Who has taken the last M makes a spare.
-    pub(crate) fn pay(&mut self, m: usize) {
-        if std::mem::take(&mut self.ms[m].owes) && self.list.is_empty() && !self.is(Wrong::Spare) {
+    /// The thread that acquired the last M makes a spare.
+    pub(crate) fn make_owed_spare(&mut self, m: usize) {
+        if std::mem::take(&mut self.ms[m].owes_spare)
+            && self.list.is_empty()
+            && !self.is(Wrong::Spare)
+        {
             self.make_spare();
         }
     }
@@ -76,15 +79,15 @@ impl Model {
             self.ms[m].listed = false;
             if !self.ms[m].held {
                 self.ms[m].held = true;
-                self.ms[m].owes = self.list.is_empty();
+                self.ms[m].owes_spare = self.list.is_empty();
                 return Some(m);
             }
         }
     }
 
-    /// An M off the list, or made for want of one.
-    pub(crate) fn take_off_the_list(&mut self) -> Result<usize, i32> {
-        self.notice();
+    /// The next M of the extra list, or a new one if it is empty.
+    pub(crate) fn acquire(&mut self) -> Result<usize, i32> {
+        self.notice_exit();
         match self.pop() {
             Some(m) => Ok(m),
             None if self.may_make() => Ok(self.make(true)),
@@ -95,47 +98,47 @@ impl Model {
         }
     }
 
-    fn take(&mut self, thread: usize, for_callback: bool) -> Result<usize, i32> {
+    fn bind(&mut self, thread: usize, for_callback: bool) -> Result<usize, i32> {
         let own = &self.threads[thread];
-        let borrows = !own.held.is_empty();
-        let again = own.last.filter(|m| !self.ms[*m].held);
-        let m = match again {
-            Some(m) if for_callback && self.config.per_call && !borrows => {
+        let is_temporary = !own.held.is_empty();
+        let last = own.last.filter(|m| !self.ms[*m].held);
+        let m = match last {
+            Some(m) if for_callback && self.config.per_call && !is_temporary => {
                 self.ms[m].held = true;
                 m
             }
-            _ => self.take_off_the_list()?,
+            _ => self.acquire()?,
         };
         self.threads[thread].held.push(m);
-        if !borrows {
+        if !is_temporary {
             let before = self.threads[thread].last.replace(m);
             if let Some(before) = before.filter(|before| !self.ms[*before].held) {
-                self.put(before);
+                self.enlist(before);
             }
         }
         Ok(m)
     }
 
-    /// Where the next callback of this thread goes. An M is taken if need be.
+    /// Where the next callback of this thread runs. Binds an M if needed.
     pub(crate) fn place(&mut self, thread: usize) -> Result<Place, i32> {
         if let Some(m) = self.threads[thread].held.last().copied() {
             let inside = self.inside(thread, m);
             let on_g = self.on_g(thread);
             match inside {
-                None => return Ok(Place { m, taken: false, passes: false }),
+                None => return Ok(Place { m, bound_here: false, passes: false }),
                 Some((_, runs)) if on_g || !runs => {
-                    return Ok(Place { m, taken: false, passes: runs });
+                    return Ok(Place { m, bound_here: false, passes: runs });
                 }
-                // A handler elsewhere: nobody knows how deep this G is in use.
+                // A handler off the G: how much of the G is in use is unknown.
                 Some(_) => {}
             }
         }
-        let m = self.take(thread, true)?;
-        Ok(Place { m, taken: true, passes: false })
+        let m = self.bind(thread, true)?;
+        Ok(Place { m, bound_here: true, passes: false })
     }
 
-    /// As `place`, if that would take an M.
-    pub(crate) fn would_take(&self, thread: usize) -> bool {
+    /// Whether `place` would bind an M.
+    pub(crate) fn would_bind(&self, thread: usize) -> bool {
         let held = self.threads[thread].held.last();
         let inside = held.and_then(|m| self.inside(thread, *m));
         let elsewhere = inside.is_some_and(|(_, runs)| runs && !self.on_g(thread));
@@ -145,69 +148,69 @@ impl Model {
     pub(crate) fn attach(&mut self, thread: usize) -> Result<(), i32> {
         let m = match self.threads[thread].held.last() {
             Some(m) => *m,
-            None => self.take(thread, false)?,
+            None => self.bind(thread, false)?,
         };
         self.ms[m].attached = true;
-        self.pay(m);
+        self.make_owed_spare(m);
         Ok(())
     }
 
-    /// An M that is nobody's now.
-    pub(crate) fn give(&mut self, m: usize) {
+    /// An M goes back to the extra list.
+    pub(crate) fn release(&mut self, m: usize) {
         let own = &mut self.ms[m];
         (own.held, own.attached) = (false, false);
-        self.put(m);
+        self.enlist(m);
     }
 
-    /// Gives back the innermost M that a thread holds.
-    pub(crate) fn give_back(&mut self, thread: usize) {
+    /// Unbinds the innermost M that a thread holds.
+    pub(crate) fn unbind(&mut self, thread: usize) {
         if let Some(m) = self.threads[thread].held.pop() {
-            self.give(m);
+            self.release(m);
         }
     }
 
-    pub(crate) fn give_all(&mut self, thread: usize) {
+    pub(crate) fn unbind_all(&mut self, thread: usize) {
         while !self.threads[thread].held.is_empty() {
-            self.give_back(thread);
+            self.unbind(thread);
         }
     }
 
-    /// Whether an M goes back when its outermost callback ends.
-    fn goes_back(&self, thread: usize, m: usize) -> bool {
-        let borrowed = self.threads[thread].held.first() != Some(&m);
-        borrowed || self.config.per_call && !self.ms[m].attached && !self.is(Wrong::Keep)
+    /// Whether an M is unbound when its outermost callback ends.
+    fn unbinds_on_exit(&self, thread: usize, m: usize) -> bool {
+        let is_temporary = self.threads[thread].held.first() != Some(&m);
+        is_temporary || self.config.per_call && !self.ms[m].attached && !self.is(Wrong::Keep)
     }
 
-    /// A callback that took an M is over.
-    pub(crate) fn over(&mut self, thread: usize, m: usize, taken: bool) {
-        if taken && self.goes_back(thread, m) {
-            self.give_back(thread);
+    /// A callback has ended for which an M may have been bound.
+    pub(crate) fn end_call_on(&mut self, thread: usize, m: usize, bound_here: bool) {
+        if bound_here && self.unbinds_on_exit(thread, m) {
+            self.unbind(thread);
         }
     }
 
-    /// The kernel notices what the thread has jumped out of.
-    pub(crate) fn settle(&mut self, thread: usize) {
-        while let Some(level) = self.threads[thread].ghosts.pop() {
+    /// needm notices what the thread has jumped out of.
+    pub(crate) fn drop_abandoned(&mut self, thread: usize) {
+        while let Some(level) = self.threads[thread].abandoned.pop() {
             if let Level::Call(call) = level {
                 self.unwound(thread, call.id);
                 if !self.is(Wrong::Jump) {
-                    self.over(thread, call.m, call.taken);
+                    self.end_call_on(thread, call.m, call.bound_here);
                 }
             }
         }
     }
 
-    /// The kernel notices that a thread has ended by the raw system call.
-    pub(crate) fn notice(&mut self) {
+    /// needm notices that a thread has exited by the raw system call.
+    pub(crate) fn notice_exit(&mut self) {
         if self.is(Wrong::End) {
             return;
         }
-        let Some(Limbo { held, owns_the_world, .. }) = self.limbo.take() else { return };
+        let Some(Unnoticed { held, owns_the_world, .. }) = self.unnoticed.take() else { return };
         if owns_the_world {
-            self.go_on();
+            self.start_world();
         }
         for m in held.into_iter().rev() {
-            self.give(m);
+            self.release(m);
             self.counts.reclaimed += 1;
         }
     }

@@ -1,6 +1,7 @@
-//! What a thread may do next, and whether it then waits.
+//! What a thread may do next, and whether it then waits in needm.
 
 use super::{Does, HANDLERS, LEVELS, Level, Model, Pending, Thread, code};
+use crate::arch;
 use crate::operation::{Kind, Operation, THREADS};
 use crate::worker::Command;
 
@@ -24,14 +25,14 @@ pub(crate) enum Action {
     Detach,
     Defer(Does, u8),
     Signal {
-        settles: bool,
+        drops_first: bool,
     },
     StopWorld,
     StartWorld,
     Safepoint,
     EachM,
     Spawn,
-    /// The answers of the child's callbacks, and of its thread's if it makes one.
+    /// The results of the child's callbacks, and of those of a thread that it makes.
     Fork {
         answer: i32,
         of_others: Option<i32>,
@@ -48,9 +49,10 @@ pub(crate) enum Action {
 
 const MISUSES: u8 = 13;
 
-/// SIGWINCH, which is of no use here.
+/// SIGWINCH, which nothing else here uses.
 const ONE_SIGNAL: u64 = 1 << 27;
-/// All signals but the faults', the handlers', the C library's own, and those that none can block.
+/// All signals but those of faults, of the handlers here, of the C library, and the two that
+/// cannot be blocked.
 const MOST_SIGNALS: u64 = {
     let mut mask = !0;
     let kept = [4, 5, 7, 8, 11, 10, 12, 23, 32, 33, 9, 19];
@@ -63,7 +65,7 @@ const MOST_SIGNALS: u64 = {
 };
 
 impl Action {
-    /// As worker.c takes it. The mask is the thread's own.
+    /// As worker.c expects it. `mask` is the thread's.
     pub(crate) fn command(self, mask: u64) -> Command {
         let plain = |kind, arg: i32, arg2: i32| Command { kind, arg, arg2, mask };
         match self {
@@ -83,7 +85,7 @@ impl Action {
             Self::Defer(does, value) => {
                 plain(Kind::Defer, i32::from(value) << 4 | i32::from(does as u8), 0)
             }
-            Self::Signal { settles } => plain(Kind::Signal, 0, settles.into()),
+            Self::Signal { drops_first } => plain(Kind::Signal, 0, drops_first.into()),
             Self::StopWorld => plain(Kind::StopWorld, 0, 0),
             Self::StartWorld => plain(Kind::StartWorld, 0, 0),
             Self::Safepoint => plain(Kind::Safepoint, 0, 0),
@@ -103,8 +105,8 @@ impl Action {
 }
 
 impl Model {
-    /// What `operation` comes to here; `None` if it makes no sense, or is outside of what the
-    /// model knows.
+    /// What `operation` means here; `None` if it makes no sense, or the model cannot tell what
+    /// comes of it.
     pub(crate) fn plan(&self, operation: Operation) -> Option<Action> {
         let Operation { thread, kind, choice } = operation;
         let own = &self.threads[thread];
@@ -122,13 +124,13 @@ impl Model {
             Kind::Return => Action::Return,
             Kind::Ccall if room && !(in_handler && self.on_g(thread)) => Action::Ccall,
             Kind::Panic if in_call || in_c => Action::Panic(choice),
-            Kind::Fault if in_call => {
-                Action::Fault(if cfg!(target_arch = "arm") { low % 6 } else { low })
-            }
-            // Whether a deferred function may then call back depends on what is left of the stack;
-            // and so deep, what was jumped out of seems to be around it.
+            Kind::Fault if in_call => Action::Fault(low),
+            // Whether a deferred function may then call back depends on how much stack is left.
+            // And at that depth abandoned callbacks seem to enclose the running one.
             Kind::Overflow
-                if in_call && own.ghosts.is_empty() && !self.has_deferred(thread, Does::Calls) =>
+                if in_call
+                    && own.abandoned.is_empty()
+                    && !self.has_deferred(thread, Does::Calls) =>
             {
                 Action::Overflow([40, 256, 1000, 3500][usize::from(low & 3)])
             }
@@ -143,23 +145,23 @@ impl Model {
             Kind::Signal
                 if room && self.handlers(thread) < HANDLERS && !self.loses_its_thread() =>
             {
-                Action::Signal { settles: !own.ghosts.is_empty() }
+                Action::Signal { drops_first: !own.abandoned.is_empty() }
             }
-            // Turns are not in the model.
+            // The model does not know several stoppers that take turns.
             Kind::StopWorld if !self.is_closed_for(thread) || self.is_owner_dead() => {
                 Action::StopWorld
             }
             Kind::StartWorld => Action::StartWorld,
             Kind::Safepoint if !in_handler => Action::Safepoint,
-            Kind::EachM if own.ghosts.is_empty() => Action::EachM,
+            Kind::EachM if own.abandoned.is_empty() => Action::EachM,
             Kind::Spawn if !in_handler && self.owner.is_none() => Action::Spawn,
             Kind::Fork => self.plan_fork(thread),
             Kind::Stop if !in_handler => Action::Stop,
             Kind::Start if !in_handler => Action::Start,
             Kind::Exit => Action::Exit,
-            // The order in which two ends are noticed is not in the model; under an emulator
+            // The model does not know in which order two exits are noticed; under an emulator
             // they are noticed late.
-            Kind::RawExit if self.limbo.is_none() && !self.emulated => Action::RawExit,
+            Kind::RawExit if self.unnoticed.is_none() && !self.emulated => Action::RawExit,
             Kind::Mask if outside => {
                 Action::Mask([0, ONE_SIGNAL, MOST_SIGNALS][usize::from(low % 3)])
             }
@@ -178,35 +180,36 @@ impl Model {
             _ => return None,
         };
         let waits = self.waits(thread, action).is_some();
-        let fits = !waits || !self.somebody_waits_at_the_gate();
+        let fits = !waits || !self.any_waits_at_gate();
         (fits && !self.races(thread, action)).then_some(action)
     }
 
-    /// Whether what comes of it depends on who is first. Somebody who goes on by it makes a
-    /// spare while this thread still gives Ms back, for one.
+    /// Whether the result depends on which thread is first. For example, a thread that
+    /// continues because of it makes a spare while this one still unbinds Ms.
     fn races(&self, thread: usize, action: Action) -> bool {
-        // A stopper waits for one thread after the other: when it notices an end is not known.
-        let dead_runs = self.limbo.as_ref().is_some_and(|limbo| limbo.runs);
+        // A stopper waits for one thread after the other: when it notices an exit is not known.
+        let dead_runs = self.unnoticed.as_ref().is_some_and(|unnoticed| unnoticed.runs);
         let waits = matches!(self.waits(thread, action), Some(Pending::Quiet));
         let is_stopped =
             self.threads.iter().any(|other| matches!(other.pending, Some(Pending::Quiet)));
         let dies = matches!(action, Action::RawExit) && is_stopped && self.runs(thread);
         let others_run = (0..THREADS).any(|other| other != thread && self.runs(other));
-        // An owner that is to notice a jump has somebody go on when it does.
+        // An owner lets a waiter continue when it notices its own jump.
         let at_gate = matches!(self.waits(thread, action), Some(Pending::Gate(_)));
-        let ghosts = |owner: usize| self.threads.get(owner).is_some_and(|t| !t.ghosts.is_empty());
-        let owner_notices = at_gate && self.owner.is_some_and(ghosts);
+        let abandoned =
+            |owner: usize| self.threads.get(owner).is_some_and(|t| !t.abandoned.is_empty());
+        let owner_notices = at_gate && self.owner.is_some_and(abandoned);
         if waits && dead_runs || dies && others_run || owner_notices {
             return true;
         }
-        let owes = |other: &Thread| other.waits_for.is_some_and(|(m, _)| self.ms[m].owes);
+        let owes = |other: &Thread| other.waits_for.is_some_and(|(m, _)| self.ms[m].owes_spare);
         if matches!(action, Action::StartWorld | Action::RawExit) || !self.threads.iter().any(owes)
         {
             return false;
         }
         let mut then = self.clone();
-        if then.ends(thread, action) {
-            then.ended(thread, action);
+        if then.exits(thread, action) {
+            then.exited(thread, action);
         } else {
             then.apply(thread, action, None);
         }
@@ -214,12 +217,12 @@ impl Model {
     }
 
     fn is_owner_dead(&self) -> bool {
-        self.limbo.as_ref().is_some_and(|limbo| limbo.owns_the_world)
+        self.unnoticed.as_ref().is_some_and(|unnoticed| unnoticed.owns_the_world)
     }
 
-    /// Whether a thread that returns from a handler has another's thread pointer (qemu-i386 7.2).
+    /// Whether a thread that returns from a handler has another thread's thread pointer.
     fn loses_its_thread(&self) -> bool {
-        cfg!(target_arch = "x86") && self.emulated
+        self.emulated && arch::current().emulator_loses_thread
     }
 
     /// Whether the innermost callback has deferred such a function.
@@ -234,18 +237,19 @@ impl Model {
         let to_g = matches!(levels[to], Level::Call(_))
             || matches!(levels[to], Level::Handler { on_signal_stack: false })
                 && levels[..to].iter().any(|level| matches!(level, Level::Call(_)));
-        // Back on a G the kernel asks at its next call whether it may run.
+        // Back on a G, needm asks the gate at its next call only.
         if to_g && self.is_closed_for(thread) {
             return None;
         }
-        let waited_for = self.owner == Some(thread) && self.somebody_waits_at_the_gate();
-        // There it must count as running until then, and what a handler has borrowed goes back
-        // earlier or later.
+        let waited_for = self.owner == Some(thread) && self.any_waits_at_gate();
+        // There it counts as running until then, and a handler's temporary M goes back earlier
+        // or later.
         let own = &self.threads[thread];
-        let borrowed =
+        let is_temporary =
             |level: &Level| matches!(level, Level::Call(call) if own.held.first() != Some(&call.m));
-        let on_g =
-            !self.runs(thread) || !own.ghosts.is_empty() || levels[to..].iter().any(borrowed);
+        let on_g = !self.runs(thread)
+            || !own.abandoned.is_empty()
+            || levels[to..].iter().any(is_temporary);
         let quiet = choice & 16 != 0 && !waited_for && !(to_g && on_g);
         Some(Action::Jump { to, quiet })
     }
@@ -254,13 +258,13 @@ impl Model {
         if !self.started {
             return Action::Fork { answer: code::NOT_STARTED, of_others: None };
         }
-        // There, nobody else exists.
+        // In the child there is no other thread.
         let mut child = self.clone();
-        child.settle(thread);
+        child.drop_abandoned(thread);
         let max = if self.config.max_ms == 0 { usize::MAX } else { self.config.max_ms as usize };
         let held = child.threads[thread].held.len();
         let may_take = |held: usize| if held < max { 0 } else { code::TIMED_OUT };
-        let takes = child.would_take(thread);
+        let takes = child.would_bind(thread);
         let answer = if takes { may_take(held) } else { 0 };
         let stays = takes && held == 0 && !self.config.per_call;
         let of_others = may_take(held + usize::from(stays));
@@ -268,13 +272,13 @@ impl Model {
         Action::Fork { answer, of_others: (!owns).then_some(of_others) }
     }
 
-    /// What the thread would wait for in `action`, if it would.
+    /// What the thread would wait for in `action`; `None` if it would not.
     pub(crate) fn waits(&self, thread: usize, action: Action) -> Option<Pending> {
         let closed = self.is_closed_for(thread) && !self.is_owner_dead();
         let at_gate = match action {
             Action::Call { .. } if self.started && closed => {
                 let mut then = self.clone();
-                then.settle(thread);
+                then.drop_abandoned(thread);
                 then.place(thread).is_ok_and(|place| !place.passes)
             }
             Action::Return | Action::Panic(_) => closed && matches!(self.top(thread), Level::C),

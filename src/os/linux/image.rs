@@ -4,26 +4,13 @@
 //!
 //! For threads that no C library makes. The program is static: one image is all.
 
-use core::arch::global_asm;
 use core::ptr;
 
-use super::libc::word;
-use crate::arch::linux::PAGE;
+use super::{ENOEXEC, Errno, memory};
 use crate::arch::linux::thread::{TCB, TCB_SELF, TLS_ABOVE};
 
 // The linker defines __ehdr_start as the address of the ELF header, if a segment has it.
-global_asm!(
-    ".pushsection .data.rel.ro.needm_ehdr,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_ehdr",
-    ".hidden needm_ehdr",
-    ".weak __ehdr_start",
-    ".hidden __ehdr_start",
-    "needm_ehdr:",
-    concat!(word!(), "__ehdr_start"),
-    ".size needm_ehdr, . - needm_ehdr",
-    ".popsection",
-);
+crate::arch::weak_table!("needm_ehdr": hidden "__ehdr_start");
 
 unsafe extern "C" {
     #[link_name = "needm_ehdr"]
@@ -31,7 +18,7 @@ unsafe extern "C" {
 }
 
 /// `ELFMAG` (include/uapi/linux/elf.h), as a number: comparing bytes may become a call of
-/// `bcmp`, which a host without a C library has not got.
+/// `bcmp`, which a program without a C library has not got.
 const MAGIC: u32 = u32::from_ne_bytes(*b"\x7fELF");
 
 /// `Elf32_Ehdr`, `Elf64_Ehdr` (include/uapi/linux/elf.h), as far as is needed.
@@ -84,7 +71,7 @@ const PT_TLS: u32 = 7;
 
 /// What is wrong with a program that threads cannot be made in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flaw {
+pub(super) enum Flaw {
     /// The ELF header and the program headers are in no segment.
     NoHeaders,
     /// There is no `PT_TLS`.
@@ -96,7 +83,7 @@ pub(crate) enum Flaw {
 impl Flaw {
     #[cfg(feature = "freestanding")]
     /// In words; `linker/README.md` has the remedies.
-    pub(crate) fn meaning(self) -> &'static str {
+    pub(super) fn meaning(self) -> &'static str {
         match self {
             Self::NoHeaders => "the program headers are in no segment of the program",
             Self::NoTls => "the program has no thread-local segment (PT_TLS)",
@@ -120,8 +107,13 @@ fn up(value: usize, align: usize) -> usize {
 }
 
 impl Image {
-    /// This program's.
-    pub(crate) fn find() -> Result<Self, Flaw> {
+    /// This program's; `ENOEXEC` if its headers do not describe any.
+    pub(crate) fn find() -> Result<Self, Errno> {
+        Self::look().map_err(|_| ENOEXEC)
+    }
+
+    /// This program's, or what is wrong with it.
+    pub(super) fn look() -> Result<Self, Flaw> {
         let header = ELF_HEADER.filter(|header| header.magic == MAGIC);
         let header = header.ok_or(Flaw::NoHeaders)?;
         let base = ptr::from_ref(header) as usize;
@@ -129,7 +121,7 @@ impl Image {
             (0..usize::from(header.phnum)).map(|index| {
                 let at = base + header.phoff + index * usize::from(header.phentsize);
                 // SAFETY: the linker puts the program headers right behind the ELF
-                // header, in the same segment: the kernel asks for both there, too.
+                // header, in the same segment: Linux asks for both there, too.
                 unsafe { &*(at as *const Segment) }
             })
         };
@@ -139,19 +131,19 @@ impl Image {
         let own = own.ok_or(Flaw::NoHeaders)?;
         let tls = segments().find(|segment| segment.kind == PT_TLS).ok_or(Flaw::NoTls)?;
         let align = tls.align.max(1);
-        if !align.is_power_of_two() || align > PAGE {
+        if !align.is_power_of_two() || align > memory::page_size() {
             return Err(Flaw::Alignment);
         }
         let start = base.wrapping_sub(own.vaddr).wrapping_add(tls.vaddr) as *const u8;
         Ok(Self { start, file_len: tls.filesz, len: tls.memsz, align })
     }
 
-    /// What a copy must be aligned to, the host's bytes at the thread pointer with it.
+    /// What a copy must be aligned to, with the bytes at the thread pointer.
     pub(crate) fn align(&self) -> usize {
         self.align.max(TCB.next_power_of_two())
     }
 
-    /// Bytes of a copy, the host's bytes with it.
+    /// Bytes of a copy, with the bytes at the thread pointer.
     pub(crate) fn bytes(&self) -> usize {
         up(self.len, self.align()) + up(TCB, self.align())
     }
@@ -181,7 +173,7 @@ impl Image {
 
     /// Whether `address` is in the copy around `pointer`.
     #[cfg(feature = "freestanding")]
-    pub(crate) fn holds(&self, pointer: usize, address: usize) -> bool {
+    pub(super) fn holds(&self, pointer: usize, address: usize) -> bool {
         let block = if TLS_ABOVE {
             pointer + up(TCB, self.align)
         } else {

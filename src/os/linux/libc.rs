@@ -3,47 +3,21 @@
 //!
 //! The crate must link without any of them, so they are weak references in a
 //! table: 0 where the program has none.
+//!
+//! # Safety
+//! The types of the table are those of the C library's headers. What each function is
+//! given lives as long as the C library keeps it: this library's code does, because the
+//! key is deleted and the fork handlers are dropped before it is unloaded.
 
-use core::arch::global_asm;
 use core::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use core::ptr;
 
+use crate::os::terms::{Main, OnExit};
 #[cfg(feature = "freestanding")]
 use crate::sync::{AtomicUsize, Relaxed};
 
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "64")]
-macro_rules! word {
-    () => {
-        ".quad "
-    };
-}
-/// The directive of assembly for a word.
-#[cfg(target_pointer_width = "32")]
-macro_rules! word {
-    () => {
-        ".long "
-    };
-}
-pub(crate) use word;
-
-macro_rules! weak_table {
-    ($($name:literal),* $(,)?) => {
-        global_asm!(
-            ".pushsection .data.rel.ro.needm_host,\"aw\",%progbits",
-            ".p2align 3",
-            ".globl needm_host",
-            ".hidden needm_host",
-            ".type needm_host,%object",
-            "needm_host:",
-            $(concat!(".weak ", $name), concat!(word!(), $name),)*
-            concat!(".size needm_host, . - needm_host"),
-            ".popsection",
-        );
-    };
-}
-
-weak_table!(
+crate::arch::weak_table!(
+    "needm_libc":
     "pthread_key_create",
     "pthread_key_delete",
     "pthread_setspecific",
@@ -57,16 +31,13 @@ weak_table!(
     "__libc_init",
 );
 
-type Destructor = unsafe extern "C" fn(*mut c_void);
-type Start = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
-
 /// The table above, in its order. `pthread_t` is a word in every C library here.
 #[repr(C)]
-struct Host {
-    key_create: Option<unsafe extern "C" fn(*mut c_uint, Option<Destructor>) -> c_int>,
+struct Libc {
+    key_create: Option<unsafe extern "C" fn(*mut c_uint, Option<OnExit>) -> c_int>,
     key_delete: Option<unsafe extern "C" fn(c_uint) -> c_int>,
     setspecific: Option<unsafe extern "C" fn(c_uint, *const c_void) -> c_int>,
-    create: Option<unsafe extern "C" fn(*mut c_ulong, *const c_void, Start, *mut c_void) -> c_int>,
+    create: Option<unsafe extern "C" fn(*mut c_ulong, *const c_void, Main, *mut c_void) -> c_int>,
     detach: Option<unsafe extern "C" fn(c_ulong) -> c_int>,
     atfork: Option<
         unsafe extern "C" fn(
@@ -93,37 +64,27 @@ struct Host {
 }
 
 unsafe extern "C" {
-    safe static needm_host: Host;
+    safe static needm_libc: Libc;
     /// This library's or program's own handle, by which the C library forgets
     /// its fork handlers when it is unloaded. The linker's start files have it.
     #[link_name = "needm_dso_handle"]
     safe static DSO_HANDLE: *mut c_void;
 }
 
-global_asm!(
-    ".pushsection .data.rel.ro.needm_dso_handle,\"aw\",%progbits",
-    ".p2align 3",
-    ".globl needm_dso_handle",
-    ".hidden needm_dso_handle",
-    ".weak __dso_handle",
-    ".hidden __dso_handle",
-    "needm_dso_handle:",
-    concat!(word!(), "__dso_handle"),
-    ".popsection",
-);
+crate::arch::weak_table!("needm_dso_handle": hidden "__dso_handle");
 
 /// Whether there is a C library. Threads are its to make, then.
-pub(crate) fn is_there() -> bool {
-    needm_host.errno.is_some() || needm_host.create.is_some() || needm_host.started != [0; 2]
+pub(super) fn is_there() -> bool {
+    needm_libc.errno.is_some() || needm_libc.create.is_some() || needm_libc.started != [0; 2]
 }
 
 /// A thread-specific key whose destructor runs as its thread ends.
 #[derive(Clone, Copy)]
-pub(crate) struct Key(c_uint);
+pub(super) struct Key(c_uint);
 
-/// Makes a key, where the host has them.
-pub(crate) fn key_create(destructor: Destructor) -> Option<Key> {
-    let (create, _) = needm_host.key_create.zip(needm_host.setspecific)?;
+/// Makes a key, where there is a C library.
+pub(super) fn key_create(destructor: OnExit) -> Option<Key> {
+    let (create, _) = needm_libc.key_create.zip(needm_libc.setspecific)?;
     let mut key = 0;
     // SAFETY: the C library writes the key; the destructor lives as long as
     // this library does, and `stop` deletes the key before that ends.
@@ -133,90 +94,105 @@ pub(crate) fn key_create(destructor: Destructor) -> Option<Key> {
 
 impl Key {
     /// Sets this thread's value; the destructor is given it if it is not null.
-    pub(crate) fn set(self, value: *const c_void) -> bool {
+    pub(super) fn set(self, value: *const c_void) -> bool {
         // SAFETY: the key is one of the library's own making; the value is
         // never dereferenced by the C library.
-        needm_host.setspecific.is_some_and(|set| unsafe { set(self.0, value) } == 0)
+        needm_libc.setspecific.is_some_and(|set| unsafe { set(self.0, value) } == 0)
     }
 
     /// No destructor of it runs after this.
-    pub(crate) fn delete(self) {
-        if let Some(delete) = needm_host.key_delete {
+    pub(super) fn delete(self) {
+        if let Some(delete) = needm_libc.key_delete {
             // SAFETY: the key is one of the library's own making.
             unsafe { delete(self.0) };
         }
     }
 
     /// The number, to keep in an atomic.
-    pub(crate) fn number(self) -> u32 {
+    pub(super) fn number(self) -> u32 {
         self.0
     }
 
     /// The key of a number that [`Key::number`] gave.
-    pub(crate) fn from_number(number: u32) -> Self {
+    pub(super) fn from_number(number: u32) -> Self {
         Self(number)
     }
 }
 
-/// Runs `start(arg)` on a new thread that nobody joins; what the C library said.
-pub(crate) fn spawn(start: Start, arg: *mut c_void) -> Option<Result<(), i32>> {
-    let create = needm_host.create?;
+/// Runs `start(arg)` on a new thread that is not joined; what the C library said, if there
+/// is one.
+///
+/// # Safety
+/// `start` may be called with `arg` on another thread.
+pub(super) unsafe fn spawn(start: Main, arg: *mut c_void) -> Option<Result<(), i32>> {
+    let create = needm_libc.create?;
     let mut thread = 0;
-    // SAFETY: null attributes are the defaults; the caller vouches for the rest.
+    // SAFETY: null attributes are the defaults; the caller lets `start` be called with `arg`.
     let refused = unsafe { create(&raw mut thread, ptr::null(), start, arg) };
     if refused != 0 {
         return Some(Err(refused));
     }
-    if let Some(detach) = needm_host.detach {
-        // SAFETY: the thread has just been made, and nobody else knows it.
+    if let Some(detach) = needm_libc.detach {
+        // SAFETY: the thread has just been made joinable, and no other code knows it.
         unsafe { detach(thread) };
     }
     Some(Ok(()))
 }
 
-/// Has `child` called in every child of a fork, where the host can.
+/// Has `child` called in every child of a fork, where there is a C library.
 pub(crate) fn at_fork_in_child(child: extern "C" fn()) {
-    if let Some(register) = needm_host.atfork {
+    if let Some(register) = needm_libc.atfork {
         // SAFETY: the function lives as long as this library, whose handle it
         // is registered under.
         unsafe { register(None, None, Some(child), DSO_HANDLE) };
-    } else if let Some(register) = needm_host.atfork_for_good {
+    } else if let Some(register) = needm_libc.atfork_for_good {
         // SAFETY: the function lives as long as the process.
         unsafe { register(None, None, Some(child)) };
     }
 }
 
-const AT_MINSIGSTKSZ: c_ulong = 51;
+// include/uapi/linux/auxvec.h
+/// Bytes of a page.
+pub(super) const AT_PAGESZ: usize = 6;
+/// What a signal's frame needs on this machine; since Linux 5.14.
+pub(super) const AT_MINSIGSTKSZ: usize = 51;
 
-/// What a program without a C library was told of it.
+/// The entries of the auxiliary vector that are asked for, as [`note_auxiliary`] keeps
+/// them: what each is called, and its value, 0 where there was none.
 #[cfg(feature = "freestanding")]
-static NOTED: AtomicUsize = AtomicUsize::new(0);
+static NOTED: [(usize, AtomicUsize); 2] =
+    [(AT_PAGESZ, AtomicUsize::new(0)), (AT_MINSIGSTKSZ, AtomicUsize::new(0))];
 
-/// Notes what matters of the auxiliary vector.
+/// Notes what matters of the auxiliary vector, for a program without a C library.
 #[cfg(feature = "freestanding")]
-pub(crate) fn note_auxiliary(kind: usize, value: usize) {
-    if kind as c_ulong == AT_MINSIGSTKSZ {
-        NOTED.store(value, Relaxed);
+pub(super) fn note_auxiliary(kind: usize, value: usize) {
+    if let Some((_, noted)) = NOTED.iter().find(|(name, _)| *name == kind) {
+        noted.store(value, Relaxed);
     }
 }
 
-/// What a signal frame needs on this machine, if the kernel said so at the
-/// program's start: `AT_MINSIGSTKSZ` (include/uapi/linux/auxvec.h).
-pub(crate) fn min_signal_stack() -> Option<usize> {
-    let Some(get) = needm_host.getauxval else {
+/// What the system has put into this process's auxiliary vector, if the C library or
+/// `_start` says so.
+pub(super) fn auxiliary(kind: usize) -> Option<usize> {
+    let Some(get) = needm_libc.getauxval else {
         #[cfg(feature = "freestanding")]
-        return Some(NOTED.load(Relaxed)).filter(|size| *size != 0);
+        return NOTED
+            .iter()
+            .find(|(name, _)| *name == kind)
+            .map(|(_, noted)| noted.load(Relaxed))
+            .filter(|value| *value != 0);
         #[cfg(not(feature = "freestanding"))]
         return None;
     };
-    // SAFETY: a question without side effects but errno, which is put back.
-    let answer = keeping_errno(|| unsafe { get(AT_MINSIGSTKSZ) });
-    usize::try_from(answer).ok().filter(|size| *size != 0)
+    // SAFETY: it reads what the C library keeps, and changes nothing but errno, which is
+    // put back. The numbers are small ints, which every `unsigned long` holds.
+    let answer = keeping_errno(|| unsafe { get(kind as c_ulong) });
+    usize::try_from(answer).ok().filter(|value| *value != 0)
 }
 
 fn errno() -> Option<*mut c_int> {
     // SAFETY: gives this thread's own errno.
-    needm_host.errno.map(|location| unsafe { location() })
+    needm_libc.errno.map(|location| unsafe { location() })
 }
 
 /// Sets `errno`, where there is one.
@@ -230,11 +206,11 @@ pub(crate) fn set_errno(value: i32) {
 /// Runs `work` and leaves `errno` as it was.
 pub(crate) fn keeping_errno<R>(work: impl FnOnce() -> R) -> R {
     let errno = errno();
-    // SAFETY: it is this thread's own int, here and below.
+    // SAFETY: it is this thread's own int, which lives as long as the thread.
     let before = errno.map(|errno| unsafe { errno.read() });
     let result = work();
     if let Some((errno, before)) = errno.zip(before) {
-        // SAFETY: as above.
+        // SAFETY: it is this thread's own int, which lives as long as the thread.
         unsafe { errno.write(before) };
     }
     result

@@ -2,11 +2,11 @@
 //! one question about it that nothing else answers without a C library's help.
 //!
 //! Costs tens of microseconds, so it is asked at most once a thread, and only where
-//! C has jumped out of callbacks (`drop_abandoned.rs`).
+//! C has jumped out of callbacks (`reconcile.rs`).
 
 use core::ops::Range;
 
-use super::{call, thread};
+use super::{call, ids};
 use crate::arch::linux::nr;
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
@@ -14,14 +14,14 @@ const AT_FDCWD: i32 = -100;
 /// `O_CLOEXEC` (include/uapi/asm-generic/fcntl.h); O_RDONLY is 0.
 const O_CLOEXEC: usize = 0o2_000_000;
 
-/// What the kernel keeps free below the first thread's stack for it to grow into, at
+/// What Linux keeps free below the first thread's stack for it to grow into, at
 /// least (`MIN_GAP` in mm/util.c and arch/x86/mm/mmap.c).
 const MAIN_ROOM: usize = 128 << 20;
 
 /// The stack that the system, or the C library, gave this thread. `block` is an
 /// address in its thread-local storage, which C libraries put at the stack's top.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
-    let main = thread::current() == thread::process();
+    let main = ids::current() == ids::process();
     let path = c"/proc/self/maps".as_ptr();
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
     let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;
@@ -29,7 +29,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     let mut line = Line::default();
     let mut buffer = [0_u8; 256];
     'file: loop {
-        // SAFETY: the kernel writes no more than the buffer holds.
+        // SAFETY: Linux writes no more than the buffer holds.
         let read = unsafe { call(nr::READ, (file, buffer.as_mut_ptr(), buffer.len())) };
         let Some(bytes) = read.ok().filter(|n| *n != 0).and_then(|n| buffer.get(..n)) else {
             break;

@@ -1,7 +1,9 @@
-//! Mappings.
+//! Mappings, and the size of a page.
 
-use super::{Errno, call};
+use super::{Errno, call, libc};
 use crate::arch::linux::nr;
+use crate::os::terms::Access;
+use crate::sync::{AtomicUsize, Relaxed};
 
 // include/uapi/asm-generic/mman-common.h and mman.h; the same on every
 // architecture here.
@@ -11,19 +13,29 @@ const MAP_PRIVATE_ANONYMOUS: usize = 0x02 | 0x20;
 const MAP_NORESERVE: usize = 0x4000;
 const MADV_DONTNEED: usize = 4;
 
-/// What a range of a mapping may be used for.
-#[derive(Clone, Copy)]
-pub(crate) enum Access {
-    None,
-    ReadWrite,
+/// Bytes of a page where nothing says: the smallest that Linux has.
+const LEAST_PAGE: usize = 4096;
+
+/// Bytes of a page.
+static PAGE: AtomicUsize = AtomicUsize::new(LEAST_PAGE);
+
+/// Reads the size of a page from the auxiliary vector: by the C library, or as `_start` has
+/// noted it.
+pub(crate) fn ask_page_size() {
+    let page = libc::auxiliary(libc::AT_PAGESZ);
+    let page = page.filter(|page| page.is_power_of_two() && *page >= LEAST_PAGE);
+    PAGE.store(page.unwrap_or(LEAST_PAGE), Relaxed);
 }
 
-impl Access {
-    fn bits(self) -> usize {
-        match self {
-            Self::None => PROT_NONE,
-            Self::ReadWrite => PROT_READ_WRITE,
-        }
+/// Bytes of a page.
+pub(crate) fn page_size() -> usize {
+    PAGE.load(Relaxed)
+}
+
+fn bits(access: Access) -> usize {
+    match access {
+        Access::None => PROT_NONE,
+        Access::ReadWrite => PROT_READ_WRITE,
     }
 }
 
@@ -31,8 +43,8 @@ impl Access {
 pub(crate) fn map(len: usize, access: Access) -> Result<usize, Errno> {
     const NO_FILE: i32 = -1;
     let flags = MAP_PRIVATE_ANONYMOUS | MAP_NORESERVE;
-    // SAFETY: a mapping at an address of the kernel's choice touches no other.
-    unsafe { call(nr::MMAP, (0_usize, len, access.bits(), flags, NO_FILE, 0_usize)) }
+    // SAFETY: a mapping at an address of Linux's choice touches no other.
+    unsafe { call(nr::MMAP, (0_usize, len, bits(access), flags, NO_FILE, 0_usize)) }
 }
 
 /// Unmaps a range.
@@ -40,7 +52,8 @@ pub(crate) fn map(len: usize, access: Access) -> Result<usize, Errno> {
 /// # Safety
 /// The range is the caller's, and nothing refers to it any more.
 pub(crate) unsafe fn unmap(start: usize, len: usize) {
-    // SAFETY: passed on. It fails only for a range that is none.
+    // SAFETY: the caller owns the range, so no other mapping is touched. The call fails only
+    // for a range that is none.
     let _ = unsafe { call(nr::MUNMAP, (start, len)) };
 }
 
@@ -49,8 +62,8 @@ pub(crate) unsafe fn unmap(start: usize, len: usize) {
 /// # Safety
 /// The range is the caller's, and nothing there is in use that it takes away.
 pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Errno> {
-    // SAFETY: passed on.
-    unsafe { call(nr::MPROTECT, (start, len, access.bits())) }.map(drop)
+    // SAFETY: the caller owns the range and uses it only as `access` allows.
+    unsafe { call(nr::MPROTECT, (start, len, bits(access))) }.map(drop)
 }
 
 /// Gives the memory of a range back; it reads as zeros afterwards.
@@ -58,6 +71,7 @@ pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result
 /// # Safety
 /// The range is the caller's, and what it holds is not needed.
 pub(crate) unsafe fn discard(start: usize, len: usize) {
-    // SAFETY: passed on. Advice that is refused changes nothing.
+    // SAFETY: the caller needs nothing of what the range holds. Advice that is refused
+    // changes nothing.
     let _ = unsafe { call(nr::MADVISE, (start, len, MADV_DONTNEED)) };
 }

@@ -1,18 +1,52 @@
-//! Linux: raw system calls, and what a C library adds where there is one.
+//! The room for Linux: raw system calls, and what a C library adds where there is one.
+//!
+//! | file | keeps this part of the contract in `os/mod.rs` |
+//! | --- | --- |
+//! | `memory.rs` | memory, the size of a page |
+//! | `wait.rs`, `barrier.rs` | futexes and the clock; `membarrier` |
+//! | `thread.rs`, `clone.rs`, `image.rs`, `maps.rs`, `ids.rs` | threads, by the C library or without; where their stacks are; their numbers |
+//! | `exit.rs`, `key.rs` | how an exit is noticed: the robust-futex list; a key's destructor |
+//! | `fault.rs`, `forward.rs`, `alt_stack.rs`, `signal.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them |
+//! | `libc.rs`, `process.rs` | what the C library has: keys, threads, fork handlers, `errno`; the end |
+//! | `program.rs`, `start.rs` | a program without a C library; its `_start` |
 //!
 //! # Safety
-//! Every wrapper passes the kernel only what the call's manual page asks for;
+//! Every wrapper passes Linux only what the call's manual page asks for;
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
-pub(crate) mod image;
-pub(crate) mod libc;
-pub(crate) mod maps;
-pub(crate) mod memory;
-pub(crate) mod signal;
-pub(crate) mod thread;
+mod alt_stack;
+pub(super) mod barrier;
+mod clone;
+pub(super) mod exit;
+pub(super) mod fault;
+mod forward;
+mod ids;
+mod image;
+mod key;
+mod libc;
+mod maps;
+pub(super) mod memory;
+pub(super) mod process;
+#[cfg(feature = "freestanding")]
+pub(super) mod program;
+mod signal;
+#[cfg(feature = "freestanding")]
+mod start;
+pub(super) mod thread;
+pub(super) mod wait;
 
-use crate::arch::linux::nr;
+/// The thread's last error: `errno`.
+pub(super) mod last_error {
+    pub(crate) use super::libc::{keeping_errno as keeping, set_errno as set};
+}
+
+/// Forks: `pthread_atfork`.
+pub(super) mod fork {
+    pub(crate) use super::libc::at_fork_in_child as on_child;
+}
+
+use crate::arch::linux::slots::Slots;
 use crate::arch::linux::syscall::syscall;
 
 /// An error number of the system's, as in `errno`.
@@ -20,10 +54,11 @@ use crate::arch::linux::syscall::syscall;
 #[allow(unreachable_pub)] // `needm::host` has it, with the feature `freestanding`
 pub struct Errno(pub(crate) i32);
 
-/// include/uapi/asm-generic/errno-base.h; the same on every architecture here.
-pub(crate) const ESRCH: Errno = Errno(3);
-pub(crate) const ENOEXEC: Errno = Errno(8);
-pub(crate) const ENOMEM: Errno = Errno(12);
+// include/uapi/asm-generic/errno-base.h and errno.h; the same on every architecture here.
+const ESRCH: Errno = Errno(3);
+const ENOEXEC: Errno = Errno(8);
+const ENOMEM: Errno = Errno(12);
+const ENOSYS: Errno = Errno(38);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
 const MAX_ERRNO: isize = 4095;
@@ -32,11 +67,8 @@ const MAX_ERRNO: isize = 4095;
 ///
 /// # Safety
 /// As for [`syscall`].
-unsafe fn call(
-    nr: usize,
-    args: impl Into<crate::arch::linux::slots::Slots>,
-) -> Result<usize, Errno> {
-    // SAFETY: passed on to the caller.
+unsafe fn call(nr: usize, args: impl Into<Slots>) -> Result<usize, Errno> {
+    // SAFETY: this function's caller promises what `syscall` asks for.
     checked(unsafe { syscall(nr, &args.into()) })
 }
 
@@ -50,25 +82,8 @@ fn checked(result: isize) -> Result<usize, Errno> {
     Ok(result as usize)
 }
 
-/// Writes to an open file what of `text` it takes.
-#[cfg(feature = "freestanding")]
-pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
-    // SAFETY: the kernel reads `text`, which is valid for its length.
-    unsafe { call(nr::WRITE, (file, text.as_ptr(), text.len())) }
-}
-
-/// Ends the process.
-#[cfg(feature = "freestanding")]
-pub(crate) fn exit(status: i32) -> ! {
-    loop {
-        // SAFETY: nothing runs afterwards.
-        let _ = unsafe { call(nr::EXIT_GROUP, (status,)) };
-    }
-}
-
-/// Writes to standard error what of `text` it takes; for last words only.
-pub(crate) fn write_error(text: &[u8]) {
-    const STDERR: i32 = 2;
-    // SAFETY: the kernel reads `text`, which is valid for its length.
-    let _ = unsafe { call(nr::WRITE, (STDERR, text.as_ptr(), text.len())) };
+/// The half of a word that an id is in.
+#[allow(clippy::cast_possible_truncation)] // ids are positive ints
+fn low(id: usize) -> u32 {
+    id as u32
 }

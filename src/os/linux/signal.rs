@@ -1,35 +1,39 @@
-//! Signals: the kernel's own forms of `sigaction(2)` and its relatives, not the
-//! C library's, which keeps some signals to itself.
+//! Signals: the system calls `sigaction(2)` and its relatives, not the C library's
+//! functions of these names, which keep some signals to themselves.
 
 use core::ffi::{c_int, c_void};
 use core::ptr;
 
-use super::{Errno, call};
+use super::{Errno, call, ids};
 use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
 
 // include/uapi/asm-generic/signal.h; the same on every architecture here.
-pub(crate) const SIGILL: c_int = 4;
-pub(crate) const SIGTRAP: c_int = 5;
-pub(crate) const SIGABRT: c_int = 6;
-pub(crate) const SIGBUS: c_int = 7;
-pub(crate) const SIGFPE: c_int = 8;
-pub(crate) const SIGSEGV: c_int = 11;
+pub(super) const SIGILL: c_int = 4;
+pub(super) const SIGTRAP: c_int = 5;
+pub(super) const SIGABRT: c_int = 6;
+pub(super) const SIGBUS: c_int = 7;
+pub(super) const SIGFPE: c_int = 8;
+pub(super) const SIGKILL: c_int = 9;
+pub(super) const SIGSEGV: c_int = 11;
 
-/// `si_code`: the kernel itself sends it, with no address (sigaction(2)).
-pub(crate) const SI_KERNEL: c_int = 0x80;
+/// The signals that instructions raise.
+pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP];
 
-pub(crate) const SIG_DFL: usize = 0;
-pub(crate) const SIG_IGN: usize = 1;
+/// `si_code`: Linux itself sends it, with no address (sigaction(2)).
+pub(super) const SI_KERNEL: c_int = 0x80;
 
-pub(crate) const SA_SIGINFO: usize = 0x0000_0004;
-pub(crate) const SA_ONSTACK: usize = 0x0800_0000;
-pub(crate) const SA_NODEFER: usize = 0x4000_0000;
-pub(crate) const SA_RESETHAND: usize = 0x8000_0000;
+pub(super) const SIG_DFL: usize = 0;
+pub(super) const SIG_IGN: usize = 1;
+
+pub(super) const SA_SIGINFO: usize = 0x0000_0004;
+pub(super) const SA_ONSTACK: usize = 0x0800_0000;
+pub(super) const SA_NODEFER: usize = 0x4000_0000;
+pub(super) const SA_RESETHAND: usize = 0x8000_0000;
 
 const SIG_BLOCK: usize = 0;
 const SIG_SETMASK: usize = 2;
 
-/// Bytes of the kernel's signal set: 64 signals on every architecture here.
+/// Bytes of Linux's signal set: 64 signals on every architecture here.
 const SET_BYTES: usize = 8;
 
 const SS_ONSTACK: c_int = 1;
@@ -38,25 +42,25 @@ const SS_DISABLE: c_int = 2;
 /// `struct kernel_sigaction` (include/linux/signal_types.h).
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub(crate) struct Action {
-    pub(crate) handler: usize,
-    pub(crate) flags: usize,
-    pub(crate) restorer: usize,
+pub(super) struct Action {
+    pub(super) handler: usize,
+    pub(super) flags: usize,
+    pub(super) restorer: usize,
     mask: [u32; 2],
 }
 
 impl Action {
     /// Nothing special: the default action.
-    pub(crate) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
+    pub(super) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
 
     /// A handler of ours, with an empty mask.
-    pub(crate) fn ours(handler: usize, flags: usize) -> Self {
+    pub(super) fn ours(handler: usize, flags: usize) -> Self {
         let restorer = needm_sigreturn as *const () as usize;
         Self { handler, flags: flags | SA_RESTORER, restorer, mask: [0; 2] }
     }
 
     /// The signals blocked while the handler runs.
-    pub(crate) fn mask(&self) -> u64 {
+    pub(super) fn mask(&self) -> u64 {
         u64::from(self.mask[0]) | u64::from(self.mask[1]) << 32
     }
 }
@@ -72,15 +76,15 @@ pub(crate) struct Stack {
 
 impl Stack {
     /// No signal stack.
-    pub(crate) const NONE: Self = Self { base: ptr::null_mut(), flags: SS_DISABLE, size: 0 };
+    pub(super) const NONE: Self = Self { base: ptr::null_mut(), flags: SS_DISABLE, size: 0 };
 
     /// The range `[base, base + size)`.
-    pub(crate) fn new(base: usize, size: usize) -> Self {
+    pub(super) fn new(base: usize, size: usize) -> Self {
         Self { base: base as *mut c_void, flags: 0, size }
     }
 
     /// Whether there is one.
-    pub(crate) fn enabled(&self) -> bool {
+    pub(super) fn enabled(&self) -> bool {
         self.flags & SS_DISABLE == 0
     }
 
@@ -89,11 +93,11 @@ impl Stack {
         self.flags & SS_ONSTACK != 0
     }
 
-    pub(crate) fn base(&self) -> usize {
+    pub(super) fn base(&self) -> usize {
         self.base as usize
     }
 
-    pub(crate) fn size(&self) -> usize {
+    pub(super) fn size(&self) -> usize {
         self.size
     }
 
@@ -105,19 +109,19 @@ impl Stack {
 
 /// `siginfo_t`, the part that every fault fills in (include/uapi/asm-generic/siginfo.h).
 #[repr(C)]
-pub(crate) struct Info {
-    pub(crate) signo: c_int,
-    pub(crate) errno: c_int,
-    pub(crate) code: c_int,
+pub(super) struct Info {
+    pub(super) signo: c_int,
+    pub(super) errno: c_int,
+    pub(super) code: c_int,
     #[cfg(target_pointer_width = "64")]
     pad: c_int,
-    pub(crate) addr: usize,
+    pub(super) addr: usize,
 }
 
 /// Installs `new` for a signal and returns what was there, or only the latter.
-pub(crate) fn action(signal: c_int, new: Option<&Action>) -> Result<Action, Errno> {
+pub(super) fn action(signal: c_int, new: Option<&Action>) -> Result<Action, Errno> {
     let mut old = Action::DEFAULT;
-    // SAFETY: both point to the kernel's struct or are null, and outlive the
+    // SAFETY: both point to Linux's struct or are null, and outlive the
     // call; the handler in `new` is the caller's or one that was there before.
     unsafe { call(nr::RT_SIGACTION, (signal, new, &mut old, SET_BYTES))? };
     Ok(old)
@@ -131,57 +135,56 @@ fn change_mask(how: usize, set: Option<&u64>) -> u64 {
 }
 
 /// The signals this thread has blocked.
-pub(crate) fn blocked() -> u64 {
+pub(super) fn blocked() -> u64 {
     change_mask(SIG_BLOCK, None)
 }
 
 /// Blocks exactly these signals.
-pub(crate) fn set_blocked(mask: u64) {
+pub(super) fn set_blocked(mask: u64) {
     change_mask(SIG_SETMASK, Some(&mask));
 }
 
 /// Blocks all signals, and returns those that were.
-pub(crate) fn block_all() -> u64 {
+pub(super) fn block_all() -> u64 {
     change_mask(SIG_SETMASK, Some(&ALL))
 }
 
 static ALL: u64 = u64::MAX;
 
 /// The bit of a signal in a mask.
-pub(crate) fn bit(signal: c_int) -> u64 {
+pub(super) fn bit(signal: c_int) -> u64 {
     1 << (signal - 1)
 }
 
-/// Sets this thread's signal stack, if `new` is given, and returns the old one.
+/// Makes `new` this thread's signal stack, and returns the old one. Refused while the thread
+/// runs on it.
 ///
 /// # Safety
 /// `new` stays mapped for as long as it is installed.
-pub(crate) unsafe fn stack(new: Option<&Stack>) -> Result<Stack, Errno> {
+pub(super) unsafe fn set_stack(new: &Stack) -> Result<Stack, Errno> {
     let mut old = Stack::NONE;
-    // SAFETY: both are the kernel's struct or null; the rest is passed on.
+    // SAFETY: both are Linux's struct or null; the caller keeps the new stack mapped.
     unsafe { call(nr::SIGALTSTACK, (new, &mut old))? };
     Ok(old)
 }
 
-/// Sends this thread a signal, with what the kernel said of it the first time.
-pub(crate) fn resend(signal: c_int, info: *const Info) {
-    let (pid, tid) = (super::thread::process(), super::thread::current());
-    // SAFETY: `info` is a siginfo_t that the kernel gave a handler. Where the
-    // kernel does not let it be sent again, a plain signal does.
+/// This thread's signal stack.
+pub(super) fn current_stack() -> Result<Stack, Errno> {
+    const NO_NEW: Option<&Stack> = None;
+    let mut old = Stack::NONE;
+    // SAFETY: without a new stack Linux only writes the old one, to its own struct.
+    unsafe { call(nr::SIGALTSTACK, (NO_NEW, &mut old))? };
+    Ok(old)
+}
+
+/// Sends this thread a signal, with what Linux said of it the first time.
+pub(super) fn resend(signal: c_int, info: *const Info) {
+    let (pid, tid) = (ids::process(), ids::current());
+    // SAFETY: `info` is a siginfo_t that Linux gave a handler. Where Linux does not let it be
+    // sent again, a plain signal does.
     unsafe {
         if call(nr::RT_TGSIGQUEUEINFO, (pid, tid, signal, info)).is_err() {
             let _ = call(nr::TGKILL, (pid, tid, signal));
         }
-    }
-}
-
-/// Ends the process by `signal`, whatever is installed or blocked for it.
-pub(crate) fn die_of(signal: c_int) -> ! {
-    loop {
-        let _ = action(signal, Some(&Action::DEFAULT));
-        let (pid, tid) = (super::thread::process(), super::thread::current());
-        // SAFETY: a signal to this thread itself touches no memory.
-        let _ = unsafe { call(nr::TGKILL, (pid, tid, signal)) };
-        set_blocked(!bit(signal));
     }
 }

@@ -1,4 +1,4 @@
-/* Calls whatever it is given. */
+/* Calls through a pointer. */
 #include "violation.h"
 void root(void *arg) {
     (*(void (**)(void))arg)();

@@ -1,4 +1,4 @@
-/* Reaches what Rust calls when an index is out of bounds. */
+/* Reaches the function that Rust calls if an index is out of bounds. */
 #include "violation.h"
 PLAIN void panics(long index) __asm__("_ZN4core9panicking18panic_bounds_check17h0123456789abcdefE");
 PLAIN void panics(long index) {

@@ -1,0 +1,158 @@
+//! Faults of instructions, and the stack on which the system runs handlers.
+//!
+//! A stack that has run out holds no handler. A thread that runs callbacks therefore needs
+//! another one, its *handler stack*. A system that runs handlers elsewhere has none: then
+//! bounds are 0 and 0, and what is done to it does nothing.
+//!
+//! This is a part of the contract in `os/mod.rs`, whose rules hold here.
+
+use super::room::fault as room;
+pub(crate) use super::terms::{Fault, Needs, STACK_RAN_OUT};
+
+/// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
+/// handler.
+pub(crate) fn install() {
+    room::install();
+}
+
+/// Puts back what handled faults before, unless something else has been put over it
+/// since. What that hands on is still forwarded, for as long as needm is loaded.
+pub(crate) fn uninstall() {
+    room::uninstall();
+}
+
+/// In a forked child: makes what is installed agree with what the memory says.
+pub(crate) fn fork_child() {
+    room::fork_child();
+}
+
+/// Bytes that the system itself takes of a handler stack for one handler, at most.
+pub(crate) fn frame_size() -> usize {
+    room::frame_size()
+}
+
+/// Runs `work` while no handler runs on this thread.
+#[cfg(any(feature = "asan", feature = "tsan"))]
+pub(crate) fn without_handlers<R>(work: impl FnOnce() -> R) -> R {
+    room::without_handlers(work)
+}
+
+/// The handler stack that the system has for this thread now.
+pub(crate) struct HandlerStack(room::Stack);
+
+/// Asks for it: a system call.
+pub(crate) fn handler_stack() -> HandlerStack {
+    HandlerStack(room::Stack::current())
+}
+
+impl HandlerStack {
+    /// Whether an address lies on it.
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        self.0.holds(address)
+    }
+
+    /// Whether this thread runs on it.
+    pub(crate) fn in_use(&self) -> bool {
+        self.0.in_use()
+    }
+}
+
+/// The part of a thread's record that keeps the thread ready for faults: its handler
+/// stack. All zeros is valid, and is ready for nothing. Only its own thread calls, but
+/// where something else is said.
+#[repr(transparent)]
+pub(crate) struct Readiness {
+    pub(crate) room: room::Readiness,
+}
+
+impl Readiness {
+    /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
+    /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
+    /// has been found in order often enough. `tell` is given the bounds of a stack that
+    /// is made here, and says what a checking tool calls it. A thread for which there
+    /// is no memory goes without.
+    pub(crate) fn prepare(
+        &self,
+        careful: bool,
+        needs: Needs,
+        tell: impl FnOnce(usize, usize) -> usize,
+    ) {
+        self.room.prepare(careful, needs, tell);
+    }
+
+    /// Whether callbacks have to call [`Readiness::prepare`] again.
+    pub(crate) fn needs_checks(&self) -> bool {
+        self.room.needs_checks()
+    }
+
+    /// Has the next callback check.
+    pub(crate) fn check_again(&self, needs: Needs) {
+        self.room.check_again(needs);
+    }
+
+    /// The handler stack in effect: its lowest address, and bytes.
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        self.room.bounds()
+    }
+
+    /// Whether an address is on a stack where only handlers run.
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        self.room.holds(address)
+    }
+
+    /// Whether below `caller`, a handler on that stack, there is room for a fault.
+    pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
+        self.room.has_room_below(caller, needs)
+    }
+
+    /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the
+    /// handler stack: handlers to come use what is free below it.
+    pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
+        self.room.make_way(&kept.0, caller, needs);
+    }
+
+    /// Whether a thread that exits may keep its handler stack until it is gone.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.room.may_stay()
+    }
+
+    /// Puts back what the thread had before. False if it runs on ours right now, which
+    /// then stays.
+    pub(crate) fn release(&self) -> bool {
+        self.room.release()
+    }
+
+    /// The thread is gone. Called by another.
+    pub(crate) fn forget(&self) {
+        self.room.forget();
+    }
+
+    /// Unmaps a stack that was made here, which no thread has, and tells `forget` its
+    /// name. Called by any thread.
+    pub(crate) fn unmap(&self, forget: impl FnOnce(usize)) {
+        self.room.unmap(forget);
+    }
+}
+
+/// The part of a callback's segment that keeps what is to be put back at its end. All
+/// zeros is valid: nothing. Its size is four words.
+#[repr(transparent)]
+pub(crate) struct Kept(room::Kept);
+
+impl Kept {
+    /// Nothing is kept.
+    pub(crate) fn clear(&self) {
+        self.0.clear();
+    }
+
+    /// Before the switch to a G: no handler runs on this thread until
+    /// [`Readiness::make_way`], or the end.
+    pub(crate) fn hold(&self) {
+        self.0.hold();
+    }
+
+    /// At the callback's end, however it comes: all is as it was before.
+    pub(crate) fn put_back(&self) {
+        self.0.put_back();
+    }
+}

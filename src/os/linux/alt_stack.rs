@@ -1,0 +1,347 @@
+//! The alternate signal stack of a foreign thread.
+//!
+//! A fault that is a stack overflow can only be handled on another stack, so a
+//! thread that runs callbacks needs one. One that the thread brought, and that is
+//! large enough, is used as it is; else ours is installed, and stays with the
+//! thread until it detaches or exits.
+//!
+//! A handler on the signal stack may call back. Its callback runs on a G, where Linux
+//! does not see that the signal stack is in use, and would start the next
+//! handler, or ours for a fault, at its top, over the first one's frames. So for the
+//! time of such a callback the thread's signal stack is what is left below the
+//! handler, or ours where the handler is on the thread's own. This can only be set
+//! from the G, and all signals are held from before the switch until it is done.
+//!
+//! What was found and what was installed are two things: only what is still
+//! ours is ever taken out again.
+//!
+//! A handler's return puts back the signal stack of before the signal
+//! (`restore_altstack` in linux/kernel/signal.c), so what is installed from inside
+//! a handler may be gone later. A thread whose first callback found signals
+//! blocked may be in one: its callbacks stay on the slow path, where the stack is
+//! checked again, until it calls with none blocked or has been found in order often
+//! enough.
+//!
+//! # Safety
+//! A stack that is installed here is the thread's own, or ours. The thread keeps its own
+//! mapped for as long as it lets Linux run handlers there. Ours is unmapped only when no
+//! thread has the record. Fields are atomics because the thread's handlers, and a thread
+//! that takes over the record of one that is gone, use them too.
+
+use super::memory;
+pub(crate) use super::signal::Stack;
+use super::signal::{self, FAULTS, SIGKILL};
+use crate::arch::needm_sp;
+use crate::os::terms::{Access, Needs};
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
+
+/// Checks that have to find all in order before a thread is no longer checked.
+const CHECKS: u32 = 32;
+
+impl Stack {
+    /// The one that Linux has for this thread now.
+    pub(crate) fn current() -> Self {
+        signal::current_stack().unwrap_or(Self::NONE)
+    }
+}
+
+/// What a callback that was made from a handler keeps in its segment: the signal stack and
+/// the mask to put back at its end.
+#[repr(C)]
+pub(crate) struct Kept {
+    base: AtomicUsize,
+    /// 0 if no signal stack is to be put back.
+    size: AtomicUsize,
+    /// The mask's halves. No mask has the bit of `SIGKILL`, which cannot be blocked
+    /// (sigprocmask(2)): here it says that there is one to put back.
+    mask: [AtomicUsize; 2],
+}
+
+/// In [`Kept::mask`]: there is one.
+const HELD: u64 = 1 << (SIGKILL - 1);
+
+impl Kept {
+    /// Nothing is kept.
+    pub(crate) fn clear(&self) {
+        self.size.store(0, Relaxed);
+        self.mask[0].store(0, Relaxed);
+    }
+
+    /// Blocks all signals until [`Readiness::make_way`].
+    pub(crate) fn hold(&self) {
+        let mask = signal::block_all() | HELD;
+        #[allow(clippy::cast_possible_truncation)] // its halves; the one with the mark last
+        let [low, high] = [mask as u32, (mask >> 32) as u32];
+        self.mask[1].store(high as usize, Relaxed);
+        self.mask[0].store(low as usize, Relaxed);
+    }
+
+    /// The mask to put back, if there is one.
+    fn held(&self) -> Option<u64> {
+        let [low, high] = [0, 1].map(|half: usize| self.mask[half].load(Relaxed) as u64);
+        (low & HELD != 0).then_some((low | high << 32) & !HELD)
+    }
+
+    /// Puts back the mask.
+    fn let_signals_in(&self) {
+        if let Some(mask) = self.held() {
+            self.mask[0].store(0, Relaxed);
+            signal::set_blocked(mask);
+        }
+    }
+
+    /// Puts back the signal stack of before [`Readiness::make_way`], and the mask.
+    pub(crate) fn put_back(&self) {
+        let size = self.size.load(Relaxed);
+        if size != 0 {
+            self.size.store(0, Relaxed);
+            let old = Stack::new(self.base.load(Relaxed), size);
+            // SAFETY: it was the thread's signal stack when this callback began, and the
+            // handler that made the callback still stands on it or is gone.
+            let _ = unsafe { signal::set_stack(&old) };
+        }
+        self.let_signals_in();
+    }
+}
+
+/// The signal stack's part of a thread's record.
+#[repr(C)]
+pub(crate) struct Readiness {
+    /// What is in effect, by our doing or the thread's. Assembly reads both.
+    pub(crate) base: AtomicUsize,
+    pub(crate) size: AtomicUsize,
+    /// Our stack: mapped once, kept with the record; a guard page below.
+    map: AtomicUsize,
+    len: AtomicUsize,
+    /// What the thread had when ours was installed.
+    old_base: AtomicUsize,
+    old_size: AtomicUsize,
+    /// Successful checks of the signal stack before we stop checking.
+    checks_left: AtomicU32,
+    /// 1 from [`Readiness::prepare`] to [`Readiness::release`].
+    ready: AtomicU32,
+    /// What a checking tool calls our stack.
+    tool: AtomicUsize,
+}
+
+impl Readiness {
+    /// Our stack, if it is mapped.
+    fn ours(&self) -> Option<Stack> {
+        let (map, len) = (self.map.load(Relaxed), self.len.load(Relaxed));
+        let guard = memory::page_size();
+        (map != 0).then(|| Stack::new(map + guard, len - guard))
+    }
+
+    /// Our stack, mapped now if it was not.
+    fn mapped(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) -> Option<Stack> {
+        if self.map.load(Relaxed) == 0 {
+            let guard = memory::page_size();
+            let len = guard + needs.stack;
+            let map = memory::map(len, Access::None).ok()?;
+            // SAFETY: inside the mapping just made, which nothing uses yet.
+            unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) }.ok()?;
+            self.len.store(len, Relaxed);
+            self.map.store(map, Relaxed);
+            self.tool.store(tell(map + guard, map + len), Relaxed);
+        }
+        self.ours()
+    }
+
+    /// What the thread had before ours.
+    fn old(&self) -> Stack {
+        match self.old_size.load(Relaxed) {
+            0 => Stack::NONE,
+            size => Stack::new(self.old_base.load(Relaxed), size),
+        }
+    }
+
+    /// Notes what the thread had before ours.
+    fn note_old(&self, old: &Stack) {
+        let size = if old.enabled() { old.size() } else { 0 };
+        self.old_base.store(old.base(), Relaxed);
+        self.old_size.store(size, Relaxed);
+    }
+
+    /// Makes sure that this thread has a signal stack that holds our handler, unless that
+    /// was checked often enough. `careful`: the thread may be in a handler.
+    pub(crate) fn prepare(
+        &self,
+        careful: bool,
+        needs: Needs,
+        tell: impl FnOnce(usize, usize) -> usize,
+    ) {
+        if !needs.handled {
+            return self.checks_left.store(0, Relaxed);
+        }
+        let fresh = self.ready.load(Relaxed) == 0;
+        if !fresh && (!self.needs_checks() || self.holds(needm_sp())) {
+            return;
+        }
+        let checks_left = if fresh { CHECKS } else { self.checks_left.load(Relaxed) };
+        // First: a handler that calls back in between checks for itself.
+        self.check_again(needs);
+        self.ready.store(1, Relaxed);
+        let fine = !fresh && self.is_in_order(needs);
+        if !fine {
+            self.install(needs, tell);
+        }
+        // With no signal blocked the thread is in no handler, whose return could undo this.
+        let sure = !careful || signal::blocked() == 0;
+        let left = if sure { 0 } else { checks_left.saturating_sub(u32::from(fine)) };
+        self.checks_left.store(left, Relaxed);
+    }
+
+    /// Whether a signal stack is installed that holds our handler.
+    fn is_in_order(&self, needs: Needs) -> bool {
+        let now = Stack::current();
+        let fine = now.enabled() && now.size() >= needs.least;
+        if fine && self.size.load(Relaxed) == 0 {
+            // In a handler that has interrupted the first check.
+            self.note_in_effect(&now);
+        }
+        fine
+    }
+
+    /// Whether the thread still has the one of its own that it had when last looked at.
+    fn brings_the_same(&self) -> bool {
+        let (base, size) = self.bounds();
+        if size == 0 || self.ours().is_some_and(|ours| ours.base() == base) {
+            return false;
+        }
+        let now = Stack::current();
+        now.enabled() && (now.base(), now.size()) == (base, size)
+    }
+
+    /// Installs ours, but where the thread has one that will do.
+    fn install(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) {
+        if self.brings_the_same() {
+            return;
+        }
+        let Some(ours) = self.mapped(needs, tell) else { return };
+        // SAFETY: ours stays mapped for as long as this record is the thread's.
+        // Refused where the thread runs on its own right now, which then stays.
+        let Ok(old) = (unsafe { signal::set_stack(&ours) }) else {
+            return self.note_in_effect(&Stack::current());
+        };
+        self.note_in_effect(&ours);
+        if old.enabled() && old.base() == ours.base() {
+            return;
+        }
+        self.note_old(&old);
+        if old.enabled() && old.size() >= needs.least {
+            // First: a handler that comes in between is on one of the two.
+            self.note_in_effect(&old);
+            // SAFETY: the thread had it installed a moment ago.
+            let _ = unsafe { signal::set_stack(&old) };
+            self.note_old(&Stack::NONE);
+        }
+    }
+
+    /// Notes what is in effect.
+    fn note_in_effect(&self, stack: &Stack) {
+        self.base.store(stack.base(), Relaxed);
+        self.size.store(if stack.enabled() { stack.size() } else { 0 }, Relaxed);
+    }
+
+    /// The signal stack in effect: its lowest address and bytes.
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        (self.base.load(Relaxed), self.size.load(Relaxed))
+    }
+
+    /// Whether `address` is on it, or on ours, on which nothing runs but handlers: it is
+    /// installed a moment before that is noted.
+    pub(crate) fn holds(&self, address: usize) -> bool {
+        let (base, size) = self.bounds();
+        address.wrapping_sub(base) < size || self.ours().is_some_and(|ours| ours.holds(address))
+    }
+
+    /// What is left of it below a caller.
+    fn below(&self, caller: usize, needs: Needs) -> Stack {
+        let base = match self.ours() {
+            Some(ours) if !ours.holds(caller) => return ours,
+            Some(ours) => ours.base(),
+            None => self.bounds().0,
+        };
+        Stack::new(base, caller.saturating_sub(base + needs.exit_room) & !15)
+    }
+
+    /// Whether what is left holds our own handler.
+    pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
+        self.below(caller, needs).size() >= needs.least
+    }
+
+    /// On the G: what is left below the handler becomes the signal stack. If that is
+    /// too little for handlers that call back in their turn, none are let in.
+    pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
+        let left = self.below(caller, needs);
+        // SAFETY: it is part of the thread's signal stack, or the whole of ours, and
+        // nothing stands on it.
+        if let Ok(old) = unsafe { signal::set_stack(&left) } {
+            kept.base.store(old.base(), Relaxed);
+            kept.size.store(old.size(), Relaxed);
+        }
+        if left.size() < 2 * needs.least {
+            let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
+            signal::set_blocked(kept.held().unwrap_or(0) | !faults);
+        } else {
+            kept.let_signals_in();
+        }
+    }
+
+    /// Whether the signal stack has to be checked again.
+    pub(crate) fn needs_checks(&self) -> bool {
+        self.checks_left.load(Relaxed) != 0
+    }
+
+    /// Has the next callback check.
+    pub(crate) fn check_again(&self, needs: Needs) {
+        if needs.handled {
+            self.checks_left.store(CHECKS, Relaxed);
+        }
+    }
+
+    /// Whether a thread that exits may keep what is in effect: it brought none.
+    pub(crate) fn may_stay(&self) -> bool {
+        self.old_size.load(Relaxed) == 0
+    }
+
+    /// Puts back what the thread had, if ours is still what it has. False if the
+    /// thread runs on ours right now.
+    pub(crate) fn release(&self) -> bool {
+        if self.ready.swap(0, Relaxed) == 0 {
+            return true;
+        }
+        let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
+        let Some(ours) = ours else { return true };
+        // SAFETY: the thread brought it and has not been told that it is in use no more, or
+        // it is none.
+        match unsafe { signal::set_stack(&self.old()) } {
+            Ok(was) if was.enabled() && was.base() != ours.base() => {
+                // The thread has put another there since: it stays.
+                // SAFETY: the thread had it installed a moment ago.
+                let _ = unsafe { signal::set_stack(&was) };
+                true
+            }
+            Ok(_) => true,
+            Err(_) => !signal::current_stack().is_ok_and(|now| now.base() == ours.base()),
+        }
+    }
+
+    /// The thread is gone, and what it had with it.
+    pub(crate) fn forget(&self) {
+        self.note_old(&Stack::NONE);
+        self.note_in_effect(&Stack::NONE);
+        self.checks_left.store(0, Relaxed);
+        self.ready.store(0, Relaxed);
+    }
+
+    /// Unmaps ours: no thread has it.
+    pub(crate) fn unmap(&self, forget: impl FnOnce(usize)) {
+        let (map, len) = (self.map.swap(0, Relaxed), self.len.swap(0, Relaxed));
+        if map != 0 {
+            // SAFETY: no thread has the record, so the stack is not installed anywhere.
+            unsafe { memory::unmap(map, len) };
+            forget(self.tool.load(Relaxed));
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The process: its last words, its exit, and its death by a signal.
+
+use core::ffi::c_int;
+
+#[cfg(feature = "freestanding")]
+use super::Errno;
+use super::signal::{self, Action, SIGABRT};
+use super::{call, ids};
+use crate::arch::linux::nr;
+
+/// Writes to an open file what of `text` it takes.
+#[cfg(feature = "freestanding")]
+pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: Linux reads `text`, which is valid for its length.
+    unsafe { call(nr::WRITE, (file, text.as_ptr(), text.len())) }
+}
+
+/// Ends the process.
+#[cfg(feature = "freestanding")]
+pub(crate) fn exit(status: i32) -> ! {
+    loop {
+        // SAFETY: nothing runs afterwards.
+        let _ = unsafe { call(nr::EXIT_GROUP, (status,)) };
+    }
+}
+
+/// Writes to standard error what of `text` it takes; for last words only.
+pub(crate) fn last_words(text: &[u8]) {
+    const STDERR: i32 = 2;
+    // SAFETY: Linux reads `text`, which is valid for its length.
+    let _ = unsafe { call(nr::WRITE, (STDERR, text.as_ptr(), text.len())) };
+}
+
+/// Ends the process as `abort` does, but for handlers of `SIGABRT`, which do not run.
+pub(crate) fn abort() -> ! {
+    die_of_fault(SIGABRT)
+}
+
+/// Ends the process by `signal`, whatever is installed or blocked for it.
+pub(crate) fn die_of_fault(signal: c_int) -> ! {
+    loop {
+        let _ = signal::action(signal, Some(&Action::DEFAULT));
+        let (pid, tid) = (ids::process(), ids::current());
+        // SAFETY: a signal to this thread itself touches no memory.
+        let _ = unsafe { call(nr::TGKILL, (pid, tid, signal)) };
+        signal::set_blocked(!signal::bit(signal));
+    }
+}

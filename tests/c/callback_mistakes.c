@@ -1,0 +1,52 @@
+/* Mistakes in callbacks, which sanitizers and valgrind must report: callback_mistakes NAME. */
+#include "check.h"
+
+static void past_an_array(void *index) {
+    volatile char array[8];
+    array[*(volatile int *)index] = 1;
+}
+static void use_after_free(void *arg) {
+    char *volatile gone = malloc(8);
+    free(gone);
+    *(volatile char *)arg = *(volatile char *)gone;
+}
+static void signed_overflow(void *sum) { ++*(volatile int *)sum; }
+static void never_set(void *arg) {
+    int *volatile box = malloc(sizeof(int));
+    if (*(volatile int *)box == 3) ++*(volatile int *)arg;
+    free(box);
+}
+
+/* Only time orders the two threads' callbacks, and they do not share an M. */
+static int shared;
+static void increment(void *arg) {
+    (void)arg;
+    shared++;
+}
+static void *incrementer(void *arg) {
+    useconds_t late = (useconds_t)(uintptr_t)arg;
+    usleep(late);
+    CHECK_EQ(needm_callback(increment, NULL, 0, NULL), 0);
+    usleep(400000 - late);
+    return NULL;
+}
+
+int main(int argc, char **argv) {
+    CHECK_EQ(argc, 2);
+    const char *name = argv[1];
+    int index = 8, sum = INT32_MAX, zero = 0;
+    start((needm_config){.seed_ms = 2});
+    if (strcmp(name, "past_an_array") == 0) needm_callback(past_an_array, &index, 0, NULL);
+    if (strcmp(name, "use_after_free") == 0) needm_callback(use_after_free, &zero, 0, NULL);
+    if (strcmp(name, "never_set") == 0) needm_callback(never_set, &zero, 0, NULL);
+    if (strcmp(name, "signed_overflow") == 0) {
+        needm_callback(signed_overflow, &sum, 0, NULL);
+        return 1; /* the tool reports it and lets the program go on */
+    }
+    if (strcmp(name, "race") == 0) {
+        pthread_t a = thread(incrementer, NULL), b = thread(incrementer, (void *)200000);
+        join(a);
+        join(b);
+    }
+    return SUCCESS;
+}

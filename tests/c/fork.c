@@ -1,0 +1,200 @@
+/* fork: the child can call back, and stop and start needm, whatever the other threads of its
+ * parent were doing. */
+#include "check.h"
+#include <sched.h>
+
+static uint32_t binding;
+
+static void *calls(void *arg) {
+    CHECK_EQ(needm_callback(fault, arg, 0, NULL), NEEDM_EFAULT);
+    return arg;
+}
+static pthread_barrier_t inside;
+static void stay(void *arg) {
+    (void)arg;
+    pthread_barrier_wait(&inside);
+    pthread_barrier_wait(&inside);
+}
+static void *stays(void *arg) {
+    CHECK_EQ(needm_callback(stay, NULL, 0, NULL), 0);
+    return arg;
+}
+static void child_of_many(void) {
+    if (emulated()) { /* qemu-user fails on a fault in the child of a process with threads */
+        CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        CHECK(stats().ms_reclaimed >= 4);
+        return;
+    }
+    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    for (int i = 0; i < 10; i++) join(thread(calls, NULL));
+    CHECK(stats().ms_reclaimed >= 4);
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void forks(void *arg) {
+    int status = in_a_child(arg);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == SUCCESS);
+}
+static void child_of_callback(void) {
+    if (emulated()) {
+        CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        return;
+    }
+    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    join(thread(calls, NULL));
+}
+static void a_child_calls_back_and_reuses_the_ms_of_other_threads(void) {
+    start((needm_config){.binding = binding, .max_ms = 8});
+    pthread_t threads[4];
+    pthread_barrier_init(&inside, NULL, 5);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    for (int i = 0; i < 4; i++) threads[i] = thread(stays, NULL);
+    pthread_barrier_wait(&inside);
+    CHECK_CHILD(child_of_many);
+    CHECK_EQ(needm_callback(forks, (void *)child_of_callback, 0, NULL), 0);
+    pthread_barrier_wait(&inside);
+    for (int i = 0; i < 4; i++) join(threads[i]);
+    CHECK_EQ(needm_stop(), 0);
+}
+
+
+static long turns;
+static void short_sleep(void *arg) {
+    struct timespec nap = {0, 1000};
+    (void)arg;
+    nanosleep(&nap, NULL);
+}
+static void sleeps_in_c(void *arg) {
+    needm_ccall(short_sleep, arg);
+    turns++;
+}
+static volatile int over;
+static void *calls_all_the_time(void *arg) {
+    long sum = 0;
+    while (!over) {
+        CHECK_EQ(needm_callback(sleeps_in_c, NULL, 0, NULL), 0);
+        CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    }
+    return arg;
+}
+static void *calls_once(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    return arg;
+}
+static void *others_come_and_go(void *arg) {
+    while (!over) join(thread(calls_once, NULL));
+    return arg;
+}
+/* Other threads call back, exit and stop the world while this one forks. */
+static void *stops_the_world(void *arg) {
+    while (!over) {
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+    }
+    return arg;
+}
+static void child_of_busy(void) {
+    long sum = 0;
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+    if (!emulated()) { /* qemu-user fails on these, as above */
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+        for (int i = 0; i < 3; i++) join(thread(calls_once, NULL));
+    }
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+    CHECK_EQ(sum, 1);
+}
+static void forks_busy(void *arg) {
+    (void)arg;
+    CHECK_CHILD(child_of_busy);
+}
+static void children_of_a_busy_process_call_back(void) {
+    pthread_t threads[5];
+    start((needm_config){.binding = binding, .max_ms = 6});
+    over = 0;
+    for (int i = 0; i < 2; i++) threads[i] = thread(calls_all_the_time, NULL);
+    for (int i = 2; i < 4; i++) threads[i] = thread(others_come_and_go, NULL);
+    threads[4] = thread(stops_the_world, NULL);
+    for (int i = 0; i < rounds(100); i++) {
+        CHECK_CHILD(child_of_busy);
+        CHECK_EQ(needm_callback(forks_busy, NULL, 0, NULL), 0);
+    }
+    over = 1;
+    for (int i = 0; i < 5; i++) join(threads[i]);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(needm_stop(), 0);
+}
+
+
+/* Another thread starts and stops needm while this one forks. In the child needm is started or
+ * stopped, and can be stopped and started. */
+static void *starts_and_stops(void *arg) {
+    while (!over) {
+        start(*(needm_config *)arg);
+        long sum = 0;
+        CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+        /* NEEDM_EBUSY while the other thread is in a callback. */
+        for (int answer = NEEDM_EBUSY; answer != 0;) {
+            answer = needm_stop();
+            CHECK(answer == 0 || answer == NEEDM_EBUSY);
+        }
+    }
+    return NULL;
+}
+static int found_stopped;
+static void is_started_or_stopped(void) {
+    long sum = 0;
+    int answer = needm_callback(add, &sum, 0, NULL);
+    int stopped = answer == NEEDM_ENOTSTARTED;
+    if (stopped)
+        start((needm_config){.size = 0});
+    else
+        CHECK_EQ(answer, 0);
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+    if (!emulated()) {
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+        join(thread(calls_once, NULL));
+    }
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+    CHECK_EQ(needm_stop(), 0);
+    CHECK_EQ(stats().ms_total, 0);
+    struct sigaction action;
+    CHECK_EQ(sigaction(SIGSEGV, NULL, &action), 0);
+    CHECK(action.sa_handler == SIG_DFL);
+    start((needm_config){.size = 0});
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+    CHECK_EQ(needm_stop(), 0);
+    _exit(SUCCESS - stopped);
+}
+static void children_may_stop_and_start_needm(void) {
+    needm_config config = {.binding = binding};
+    needm_panic_info info = {sizeof info};
+    over = 0, found_stopped = 0;
+    pthread_t other = thread(starts_and_stops, &config);
+    int children = rounds(2000);
+    for (int i = 0; i < children; i++) {
+        long sum = 0;
+        int answer = needm_callback(add, &sum, 0, &info);
+        CHECK(answer == 0 || answer == NEEDM_ENOTSTARTED);
+        int status = in_a_child(is_started_or_stopped);
+        CHECK(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == SUCCESS || WEXITSTATUS(status) == SUCCESS - 1);
+        found_stopped += WEXITSTATUS(status) == SUCCESS - 1;
+    }
+    over = 1;
+    join(other);
+    fprintf(stderr, "%d children, needm was stopped in %d of them\n", children, found_stopped);
+}
+
+int main(int argc, char **argv) {
+    (void)argv;
+    binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
+    RUN(a_child_calls_back_and_reuses_the_ms_of_other_threads);
+    RUN(children_of_a_busy_process_call_back);
+    RUN(children_may_stop_and_start_needm);
+    return SUCCESS;
+}

@@ -1,0 +1,81 @@
+/* Signals that the C library or a profiler sends to threads in callbacks. */
+#include "check.h"
+#include <sys/time.h>
+
+static uint32_t binding;
+
+static long turns;
+static void short_sleep(void *arg) {
+    struct timespec nap = {0, 1000};
+    (void)arg;
+    nanosleep(&nap, NULL);
+}
+static void sleeps_in_c(void *arg) {
+    needm_ccall(short_sleep, arg);
+    turns++;
+}
+
+/* setresuid of the C library sends a signal to every thread and waits for its handler. */
+static volatile int over;
+static void *calls_all_the_time(void *arg) {
+    long sum = 0;
+    while (!over) {
+        CHECK_EQ(needm_callback(sleeps_in_c, NULL, 0, NULL), 0);
+        CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    }
+    return arg;
+}
+static void *calls_once(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    return arg;
+}
+static void *others_come_and_go(void *arg) {
+    while (!over) join(thread(calls_once, NULL));
+    return arg;
+}
+static void setresuid_works_during_callbacks(void) {
+    pthread_t threads[4];
+    start((needm_config){.binding = binding});
+    over = 0;
+    for (int i = 0; i < 3; i++) threads[i] = thread(calls_all_the_time, NULL);
+    threads[3] = thread(others_come_and_go, NULL);
+    for (int i = 0; i < rounds(300); i++) CHECK_EQ(setresuid(-1, geteuid(), -1), 0);
+    over = 1;
+    for (int i = 0; i < 4; i++) join(threads[i]);
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* A profiler's timer. */
+static volatile long ticks;
+static void tick(int signal) { ticks++, (void)signal; }
+static void a_profilers_timer_may_interrupt_callbacks(void) {
+    struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART | SA_ONSTACK};
+    struct itimerval every = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
+    pthread_t threads[4];
+    CHECK_EQ(sigaction(SIGPROF, &action, NULL), 0);
+    start((needm_config){.binding = binding});
+    CHECK_EQ(setitimer(ITIMER_PROF, &every, NULL), 0);
+    over = 0;
+    for (int i = 0; i < 3; i++) threads[i] = thread(calls_all_the_time, NULL);
+    threads[3] = thread(others_come_and_go, NULL);
+    WAIT_UNTIL(ticks >= rounds(300));
+    over = 1;
+    for (int i = 0; i < 4; i++) join(threads[i]);
+    setitimer(ITIMER_PROF, &never, NULL);
+    CHECK_EQ(needm_stop(), 0);
+    signal(SIGPROF, SIG_IGN);
+}
+
+
+int main(int argc, char **argv) {
+    (void)argv;
+    binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
+    if (handlers_lose_their_thread()) {
+        fprintf(stderr, "skipped: under this emulator handlers lose their thread\n");
+        return SUCCESS;
+    }
+    RUN(setresuid_works_during_callbacks);
+    RUN(a_profilers_timer_may_interrupt_callbacks);
+    return SUCCESS;
+}
