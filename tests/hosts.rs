@@ -173,7 +173,7 @@ fn compile(source: &Path, folder: &Path, scripts: &Path, program: &Path) -> Resu
     cc.arg("-L")
         .arg(scripts)
         .arg("-T")
-        .arg(scripts.join(format!("{}.ld", common::arch::current().name)));
+        .arg(scripts.join(format!("{}.ld", common::arch::own().name)));
     cc.arg(source).arg(root().join("tests/hosts/foreign.S"));
     cc.arg(folder.join("libneedm.a")).arg("-o").arg(program);
     try_compile(&mut cc)

@@ -140,7 +140,7 @@ fn found_in(violation: &str) -> Vec<String> {
     let source = root().join(format!("tests/nosplit/violations/{violation}.c"));
     let library = scratch(&format!("violation-{violation}-{}.so", manner()));
     let mut cc = Command::new(c_compiler());
-    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::current().decodable);
+    cc.args(["-O1", "-fPIC", "-shared"]).args(arch::own().c_flags);
     common::compile(cc.arg(&source).arg("-o").arg(&library));
     let image = Image::read(&fs::read(&library).expect("a library"));
     let path = walk::Path {

@@ -1,4 +1,4 @@
-//! The Rust interface. needm is process-wide, so the tests take turns.
+//! The Rust interface. There is one needm in a process, so the tests take turns.
 
 use std::cell::Cell;
 use std::panic::panic_any;
@@ -10,7 +10,7 @@ use needm::{Binding, CallbackError, Config, Deferred, Error, Hooks, M, Refused};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// needm is started, and stopped at the end.
+/// needm, started; the drop stops it.
 struct Started(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 fn start(config: Config) -> Started {
@@ -32,7 +32,7 @@ fn fault() {
     unsafe { null.write_volatile(1) };
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it overflows the stack
 fn overflow(depth: usize) -> usize {
     let frame = std::hint::black_box([depth; 64]);
     overflow(depth + 1) + frame[depth % 64]
@@ -95,7 +95,7 @@ fn deferred_closures_run_last_in_first_out_and_recover() {
 }
 
 #[test]
-fn callbacks_nest_through_ccall_and_borrow_what_is_around_them() {
+fn callbacks_nest_through_ccall_and_borrow_from_their_callers() {
     let _started = start(Config::default());
     fn down(depth: u32) -> u32 {
         let deeper =
@@ -214,7 +214,7 @@ fn a_spawned_closure_runs_as_a_callback() {
 
 #[cfg(feature = "std")]
 #[test]
-fn rust_panics_come_back_with_their_payload_and_drop_what_they_pass() {
+fn rust_panics_come_back_with_their_payload_and_drop_what_they_unwind() {
     struct Dropped<'a>(&'a Cell<u32>);
     impl Drop for Dropped<'_> {
         fn drop(&mut self) {

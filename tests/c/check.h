@@ -49,10 +49,15 @@ static inline int emulated(void) {
 }
 /* Whether a thread that returns from a handler then has another thread's pointer. What needs
  * a right one is tested natively. */
-static inline int handlers_lose_their_thread(void) { return ARCH_EMULATOR_LOSES_THREAD && emulated(); }
-/* How often a test repeats: under an emulator everything takes some twenty times as long. */
+static inline int handlers_lose_their_thread(void) { return QEMU_MIXES_UP_THREADS && emulated(); }
+/* How often a test repeats: under an emulator, or with ThreadSanitizer, everything takes some
+ * twenty times as long. */
 static inline int rounds(int natively) {
+#ifdef __SANITIZE_THREAD__
+    return (natively + 19) / 20;
+#else
     return emulated() ? (natively + 19) / 20 : natively;
+#endif
 }
 
 static inline needm_stats stats(void) {

@@ -12,13 +12,13 @@ AT(reads);
 AT(writes);
 AT(illegal);
 AT(traps);
-#if ARCH_DIVISION_FAULTS
+#if DIVISION_FAULTS
 AT(divides);
 #endif
-#if ARCH_ALIGNMENT_FAULTS
+#if ALIGNMENT_FAULTS
 AT(misaligned);
 #endif
-__asm__(ARCH_FAULTING_FUNCTIONS);
+__asm__(FAULTING_FUNCTIONS);
 static void executes(void *arg) { ((void (*volatile)(void))arg)(); }
 struct kind {
     void (*fn)(void *);
@@ -39,10 +39,10 @@ static void make_kinds(void) {
     KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL, 0);
     /* qemu-user tells another address. */
     KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, (intptr_t)(file + 3), reads_here, !emulated());
-#if ARCH_DIVISION_FAULTS
+#if DIVISION_FAULTS
     KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here, 0);
 #endif
-#if ARCH_ALIGNMENT_FAULTS
+#if ALIGNMENT_FAULTS
     /* The processor tells no address, and qemu-user checks no alignment. */
     static char words[16] __attribute__((aligned(16)));
     if (!emulated())

@@ -25,7 +25,7 @@ fn linux_headers() -> PathBuf {
     let folder = scratch("linux-headers");
     create_dir_all(&folder).expect("a folder");
     let system = Path::new("/usr/include");
-    let asm = format!("{}/asm", arch::current().headers);
+    let asm = format!("{}/asm", arch::own().headers);
     for (name, at) in [("linux", "linux"), ("asm-generic", "asm-generic"), ("asm", &asm)] {
         // It fails if another test was first.
         let _ = symlink(system.join(at), folder.join(name));

@@ -26,7 +26,7 @@ const VALGRIND: Tool = Tool::Valgrind;
 fn library(feature: Option<&str>) -> PathBuf {
     let Some(feature) = feature else { return libraries().join("libneedm.a") };
     let mut build = Command::new(root().join("qemu/build"));
-    build.args([arch::current().name, "--features", feature, "--target-dir"]).arg(scratch(feature));
+    build.args([arch::own().name, "--features", feature, "--target-dir"]).arg(scratch(feature));
     // How the tests are built is not how the libraries are.
     build.env_remove("CARGO_PROFILE_RELEASE_PANIC").env_remove("CARGO_PROFILE_RELEASE_LTO");
     common::build(&mut build).join("libneedm.a")

@@ -1,13 +1,14 @@
 //! Links the programs without a C library, by the linker script of their architecture.
+//! The package is qemu/hosts, so paths start there.
 
 use std::{env, path::Path};
 
-#[path = "../arch/mod.rs"]
+#[path = "../arch/table.rs"]
 mod arch;
 
 fn main() {
-    println!("cargo:rerun-if-changed=foreign.S");
-    println!("cargo:rerun-if-changed=../arch");
+    println!("cargo:rerun-if-changed=../../tests/hosts/foreign.S");
+    println!("cargo:rerun-if-changed=../../tests/arch");
     println!("cargo:rerun-if-changed=../../linker");
     if env::var_os("CARGO_FEATURE_FREESTANDING").is_none() {
         return;
@@ -28,5 +29,5 @@ fn main() {
     ] {
         println!("cargo:rustc-link-arg-bins={argument}");
     }
-    cc::Build::new().file("foreign.S").compile("foreign");
+    cc::Build::new().file("../../tests/hosts/foreign.S").compile("foreign");
 }

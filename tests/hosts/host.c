@@ -276,7 +276,7 @@ int needm_main(int argc, char **argv, char **envp) {
     foreign_threads_do_it_all();
     ms_of_threads_that_exit_raw_are_reused();
     threads_of_both_kinds_run();
-    if (!(emulated && ARCH_EMULATOR_LOSES_THREAD)) handlers_call_back_while_the_world_stops();
+    if (!(emulated && QEMU_MIXES_UP_THREADS)) handlers_call_back_while_the_world_stops();
     the_child_of_a_fork_calls_back_and_makes_threads();
     return 200;
 }

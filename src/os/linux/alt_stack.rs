@@ -139,10 +139,17 @@ impl Readiness {
             let len = guard + needs.stack;
             let map = memory::map(len, Access::None).ok()?;
             // SAFETY: inside the mapping just made, which nothing uses yet.
-            unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) }.ok()?;
+            let made = unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) };
+            // A handler that calls back meanwhile stores the same: it has the same needs.
             self.len.store(len, Relaxed);
-            self.map.store(map, Relaxed);
-            self.tool.store(tell(map + guard, map + len), Relaxed);
+            // Such a handler may have mapped one, and its return may leave that installed.
+            if made.is_ok() && self.map.compare_exchange(0, map, Relaxed, Relaxed).is_ok() {
+                self.tool.store(tell(map + guard, map + len), Relaxed);
+            } else {
+                // SAFETY: the mapping just made is not in the record, so it is installed
+                // nowhere, and no handler runs on it.
+                unsafe { memory::unmap(map, len) };
+            }
         }
         self.ours()
     }
