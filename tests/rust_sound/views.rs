@@ -84,12 +84,13 @@ mod body {
         }
     }
 
-    /// Does `work` on two threads while needm is stopped and started all the time.
+    /// Does `work` on more threads than there are processors, so that some are in the middle of it,
+    /// while needm is stopped and started all the time.
     fn meets_stops(config: Config, work: fn()) {
         static OVER: AtomicBool = AtomicBool::new(false);
         let time = Duration::from_secs(if child::is_emulated() { 1 } else { 2 });
         std::thread::scope(|scope| {
-            for _ in 0..2 {
+            for _ in 0..8 {
                 scope.spawn(|| {
                     while !OVER.load(SeqCst) {
                         work();
