@@ -11,8 +11,9 @@
 //! // This thread stands for one that a C library has made.
 //! let foreign = std::thread::spawn(|| {
 //!     let null = std::hint::black_box(std::ptr::null_mut::<u32>());
-//!     // SAFETY: the compiler does not know the address; the hardware refuses the write.
-//!     let crashed = needm::callback(|_| unsafe { null.write_volatile(1) });
+//!     // SAFETY: the compiler does not know the address; the hardware refuses the write. The
+//!     // callback holds nothing that must be dropped.
+//!     let crashed = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
 //!     assert!(matches!(crashed, Err(CallbackError::Fault(fault)) if fault.addr == 0));
 //!     // The same thread can call back again.
 //!     needm::callback(|_| 6 * 7).ok()
@@ -115,11 +116,9 @@ mod sync;
 mod layout;
 
 pub use api::*;
-pub use call::PanicInfo;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use m::M;
 pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
