@@ -189,7 +189,9 @@ fn a_stopped_world_stays_so_until_the_guard_is_dropped() {
         assert_eq!(COUNT.load(SeqCst), before);
     }
     OVER.store(1, SeqCst);
-    threads.into_iter().for_each(|thread| thread.join().expect("it returns"));
+    for thread in threads {
+        thread.join().expect("it returns");
+    }
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn deeper(depth: usize) -> usize {
 }
 
 fn plain(random: &mut Random) {
-    for _ in 0..1 + random.below(100) {
+    for _ in 0..=random.below(100) {
         let sum = random.below(1000);
         match call(|_| sum + 1) {
             Some(Ok(next)) if next == sum + 1 => {}
@@ -154,7 +154,7 @@ fn panics() {
     });
     match ended {
         Some(Err(CallbackError::Panic(value))) if value.as_ptr().addr() == 7 => {
-            one(&ACCOUNT.panics_met)
+            one(&ACCOUNT.panics_met);
         }
         None => {}
         Some(Err(other)) => wrong("a panic", &other),
@@ -311,7 +311,7 @@ pub(crate) fn live(seed: u64, number: u64) {
     let mut random = Random::new(seed, number);
     // qemu-user keeps memory of each exited thread: there, fewer threads run longer.
     let longest = if crate::emulated() { 1000 } else { 40 };
-    for _ in 0..1 + random.below(longest) {
+    for _ in 0..=random.below(longest) {
         match random.below(100) {
             0..40 => plain(&mut random),
             40..50 => faults(),

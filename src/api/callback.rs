@@ -176,7 +176,7 @@ where
     Err(caught::take(mark, info.value).unwrap_or_else(|| CallbackError::new(code, &info)))
 }
 
-impl<'scope, 'env> Context<'scope, 'env> {
+impl<'scope> Context<'scope, '_> {
     /// Runs `f` on the thread's own stack, out of the world: a thread that stops the world
     /// does not wait for it. A fault there is never the callback's.
     ///

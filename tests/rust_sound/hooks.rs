@@ -95,7 +95,7 @@ mod body {
     impl Calls {
         fn all(what: &str) {
             let made = (needm::detach(), needm::prefault(1), needm::safepoint());
-            let _ = (needm::stats(), needm::with_m(|m| m.id()));
+            let _ = (needm::stats(), needm::with_m(needm::M::id));
             let mut seen = SEEN.lock().expect("no hook panics");
             seen.push(format!("{what}: {made:?}"));
         }

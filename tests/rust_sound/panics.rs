@@ -168,7 +168,7 @@ mod body {
         for nth in 0..50_u32 {
             let text = format!("{nth}");
             let returns = needm::spawn_joinable(move || {
-                assert!(needm::with_m(|m| m.id()).is_some());
+                assert!(needm::with_m(needm::M::id).is_some());
                 text + "!"
             });
             let panics = needm::spawn_joinable(move || -> u32 { panic_any(nth) });

@@ -31,6 +31,8 @@ mod body {
         start();
         let other = std::thread::spawn(move || {
             assert_eq!(kept.id(), 1);
+            // The method alone is not general enough in its lifetimes.
+            #[allow(clippy::redundant_closure_for_method_calls)]
             needm::callback(|cx| cx.m()).expect("it returns").expect("a callback has one")
         });
         let other = other.join().expect("it returns");
