@@ -1,7 +1,8 @@
 //! needm lets code under your runtime run as a callback on threads that your runtime did
 //! not create: a C library's, an audio driver's, another language's. A callback runs on a
-//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it comes
-//! back to the caller as an error. After a thread's first callback, later ones allocate
+//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it can come
+//! back to the caller as an error: from [`callback_catching_faults`] and in C; the safe
+//! [`callback()`] returns Rust panics, and a crash ends the process as ever. After a thread's first callback, later ones allocate
 //! nothing, take no lock and make no system call.
 //!
 //! ```
