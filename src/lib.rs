@@ -1,7 +1,8 @@
 //! needm lets code under your runtime run as a callback on threads that your runtime did
 //! not create: a C library's, an audio driver's, another language's. A callback runs on a
-//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it comes
-//! back to the caller as an error. After a thread's first callback, later ones allocate
+//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it can come
+//! back to the caller as an error: from [`callback_catching_faults`] and in C; the safe
+//! [`callback()`] returns Rust panics, and a crash ends the process as ever. After a thread's first callback, later ones allocate
 //! nothing, take no lock and make no system call.
 //!
 //! ```
@@ -11,8 +12,9 @@
 //! // This thread stands for one that a C library has made.
 //! let foreign = std::thread::spawn(|| {
 //!     let null = std::hint::black_box(std::ptr::null_mut::<u32>());
-//!     // SAFETY: the compiler does not know the address; the hardware refuses the write.
-//!     let crashed = needm::callback(|_| unsafe { null.write_volatile(1) });
+//!     // SAFETY: the compiler does not know the address; the hardware refuses the write. The
+//!     // callback holds nothing that must be dropped.
+//!     let crashed = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
 //!     assert!(matches!(crashed, Err(CallbackError::Fault(fault)) if fault.addr == 0));
 //!     // The same thread can call back again.
 //!     needm::callback(|_| 6 * 7).ok()
@@ -64,7 +66,7 @@
 //! has the details.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
-#![deny(unsafe_code)] // opened room by room, each with its Safety section
+#![deny(unsafe_code)] // allowed file by file; each such file has a Safety section
 
 #[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
 compile_error!("`std` is for programs with a C library, `freestanding` for those without");
@@ -106,27 +108,25 @@ mod index_list;
 mod call;
 mod fatal;
 mod os;
-#[allow(unsafe_code)] // declarations of the rooms' assembly
+#[allow(unsafe_code)] // declares the assembly
 #[path = "../arch/mod.rs"]
 mod arch;
 mod error;
 mod sync;
-#[deny(unused_imports, unused_macros)] // a record that nothing proves
+#[deny(unused_imports, unused_macros)] // a record whose offsets nothing checks
 mod layout;
 
 pub use api::*;
-pub use call::PanicInfo;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use m::M;
 pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
 
 /// The panic handler of the libraries that `packaging/libraries` makes from the published
-/// crate, which has no member `capi`. No panic of needm's own can be reached, so one would be a
-/// bug in it: it ends the process as a C program expects.
+/// crate, which has no member `capi`. needm's own code reaches no panic. If a bug makes it panic,
+/// the process aborts with one line.
 #[cfg(needm_c_library)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
