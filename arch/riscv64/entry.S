@@ -27,24 +27,25 @@
    # What orders memory here
    RISC-V orders few accesses by itself (RVWMO: The RISC-V Instruction Set Manual, volume I,
    "RVWMO Memory Consistency Model"). On the bound path there is no fence, neither on the way in
-   nor on the way out. Each pair of accesses that must keep its order is one of a pair with a
-   stopper of the world. The stopper pays for both with membarrier (src/barrier.rs): before it
-   reads M_SEG, after it has found that no M runs, and before it opens the gate again. membarrier
-   interrupts each processor that runs a thread of this process, and has it execute a full
-   fence between two of that thread's instructions. (Processors that go to another process have
-   one there, since Linux 6.9: MEMBARRIER_SIGN in linux/mod.rs.)
-   - M_SEG before the gate is read, in and out: a store and a later load may pass each other.
-     The stopper's fence comes after the store, and the stopper sees it; or it comes before the
-     load, which then finds the gate closed.
-   - What fn has written and read, before M_SEG is 0. Other processors see a store only once it
-     has retired, and interrupts are precise. So if a stopper has seen that 0, its next
+   nor on the way out. Wherever two accesses must keep their order, a stopper of the world is on
+   the other side, and pays for both sides with membarrier (src/barrier.rs): before it reads
+   M_SEG, after it has found that no M runs, and before it opens the gate again. membarrier
+   interrupts each processor that runs a thread of this process, and has it execute a full fence
+   between two of that thread's instructions. Processors that go to another process have one
+   there, since Linux 6.9 (MEMBARRIER_SIGN in linux/mod.rs).
+   - The store to M_SEG comes before the load of the gate, in and out. RISC-V lets the load pass
+     the store. The stopper's fence comes after the store, and the stopper sees it; or it comes
+     before the load, which then finds the gate closed.
+   - What fn writes and reads comes before the store of 0 to M_SEG. Other processors see a store
+     only once it has retired, and interrupts are precise. So if a stopper sees that 0, its next
      membarrier puts a fence after that store, which completes all accesses before it.
-   - What fn reads, after the gate was found open. If it was read early, before the gate was
-     opened, then so was the gate, because a fence came between the closing and the opening.
-   Without it all threads take the slow path (`fast_path_allowed` in src/needm.rs).
+   - What fn reads comes after the load that found the gate open. A read of fn's that came early,
+     before the gate was opened, would mean that the gate was read before that, too, because a
+     fence came between the closing and the opening.
+   Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs).
 
    On the rebind path other threads may have had the M in between. Two accesses of M_STATE
-   order that: lr.w.aq and the store behind fence rw, w, each with its reason beside it. */
+   order that: lr.w.aq, and the store behind fence rw, w. The reason is beside each. */
 #include "asm.h"
 
 #define CALL_FCSR    CALL_BYTES
@@ -257,8 +258,8 @@ ROUTINE(needm_entry)
         sd      s1, THREAD_M(s4)
         addi    t2, s1, M_STATE
         li      t3, M_IDLE
-        /* Acquires, before what the last holder wrote is read. On the load, because its value
-           is what says that the M is free. */
+        /* The load acquires, because its value says that the M is free: what the last holder
+           wrote is read after it. */
 1:      lr.w.aq t4, (t2)
         bne     t4, t3, .Lother_holder
         sc.w    t4, s5, (t2)
@@ -277,8 +278,9 @@ ROUTINE(needm_entry)
         bne     t1, s5, .Lunlisted              /* still on the list? */
         sd      zero, TLS_M(s3)                 /* withdrawn first */
         li      t1, M_IDLE
-        /* Releases, after all that this thread has read and written of the M: the next holder
-           finds it, and writes nothing that a load before this could see. */
+        /* The store releases: what this thread has written to the M comes before it, for the next
+           holder to read, and so does what this thread has read there, which the next holder may
+           overwrite. */
         fence   rw, w
         sw      t1, M_STATE(s1)
         sd      zero, THREAD_M(s4)
@@ -290,13 +292,13 @@ ROUTINE(needm_entry)
 
         detours rebind
 
-        /* The M is bound to another thread, or off the list. The reservation needs no undoing:
+        /* The M is bound to another thread, or not on the list. The reservation needs no undoing:
            the next lr.w, or the next trap, ends it. */
 .Lother_holder:
         sd      zero, THREAD_M(s4)
         j       .Lslow
 
-        /* Another thread had the M in between: what it keeps of its thread is not ours. */
+        /* Another thread had the M in between: what the M notes of its thread is that one's. */
 .Lreclaimed:
         sd      s4, M_THREAD(s1)
         ld      t1, THREAD_SIG_LO(s4)
@@ -341,7 +343,7 @@ ROUTINE(needm_entry)
         mv      a0, sp
         call    needm_enter                     /* -> the G's stack pointer, or 0 */
         beqz    a0, .Lrefused
-        ld      s1, CALL_OUT(s2)                /* s1: M, and the bits of CALL_PENDING */
+        ld      s1, CALL_OUT(s2)                /* s1: M, plus bits of CALL_PENDING */
         mv      sp, a0
         andi    t1, s1, CALL_PENDING
         beqz    t1, 2f
