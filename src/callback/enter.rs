@@ -100,9 +100,10 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         // If not, needm was stopped and started on the way: the M and its stack are
         // of the start before, and all begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
-        let entered = match passed {
-            true if current => prepare(call, &place, was_running),
-            _ => Err(Error::NotStarted),
+        let entered = if passed && current {
+            prepare(call, &place, was_running)
+        } else {
+            Err(Error::NotStarted)
         };
         if entered.is_ok() {
             return entered;

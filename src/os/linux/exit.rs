@@ -182,6 +182,7 @@ impl Notice {
     }
 
     fn set_prev_link(&self, to: *mut usize) {
+        #[allow(clippy::cast_ptr_alignment)] // the entry after them is a word, aligned as one
         let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
         // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is, and only
         // this thread writes there.
@@ -256,7 +257,7 @@ fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
     let head = robust_head()?;
     if !head.is_null() && key::key().is_some() {
         // SAFETY: Linux says that this is this thread's head.
-        HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
+        HEAD_OFFSET.store(unsafe { (*head).futex_offset }.cast_unsigned(), Relaxed);
         HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
     }
     Some(head)
@@ -271,7 +272,7 @@ fn learned_head(block: usize) -> Option<*mut RobustHead> {
     let head = block.wrapping_add(distance - 1) as *mut RobustHead;
     // SAFETY: the same C library made this thread (it has keys), so its
     // own record is around the thread pointer as in the first one.
-    let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
+    let same = unsafe { (*head).futex_offset.cast_unsigned() == HEAD_OFFSET.load(Relaxed) };
     same.then_some(head)
 }
 

@@ -165,6 +165,7 @@ impl Image {
             area.write_bytes(0, self.bytes());
             ptr::copy_nonoverlapping(self.start, block, self.file_len);
             if TCB_SELF {
+                #[allow(clippy::cast_ptr_alignment)] // the block is aligned for the image
                 pointer.cast::<usize>().write(pointer as usize);
             }
         }
