@@ -26,7 +26,9 @@ fn bits(word: u32, from: u32, count: u32) -> u32 {
 }
 
 fn register(word: u32, from: u32) -> Register {
-    bits(word, from, 5) as Register
+    #[allow(clippy::cast_possible_truncation)] // five bits
+    let register = bits(word, from, 5) as Register;
+    register
 }
 
 /// A signed number of `count` bits.
