@@ -63,7 +63,7 @@ extern "C" {
 #define NEEDM_ENOMEM      (-4)  /* the system has no memory for it; or too much is deferred */
 #define NEEDM_ETIMEDOUT   (-5)  /* no M became free in wait_ns. With NEEDM_BIND_THREAD: max_ms
                                    threads that have called back are alive */
-#define NEEDM_EBUSY       (-6)  /* a callback is running where none may */
+#define NEEDM_EBUSY       (-6)  /* not while a callback runs, or while the world is stopped */
 #define NEEDM_EPANIC      (-7)  /* a panic ended the callback */
 #define NEEDM_EFAULT      (-8)  /* a hardware fault ended it */
 #define NEEDM_EOVERFLOW   (-9)  /* its stack ran out; or a frame does not fit on it */
@@ -85,8 +85,8 @@ typedef struct needm_m needm_m;
 
 /* Functions of the host's; any may be NULL. m_new and m_free run where Ms are made and
  * unmapped: m_new on a G, in needm_start, in needm_attach, or where a thread waits for an M;
- * m_free in needm_stop. minit and unminit run on the thread's own stack; unminit runs on
- * another thread if this one has exited without a word. */
+ * m_free in needm_stop. minit and unminit run on the thread's own stack. If a thread's exit is
+ * noticed only afterwards, unminit runs on the thread that notices it. */
 typedef struct needm_hooks {
     size_t size;
     void  *user;                                /* the first argument of each hook */
@@ -186,8 +186,8 @@ int needm_attach(void);
 int needm_prefault(size_t bytes);
 
 /* Unbinds this thread's M now, and takes needm's signal stack off. Without an M: 0.
- * From any thread, outside. Inside a callback: NEEDM_EBUSY. Not in a handler: its return puts
- * the signal stack back, which is no longer there for it. */
+ * From any thread, outside. Inside a callback: NEEDM_EBUSY. Not in a handler: when the handler
+ * returns, the system installs again the signal stack that this has taken off. */
 int needm_detach(void);
 
 /* Makes a thread that runs fn(arg) as one callback, and returns when it has its M. The thread is

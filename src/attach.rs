@@ -18,7 +18,7 @@ pub(crate) fn attach_ready() -> Result<(), Error> {
         attach()?;
         match prefault(1) {
             Err(Error::Busy) => return Ok(()),
-            // Needm was stopped and started in between.
+            // needm was stopped and started in between.
             Err(Error::Invalid) => {}
             other => return other,
         }
@@ -82,7 +82,7 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     thread.end_transfer(was_in_transfer);
     if m.is_some() {
-        // A handler that calls back in the midst of this counts on the handler stack.
+        // Twice, because a handler that calls back in between must not rely on the old stack.
         check_again(tls, thread);
         thread.ready.release();
         check_again(tls, thread);

@@ -1,24 +1,26 @@
-//! The order between a plain store of one thread and what another then sees.
+//! The asymmetric fence: two threads that each store one word and then load the other's.
 //!
-//! Threads that call back often store a word and then look at another one; a thread that
-//! stops the world, or waits for an M, does it the other way round. The two must not pass
-//! each other. The rare side runs a barrier on all threads; where the system has none, both
-//! sides have a fence.
+//! A callback stores one word and then loads a second one. A thread that stops the world, or
+//! waits for an M, stores the second word and then loads the first. At least one of the two
+//! must see the other's store. Callbacks are frequent and have no fence; the rare side runs a
+//! barrier on all threads. Where the system has no such barrier, both sides have a fence.
 
 use crate::os::barrier;
 use crate::state;
 use crate::sync::{SeqCst, compiler_fence, fence};
 
-/// The other side of [`order`], and of every plain store before a look elsewhere.
+/// The rare side, between its store and its load. Orders the store and the load of every other
+/// thread as well: those around [`order`], and those of the fast path. Does nothing where the
+/// other side has a fence.
 pub(crate) fn heavy_barrier() {
     if !state::settings().enters_with_fence() {
         barrier::run();
     }
 }
 
-/// Between a plain store and a look at what another thread wrote ("running" and the
-/// gate, an M given back and the waiters): ordered by that thread's
-/// [`heavy_barrier`], or by a fence.
+/// The frequent side, between its store and its load ("running" and the gate; an unbound M and
+/// the number of waiters). A fence, or an order for the compiler alone where the other side has
+/// [`heavy_barrier`].
 pub(crate) fn order() {
     if state::settings().enters_with_fence() {
         fence(SeqCst);

@@ -27,22 +27,21 @@ pub(crate) struct Call {
 
 layout::prove_call!(Call);
 
-/// What a stack's alignment is for the code that runs on it, on every
-/// architecture here.
+/// How code on every architecture here wants its stack aligned, in bytes (their ABIs).
 pub(crate) const ALIGN: usize = 16;
 
-/// The segment is still to be built: the caller is on the G itself, where `enter` ran
-/// below it and below the segment's place; assembly has moved the stack pointer since.
+/// The segment is still to be built: the caller is on the G itself, and `enter` ran there, where
+/// the callback's part is to be. Assembly moves the stack pointer below that first.
 pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 
-/// The taker of the last M makes a spare.
+/// A spare is to be made: this callback's M was the last on the extra list.
 pub(crate) const PENDING_SPARES: usize = 2;
 
 /// The caller is a handler on the thread's handler stack, which must be kept from the
 /// handlers to come: `os::fault::Readiness::make_way`.
 pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 
-/// A checking tool is told of the new stack.
+/// A sanitizer is to be told of the switch of stacks.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
 const _: () = {
@@ -123,7 +122,7 @@ impl Default for PanicInfo {
     }
 }
 
-/// A panic on its way: lives in the frame that raises it.
+/// A panic under way: lives in the frame that raises it.
 #[repr(C)]
 pub(crate) struct Panic {
     pub(crate) info: PanicInfo,

@@ -64,7 +64,7 @@
 //! has the details.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
-#![deny(unsafe_code)] // opened room by room, each with its Safety section
+#![deny(unsafe_code)] // allowed file by file; each such file has a Safety section
 
 #[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
 compile_error!("`std` is for programs with a C library, `freestanding` for those without");
@@ -106,12 +106,12 @@ mod index_list;
 mod call;
 mod fatal;
 mod os;
-#[allow(unsafe_code)] // declarations of the rooms' assembly
+#[allow(unsafe_code)] // declares the assembly
 #[path = "../arch/mod.rs"]
 mod arch;
 mod error;
 mod sync;
-#[deny(unused_imports, unused_macros)] // a record that nothing proves
+#[deny(unused_imports, unused_macros)] // a record whose offsets nothing checks
 mod layout;
 
 pub use api::*;
@@ -125,8 +125,8 @@ pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
 
 /// The panic handler of the libraries that `packaging/libraries` makes from the published
-/// crate, which has no member `capi`. No panic of needm's own can be reached, so one would be a
-/// bug in it: it ends the process as a C program expects.
+/// crate, which has no member `capi`. needm's own code reaches no panic. If a bug makes it panic,
+/// the process aborts with one line.
 #[cfg(needm_c_library)]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {

@@ -1,9 +1,9 @@
-//! A thread says that it runs callback code, and waits while the gate is closed; it says that
-//! it no longer does, and wakes the thread that stops the world.
+//! Marks an M as running callback code, after waiting for the gate to open; marks it as not
+//! running, and wakes the thread that stops the world.
 //!
 //! # Safety
-//! The owner of the world is reached by a pointer to its record. Records stay mapped while a
-//! live thread has one, and a thread that comes here has one.
+//! The owner of the world is reached by a pointer to its record. Records stay mapped while any
+//! live thread has one, and a thread that calls a function here has one.
 #![allow(unsafe_code)] // the owner's record
 
 use crate::barrier::order;
@@ -21,10 +21,10 @@ crate::arch::upcalls! {
     "needm_notify_stopper" => notify_stopper,
 }
 
-/// Says that `m` runs, once the gate lets it. False if needm was stopped.
+/// Marks `m` as running, after waiting for the gate to open. False if needm was stopped.
 ///
-/// Must not be called with the G's stack in use below the segment's `gsp`: it
-/// may sleep here while a collector reads that stack.
+/// The G's stack must not be in use below the segment's `gsp`, because a collector may scan the
+/// stack from there up while this sleeps.
 pub(crate) fn enter(m: &M) -> bool {
     m.set_running(true);
     order();
@@ -41,8 +41,8 @@ fn enter_closed(m: &M) -> bool {
             false
         };
     }
-    // Callback code that this thread's handler has interrupted does not run while
-    // the handler waits here, and its stopper must not wait for it.
+    // This thread may be in a signal handler that has interrupted callback code. That code does
+    // not run while the handler waits here, so the stopper must not wait for it.
     let interrupted = || {
         core::iter::successors(m.prev_held(), |below| below.prev_held())
             .filter(|below| below.is_inside())
@@ -70,7 +70,7 @@ fn enter_closed(m: &M) -> bool {
     }
 }
 
-/// Says that `m` runs no callback code.
+/// Marks `m` as not running, and wakes the stopper if the gate is closed.
 pub(crate) fn leave(m: &M) {
     tools::release(tools::Order::Left);
     m.set_running(false);
@@ -86,7 +86,7 @@ extern "C" fn notify_stopper() {
     wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
-/// Has the world go on if the thread that owns it has exited without a word.
+/// Starts the world if the thread that owns it has exited without starting it.
 pub(crate) fn reap_dead_owner() {
     // SAFETY: records stay mapped while a thread that has one may look at others, and this
     // thread has one.

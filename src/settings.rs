@@ -50,17 +50,18 @@ pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
 /// handlers of several signals nest, and each may call back.
 const NESTED_HANDLERS: usize = 4;
 
-/// What our own handler needs of a signal stack besides the frame, in bytes.
+/// What our own handler needs of a signal stack besides the frame, in bytes: tests/nosplit.rs
+/// checks that it uses no more.
 const HANDLER_ROOM: usize = 1024;
 
-/// Bytes below a handler that calls back which the callback's end needs there.
+/// Bytes of the handler's stack, below the handler, that the end of its callback needs.
 const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 
 /// The host's functions, as the C interface has them.
 #[derive(Clone, Copy)]
 pub(crate) struct Hooks {
     pub(crate) user: *mut c_void,
-    /// The type of the Rust interface's hooks, if they are that.
+    /// The Rust type of the hooks, if the Rust interface has set them.
     pub(crate) kind: Option<TypeId>,
     pub(crate) m_new: Option<unsafe extern "C" fn(*mut c_void, *const M) -> c_int>,
     pub(crate) m_free: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
@@ -75,7 +76,7 @@ pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut
 pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
 impl Hooks {
-    /// None.
+    /// No hooks.
     pub(crate) const NONE: Self = Self {
         user: core::ptr::null_mut(),
         kind: None,
@@ -86,32 +87,36 @@ impl Hooks {
         thread_start: None,
     };
 
-    /// Calls the host's function of this name.
+    /// Calls the hook for a new M; whether it accepts the M.
     pub(crate) fn m_new(&self, m: &M) -> bool {
-        // SAFETY: the host gave the function and `user` together, for a new M, which no thread has.
+        // SAFETY: the host gave the function and `user` together, for a new M, which no thread
+        // has.
         self.m_new.is_none_or(|hook| unsafe { hook(self.user, m) } == 0)
     }
 
-    /// Calls the host's function of this name.
+    /// Calls the hook for an M that is about to be unmapped.
     pub(crate) fn m_free(&self, m: &M) {
         if let Some(hook) = self.m_free {
-            // SAFETY: the host gave the function and `user` together, for an M that is about to be unmapped.
+            // SAFETY: the host gave the function and `user` together, for an M that is about to be
+            // unmapped.
             unsafe { hook(self.user, m) }
         }
     }
 
-    /// Calls the host's function of this name.
+    /// Calls the hook for an M that was just bound.
     pub(crate) fn minit(&self, m: &M) {
         if let Some(hook) = self.minit {
-            // SAFETY: the host gave the function and `user` together, for the M that was just bound to this thread.
+            // SAFETY: the host gave the function and `user` together, for the M that was just bound
+            // to this thread.
             unsafe { hook(self.user, m) }
         }
     }
 
-    /// Calls the host's function of this name.
+    /// Calls the hook for an M that is about to be unbound.
     pub(crate) fn unminit(&self, m: &M) {
         if let Some(hook) = self.unminit {
-            // SAFETY: the host gave the function and `user` together, for the M that is about to be unbound.
+            // SAFETY: the host gave the function and `user` together, for the M that is about to be
+            // unbound.
             unsafe { hook(self.user, m) }
         }
     }
@@ -174,7 +179,7 @@ impl Settings {
         self.least_signal_stack
     }
 
-    /// Whether an M goes back after each callback.
+    /// Whether the end of each callback unbinds its M.
     pub(crate) fn binds_calls(&self) -> bool {
         self.binds_calls
     }
@@ -194,7 +199,7 @@ impl Settings {
         (self.wait_ns != 0).then_some(self.wait_ns)
     }
 
-    /// Whether the world gate has no barrier and every entry brings its own.
+    /// Whether the system has no asymmetric barrier, so that each callback has a fence of its own.
     pub(crate) fn enters_with_fence(&self) -> bool {
         self.enters_with_fence
     }

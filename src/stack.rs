@@ -1,4 +1,5 @@
-//! The memory of a G: its stack, guarded, and the deferred functions.
+//! The memory of a G: a guard, the stack above it, the deferred functions, and the records of
+//! nested callbacks.
 //!
 //! ```text
 //!  map                                                               map + len
@@ -26,17 +27,19 @@ use crate::os::memory::{self, Access};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
 use crate::tools;
 
-/// What deferred functions have to run on when the stack has run out, at least.
+/// The least stack that deferred functions have after the stack has run out, in bytes.
 const RESERVE: usize = 16 * 1024;
 
-/// Room for deferred functions on the page that the stack's top is on.
+/// Bytes for deferred functions on the page that the stack's top is on.
 const DEFERRED_ON_TOP: usize = 1024;
 
-/// And on pages of their own, which are touched only if so many are deferred.
+/// Bytes for deferred functions on pages of their own, which are touched only if so many are
+/// deferred.
 const DEFERRED_MORE: usize = 16 * 1024;
 
-/// More than an address space holds: 47 bits of it are a program's on the widest
-/// architecture here, and half of what a word counts where that is less.
+/// A size that no address space holds: a program has 47 bits of addresses on 64 bits
+/// (linux/Documentation/arch/x86/x86_64/mm.rst), and no object is larger than half of the
+/// addresses on 32 bits.
 const LARGEST: usize = if usize::BITS > 47 { 1 << 47 } else { isize::MAX as usize };
 
 /// Where the parts of a G's memory are, in bytes from its start; all but `hi` on a page's
@@ -73,7 +76,8 @@ fn records_beside(page: usize, lo: usize, hi: usize) -> Option<(usize, usize)> {
     let top = hi.checked_add(DEFERRED_ON_TOP)?;
     let records = top.checked_add(DEFERRED_MORE.next_multiple_of(page))?;
     let size = top.checked_sub(page)?.checked_sub(lo)?;
-    // Each nested callback takes more of the stack than twice its record, or little more.
+    // Half the size of the stack is enough: a nested callback takes about twice as much of the
+    // stack as its record is long.
     let end = records.checked_add((size / 2).checked_next_multiple_of(page)?)?;
     Some((records, end))
 }
@@ -105,7 +109,7 @@ pub(crate) struct Stack {
     map: AtomicUsize,
     lo: AtomicUsize,
     hi: AtomicUsize,
-    /// What a checking tool calls it.
+    /// The number that valgrind has given it.
     tool: AtomicUsize,
     /// Deferred functions that are pending, of all segments.
     deferred: AtomicU32,
@@ -156,11 +160,11 @@ impl Stack {
         }
     }
 
-    /// Tells valgrind that needm goes from a handler to this stack, back to where it was
-    /// before.
+    /// Tells valgrind that needm jumps from a handler to this stack, on which the thread was before
+    /// the signal.
     pub(crate) fn tell_valgrind_switched_back(&self) {
-        // valgrind still has it for the current one, since it does not look at handlers'
-        // stacks, and would take the way there for one on the stack.
+        // valgrind ignores handlers' stacks, so this one is the current stack to it still, and it
+        // would take the jump for a move of the stack pointer within the stack.
         tools::stack_unmapped(self.tool.load(Relaxed));
         self.tool.store(tools::stack_mapped(self.reserve(), self.hi()), Relaxed);
     }
@@ -208,8 +212,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Closes the reserve again, if it is open and nothing at `sp` or above
-    /// stands on it.
+    /// Closes the reserve, if it is open and the stack is in use from `sp` upwards only, above the
+    /// reserve.
     pub(crate) fn close_reserve(&self, sp: usize) {
         if self.opened.load(Relaxed) && sp >= self.lo() {
             // SAFETY: the stack is in use from `sp` upwards, which is above the reserve.
@@ -222,7 +226,7 @@ impl Stack {
     /// # Safety
     /// Nothing runs on it, or below it.
     #[cold]
-    #[inline(never)] // seldom done, and its callers' frames count
+    #[inline(never)] // it is rare, and would enlarge the frames of its callers
     unsafe fn close_opened_reserve(&self) {
         self.opened.store(false, Relaxed);
         let (start, lo) = (self.reserve(), self.lo());
@@ -289,7 +293,7 @@ impl Stack {
         self.deferred.store(before.saturating_sub(count), Relaxed);
     }
 
-    /// As new: nothing deferred, the reserve closed.
+    /// Forgets all that is deferred, and closes the reserve.
     pub(crate) fn reset(&self) {
         self.deferred.store(0, Relaxed);
         self.close_reserve(self.hi());

@@ -1,11 +1,11 @@
-//! Whether needm is started, for which time, and with which settings: read by all, written by
-//! `lifecycle.rs` alone.
+//! Whether needm is started, how often it has been (the epoch), and with which settings. All
+//! modules read this; `lifecycle.rs` alone writes it.
 //!
 //! # Safety
 //! The settings are written by the one thread that starts needm, while needm is not open. A
-//! thread reads them after it has found needm open, or is needm's own. One that is still on
-//! its way in from an earlier start reads either the old or the new numbers; it then meets the
-//! closed gate, or finds that its M is of another start, and begins again.
+//! thread reads them after it has found needm open, or while it starts needm itself. A thread
+//! that is still entering from an earlier start reads the old or the new numbers; it then meets
+//! the closed gate, or finds that its M is of another start, and begins again.
 #![allow(unsafe_code)] // the settings' cell
 
 use crate::settings::Settings;
@@ -18,10 +18,10 @@ pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 /// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// Room for the settings.
+/// Storage for the settings.
 pub(crate) struct Cell(pub(crate) UnsafeCell<Settings>);
 
-// SAFETY: one thread writes, while none that counts on the answer reads: needm is not open.
+// SAFETY: one thread writes, while needm is not open; no thread relies on what it reads then.
 unsafe impl Sync for Cell {}
 
 /// The settings: [`settings`].

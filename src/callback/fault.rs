@@ -3,8 +3,8 @@
 //!
 //! `needm_on_fault` runs in the system's handler, on the handler stack. It uses nothing of
 //! the thread but its thread-local block, allocates nothing, and makes no system call
-//! unless a stack ran out. It waits for nothing, but for a stopped world where C has
-//! jumped back to a G that then faults.
+//! unless a stack ran out. It waits in one case only: C has jumped back to a G, the code
+//! there faults, and the world is stopped.
 //!
 //! # Safety
 //! A fault frame is written on the G's own stack, below all that is in use there.
@@ -70,7 +70,7 @@ fn faulted(fault: &Fault) -> Option<&'static M> {
     while let Some(current) = m {
         let inside = current.segment().is_some();
         if inside && current.stack.holds(fault.sp) {
-            // Whatever was borrowed over it, or is further down on it, has been jumped out of.
+            // Ms bound on top of it, and callbacks further down on it, were jumped out of.
             reconcile::drop_abandoned(tls, fault.sp);
             return Some(current);
         }
@@ -96,7 +96,7 @@ const PUSHED: usize = 64;
 
 /// Puts the frame where `sigpanic` starts on the G's stack: below the red zone of the code
 /// that faulted, or on the reserve, if too little is left. Its address.
-#[inline(never)] // its frame is not below `faulted`
+#[inline(never)] // so that its frame is not on the stack while `faulted` runs
 fn place_frame(m: &M, fault: &Fault) -> usize {
     let (sp, below) = (fault.sp, fault.free_below);
     let stack = &m.stack;
@@ -106,8 +106,8 @@ fn place_frame(m: &M, fault: &Fault) -> usize {
     let cramped = below < stack.lo() + MIN_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {
-        // Deferred functions go below, on the reserve. Should one of them have
-        // used that up, what is left starts over at its top.
+        // Deferred functions run below the frame, on the reserve. If one of them has used the
+        // reserve up, those that are left start over at its top.
         m.set_needs_cleanup();
         if stack.open_reserve().is_err() {
             fatal::throw(format_args!(

@@ -6,7 +6,7 @@
 //! | [`rust_host`] | a runtime in Rust |
 //! | [`c_host`] | a program or library in C |
 //! | [`bare_host`] | a program without a C library |
-//! | [`safety`] | everybody: what a callback must not rely on |
+//! | [`safety`] | every host: what a callback must not rely on |
 //! | [`promises`] | what needm promises, and [`lessons`], the properties behind them |
 //! | [`threat_model`] | hosts that run code that they do not trust |
 //! | [`support`] | which systems, C libraries and versions of Rust are supported, and for how long |

@@ -25,7 +25,7 @@
 //!
 //! Assembly reads two words of a room's `Readiness`, its first two, `base` and `size`: the
 //! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
-#![allow(unsafe_code)] // forwards the promises that callers of the room make
+#![allow(unsafe_code)] // functions whose callers have to promise something
 
 #[cfg(target_os = "linux")]
 #[path = "linux/mod.rs"]
@@ -68,7 +68,8 @@ pub(crate) mod memory {
     /// # Safety
     /// `start` and `len` are those of one [`map`], and nothing refers to the range.
     pub(crate) unsafe fn unmap(start: usize, len: usize) {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is one whole mapping of `map`, and nothing refers to it, by this
+        // function's own contract.
         unsafe { room::unmap(start, len) }
     }
 
@@ -78,7 +79,8 @@ pub(crate) mod memory {
     /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
     /// way that is no longer allowed.
     pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is part of one mapping of `map`, and is used only as `access` allows,
+        // by this function's own contract.
         unsafe { room::protect(start, len, access) }.map_err(|_| Refused)
     }
 
@@ -89,7 +91,8 @@ pub(crate) mod memory {
     /// The range is whole pages of one mapping that [`map`] made, and what it holds is not
     /// needed.
     pub(crate) unsafe fn discard(start: usize, len: usize) {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is part of one mapping of `map`, and nothing there is needed, by this
+        // function's own contract.
         unsafe { room::discard(start, len) }
     }
 }
@@ -148,7 +151,8 @@ pub(crate) mod thread {
     /// # Safety
     /// `main` may be called with `arg` on another thread.
     pub(crate) unsafe fn start(main: Main, arg: *mut c_void) -> Result<(), i32> {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: `main` may be called with `arg` on another thread, by this function's own
+        // contract.
         unsafe { room::start(main, arg) }
     }
 
@@ -195,7 +199,7 @@ pub(crate) mod exit {
     pub(crate) struct Notice(room::Notice);
 
     impl Notice {
-        /// The record is this thread's from now on: notes which thread that is.
+        /// From now on the record is this thread's: notes which thread that is.
         pub(crate) fn begin(&self, block: usize) {
             self.0.begin(block);
         }
@@ -206,7 +210,7 @@ pub(crate) mod exit {
             self.0.arm(value);
         }
 
-        /// Has the system note this thread's exit here, if it does such things.
+        /// Has the system note this thread's exit here, if the system can.
         pub(crate) fn watch(&self, block: usize) {
             self.0.watch(block);
         }
@@ -303,7 +307,7 @@ pub(crate) mod program {
     /// `align`, `bytes`, `copy_to`.
     pub(crate) use room::ThreadArea;
     /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
-    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
+    /// its number. `Row::join` waits until it has exited; `Row::leave_alone`: it is not joined.
     pub(crate) use room::{Row, spawn_joinable};
     /// `exit(status)`: ends the process. `write(file, bytes)`: writes what of them the
     /// file takes.

@@ -14,13 +14,13 @@ pub(crate) enum Access {
 /// What a new thread runs; what it returns goes nowhere.
 pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// What runs on a thread that exits: it is given what `Notice::arm` was.
+/// What runs on a thread that exits, with the value that `Notice::arm` got.
 pub(crate) type OnExit = unsafe extern "C" fn(*mut c_void);
 
 /// A fault, as the system tells of it.
 #[repr(C)]
 pub(crate) struct Fault {
-    /// What hosts know this kind of fault by: its signal's number, on every system.
+    /// The number by which hosts know this kind of fault: that of the signal, on every system.
     pub(crate) number: c_int,
     /// The system's closer description (`si_code`).
     pub(crate) code: c_int,
@@ -44,11 +44,11 @@ pub(crate) struct Fault {
 pub(crate) struct Needs {
     /// Whether faults are handled; if not, no thread needs such a stack.
     pub(crate) handled: bool,
-    /// The size of one that is made.
+    /// The size of a handler stack that needm makes.
     pub(crate) stack: usize,
-    /// What one that the thread brought must have to be used as it is.
+    /// The least size of a handler stack of the thread's own that needm uses.
     pub(crate) least: usize,
-    /// Below a handler that calls back: what the callback's end takes there.
+    /// What the end of a handler's callback needs on the handler's stack, below the handler.
     pub(crate) exit_room: usize,
 }
 
@@ -59,7 +59,7 @@ unsafe extern "C" {
     /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
     pub(crate) fn needm_on_fault(fault: *const Fault) -> usize;
 
-    /// A thread that the room made is at its end, and no handler runs on it any more:
-    /// what is kept of it goes.
+    /// A thread that the room made is about to exit, and no handler runs on it any more: its
+    /// record is freed.
     pub(crate) safe fn needm_thread_exit();
 }

@@ -48,7 +48,8 @@ impl Around {
 #[repr(C)]
 pub(crate) struct Fiber([AtomicUsize; 0]);
 
-/// Goes to a stack with the fake stack that it had; the one of before, its bounds.
+/// Tells of a switch to a stack that has this fake stack. Returns the fake stack and the bounds of
+/// the stack before.
 fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
     let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
     // The two are one step: a handler's callback must not switch in between.

@@ -33,8 +33,8 @@ pub(crate) fn back(_: Range<usize>, _: &Around, _own: &Around) {}
 /// The G is about to be unmapped.
 pub(crate) fn stack_gone(_: Range<usize>, _: &Fiber) {}
 
-/// What other threads did before they [`release`]d is done.
+/// What other threads did before their [`release`] is before what this thread does now.
 pub(crate) fn acquire(_: Order) {}
 
-/// What this thread did is there for a thread that [`acquire`]s.
+/// What this thread has done is before what a thread does after its [`acquire`].
 pub(crate) fn release(_: Order) {}

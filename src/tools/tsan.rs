@@ -1,8 +1,8 @@
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!
-//! A G is a fiber. A thread that binds an M comes after the one that unbound it, which is what the extra
-//! list sees to, unseen by the tool.
+//! A G is a fiber. The extra list orders a thread that binds an M after the one that unbound
+//! it; the tool does not see that, so it is told.
 //!
 //! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
 //! must not be left by `pthread_exit` or `longjmp`.

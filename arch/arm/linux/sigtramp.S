@@ -49,9 +49,9 @@ END(needm_handler)
 
    Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
    registers get the values that they had at the fault (regs: r4-r11, lr), so that an unwinder
-   started in sigpanic can go on through the frame that faulted. lr counts as one of them in a
-   frame that has called nothing yet; it is on the stack, because the call below takes the
-   register.
+   started in sigpanic can go on through the frame that faulted. lr is one of them, because a
+   frame that has called nothing yet has its return address there; it is on the stack, because
+   the call below overwrites the register.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault

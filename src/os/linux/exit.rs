@@ -4,10 +4,10 @@
 //!    for a raw exit(2), nor after the last round of destructors.
 //! 2. The robust-futex list, where the system has it: an entry of ours on the list that the
 //!    C library registered for this thread (or, where there is none, on one of ours) is
-//!    marked by Linux when the thread ends in any way (include/uapi/linux/futex.h, and
+//!    marked by Linux when the thread exits in any way (include/uapi/linux/futex.h, and
 //!    Documentation/locking/robust-futex-ABI.rst).
-//! 3. Asking whether a thread of that number lives, where nothing else is to be had; a number
-//!    that is used again delays it.
+//! 3. The question whether a thread with this number lives, where the robust list cannot be had.
+//!    If the number is used again, the exit is noticed later.
 //!
 //! # Safety
 //! A thread's robust list is its own: no other thread touches it while the thread lives. Its
@@ -59,13 +59,13 @@ impl Notice {
         key::arm(value);
     }
 
-    /// Whether Linux marks this record at the thread's end.
+    /// Whether Linux marks this record when the thread exits.
     pub(crate) fn is_watched(&self) -> bool {
         self.futex.load(SeqCst) != 0
     }
 
-    /// Whether the thread has ended, as far as can be told; `ask` the system if
-    /// nothing else tells.
+    /// Whether the thread has exited, as far as is known; `ask` the system if nothing else shows
+    /// it.
     pub(crate) fn has_exited(&self, ask: bool) -> bool {
         match self.futex.load(SeqCst).checked_sub(1) {
             Some(place) => self.before.get(place as usize).is_some_and(owner_died),
@@ -126,7 +126,7 @@ fn robust_head() -> Option<*mut RobustHead> {
 /// Registers `head` for this thread.
 ///
 /// # Safety
-/// `head` and the entries linked to it live until the thread has ended.
+/// `head` and the entries linked to it live until the thread has exited.
 unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
     // SAFETY: the caller keeps the list for as long as Linux may walk it.
     unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
@@ -140,12 +140,12 @@ static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
 static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Notice {
-    /// Has Linux mark this record when the thread ends, if it can.
+    /// Has Linux mark this record when the thread exits, if it can.
     pub(crate) fn watch(&self, block: usize) {
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
             if key::key().is_some() {
-                return; // the C library will register its own, and ours would go
+                return; // the C library will register its own in the place of ours
             }
             let Some(head) = self.register_own_head() else { return };
             head
@@ -192,7 +192,7 @@ impl Notice {
     fn register_own_head(&self) -> Option<*mut RobustHead> {
         let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
         // SAFETY: the three words are this thread's alone, and the record lives
-        // until the thread has ended.
+        // until the thread has exited.
         unsafe {
             #[allow(clippy::cast_possible_wrap)] // 32
             let offset = -(size_of_val(&self.before) as isize);
@@ -203,7 +203,7 @@ impl Notice {
             });
             set_robust_head(head).ok()?;
         }
-        // Some emulators say yes and do nothing.
+        // Some emulators accept the call and do nothing.
         (robust_head() == Some(head)).then_some(head)
     }
 
@@ -292,8 +292,8 @@ const SEEN_OTHERWISE: u32 = u32::MAX - 1;
 /// This thread's number: without a system call, where the C library is seen to keep it.
 fn tid(block: usize) -> u32 {
     let Some(head) = learned_head(block) else { return ids::current() };
-    // SAFETY: that many bytes before the head are the C library's record still, of
-    // which the head is not the beginning.
+    // SAFETY: the C library's record of this thread begins further below: the head is in the
+    // middle of it, so these bytes belong to the record, too.
     let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
     let seen = TID_SEEN.load(Relaxed);
     if seen == SEEN_TWICE {

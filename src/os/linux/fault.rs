@@ -54,8 +54,8 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
         // SAFETY: the fault is of this thread, which runs on its handler stack here.
         let frame = unsafe { needm_on_fault(&raw const fault) };
         if frame != 0 {
-            // SAFETY: the contract of `needm_on_fault`: a fault frame is there, below all
-            // that is in use on a G. This handler holds nothing that has to be let go.
+            // SAFETY: by the contract of `needm_on_fault` a fault frame is there, below all that
+            // is in use on a G. No value of this handler's has a destructor.
             unsafe { leave(frame, interrupted) }
         }
     }
@@ -66,8 +66,8 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
 /// Leaves the handler for the G.
 ///
 /// # Safety
-/// A fault frame is at `frame`, below all that is in use on a G, and nothing that stands on
-/// this stack is needed any more.
+/// A fault frame is at `frame`, below all that is in use on a G, and nothing on this stack is
+/// needed any more.
 #[inline(never)] // its frame is not the handler's while `needm_on_fault` runs
 unsafe fn leave(frame: usize, interrupted: &Context) -> ! {
     let saved = interrupted.saved();

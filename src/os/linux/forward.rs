@@ -25,7 +25,7 @@ struct Previous {
     actions: UnsafeCell<[Action; FAULTS.len()]>,
     /// A bit for each that is installed.
     installed: AtomicU32,
-    /// A bit for each whose handler was for one time (SA_RESETHAND), and had it.
+    /// A bit for each whose handler was to be called once only (SA_RESETHAND), and has been.
     spent: AtomicU32,
 }
 
@@ -39,7 +39,7 @@ static PREVIOUS: Previous = Previous {
     spent: AtomicU32::new(0),
 };
 
-/// The action that signal number `index` of [`FAULTS`] had before, as it is by now.
+/// The previous action of signal number `index` of [`FAULTS`]: the default if its handler is spent.
 fn previous(index: usize) -> Action {
     if PREVIOUS.spent.load(SeqCst) & 1 << index != 0 {
         return Action::DEFAULT;
@@ -48,7 +48,7 @@ fn previous(index: usize) -> Action {
     unsafe { (*PREVIOUS.actions.get())[index] }
 }
 
-/// Needm's action.
+/// needm's action.
 fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     Action::ours(needm_handler as *const () as usize, flags)

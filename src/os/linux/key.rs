@@ -23,7 +23,8 @@ pub(crate) fn begin(on_exit: OnExit) {
 /// Deletes the key.
 pub(crate) fn end() {
     let key = key();
-    // First: a forked child must not delete what may be another's by then.
+    // Before the delete: a child forked after it must not delete the key again, whose number may
+    // be another library's by then.
     KEY.store(0, SeqCst);
     if let Some(key) = key {
         key.delete();

@@ -36,6 +36,7 @@ const SIG_SETMASK: usize = 2;
 /// Bytes of Linux's signal set: 64 signals on every architecture here.
 const SET_BYTES: usize = 8;
 
+// include/uapi/linux/signal.h
 const SS_ONSTACK: c_int = 1;
 const SS_DISABLE: c_int = 2;
 
