@@ -26,7 +26,9 @@ fn bits(word: u32, from: u32, count: u32) -> u32 {
 }
 
 fn register(word: u32, from: u32) -> Register {
-    bits(word, from, 5) as Register
+    #[allow(clippy::cast_possible_truncation)] // five bits
+    let register = bits(word, from, 5) as Register;
+    register
 }
 
 /// A signed number of `count` bits.
@@ -71,15 +73,15 @@ fn is_vector(word: u32) -> bool {
     bits(word, 26, 1) == 1
 }
 
-/// "Load/store exclusive register" and those beside it: o2, L, o1 are bits 23, 22
-/// and 21; those of pairs have o1 set where o2 is not.
+/// Whether it is an atomic read-modify-write. "Load/store exclusive register" and those beside
+/// it: o2, L and o1 are bits 23, 22 and 21.
 fn is_atomic(word: u32) -> bool {
     match access(word) {
-        // Store-exclusives (one for each pair with a load), CASP; CAS.
-        Some(Access::Ordered) => match (bits(word, 23, 1), bits(word, 22, 1), bits(word, 21, 1)) {
-            (0, load, 1) if bits(word, 31, 1) == 0 => load <= 1, // CASP
-            (0, load, _) => load == 0,
-            (_, _, pair) => pair == 1,
+        // Store-exclusives, one for each load-exclusive; compare-and-swap, of one and of a pair.
+        Some(Access::Ordered) => match (bits(word, 23, 1), bits(word, 21, 1)) {
+            (0, 1) if bits(word, 31, 1) == 0 => true,
+            (0, _) => bits(word, 22, 1) == 0,
+            (_, o1) => o1 == 1,
         },
         // All but LDAPR, which is a load.
         Some(Access::Memory) => !is(word, 0x3fff_fc00, 0x38bf_c000),

@@ -21,7 +21,7 @@ pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
         asm!(
             "svc 0",
             in("x8") nr,
-            inlateout("x0") a.a0.word() as isize => result,
+            inlateout("x0") a.a0.word().cast_signed() => result,
             in("x1") a.a1.word(), in("x2") a.a2.word(), in("x3") a.a3.word(),
             in("x4") a.a4.word(), in("x5") a.a5.word(),
             options(nostack),
