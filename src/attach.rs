@@ -34,9 +34,15 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
     if is_inside(tls) {
         return Err(Error::Busy);
     }
-    let m = reconcile::current(tls).ok_or(Error::Invalid)?;
-    m.stack.prefault(bytes);
-    Ok(())
+    let thread = tls.thread().ok_or(Error::Invalid)?;
+    // From here on no other thread's stop unmaps the G.
+    let was_in_transfer = thread.begin_transfer();
+    let m = if state::is_open() { reconcile::current(tls) } else { None };
+    if let Some(m) = m {
+        m.stack.prefault(bytes);
+    }
+    thread.end_transfer(was_in_transfer);
+    m.map(drop).ok_or(Error::Invalid)
 }
 
 /// Binds an M to this thread now.

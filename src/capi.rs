@@ -182,7 +182,8 @@ extern "C" fn needm_detach() -> c_int {
 
 #[unsafe(no_mangle)]
 unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
-    code(function.ok_or(Error::Invalid).and_then(|function| spawn::spawn(function, arg)))
+    let main = |function| spawn::Main { function, arg, tags: 0, over: None };
+    code(function.map(main).ok_or(Error::Invalid).and_then(spawn::spawn))
 }
 
 #[unsafe(no_mangle)]

@@ -1,7 +1,8 @@
 //! needm lets code under your runtime run as a callback on threads that your runtime did
 //! not create: a C library's, an audio driver's, another language's. A callback runs on a
-//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it comes
-//! back to the caller as an error. After a thread's first callback, later ones allocate
+//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it can come
+//! back to the caller as an error: from [`callback_catching_faults`] and in C; the safe
+//! [`callback()`] returns Rust panics, and a crash ends the process as ever. After a thread's first callback, later ones allocate
 //! nothing, take no lock and make no system call.
 //!
 //! ```
@@ -11,8 +12,9 @@
 //! // This thread stands for one that a C library has made.
 //! let foreign = std::thread::spawn(|| {
 //!     let null = std::hint::black_box(std::ptr::null_mut::<u32>());
-//!     // SAFETY: the compiler does not know the address; the hardware refuses the write.
-//!     let crashed = needm::callback(|_| unsafe { null.write_volatile(1) });
+//!     // SAFETY: the compiler does not know the address; the hardware refuses the write. The
+//!     // callback holds nothing that must be dropped.
+//!     let crashed = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
 //!     assert!(matches!(crashed, Err(CallbackError::Fault(fault)) if fault.addr == 0));
 //!     // The same thread can call back again.
 //!     needm::callback(|_| 6 * 7).ok()
@@ -115,11 +117,9 @@ mod sync;
 mod layout;
 
 pub use api::*;
-pub use call::PanicInfo;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use m::M;
 pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};

@@ -142,6 +142,11 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
+    if spawn::is_under_way() {
+        // It has found needm open, and reads the settings.
+        OPEN.store(true, SeqCst);
+        return Err(Error::Busy);
+    }
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Threads that are binding or unbinding an M just now, or wait for one, meet the closed gate
     // and are done in a moment. A thread that never gets there (C has jumped out of a handler in

@@ -69,17 +69,10 @@ pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
     segment
 }
 
-/// The context that needm lends to a thread.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let first = needm::callback(|cx| cx.m().map(needm::M::id))?;
-/// assert_eq!(first, needm::with_m(needm::M::id)); // it stays bound to the thread
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// What a thread holds while its callbacks run. The Rust interface shows a copy of some of
+/// it (`api/m.rs`), never this.
 #[repr(C, align(128))]
-pub struct M {
+pub(crate) struct M {
     pub(crate) seg: AtomicUsize,
     pub(crate) top: AtomicUsize,
     /// Not 0 if a plain return of the outermost callback has cleanup to do: functions were
@@ -236,62 +229,25 @@ impl M {
     }
 
     /// A number of its own, from 1 on; the same for as long as needm runs.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// assert_eq!(needm::with_m(|m| m.id()), Some(1));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         u64::from(self.index()) + 1
     }
 
     /// What the host keeps in it.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let value = std::ptr::without_provenance_mut(7);
-    /// needm::with_m(|m| m.set_local(value));
-    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn local(&self) -> *mut c_void {
+    pub(crate) fn local(&self) -> *mut c_void {
         self.local.load(Relaxed)
     }
 
     /// Keeps something of the host's in it.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let value = std::ptr::without_provenance_mut(7);
-    /// needm::with_m(|m| m.set_local(value));
-    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_local(&self, local: *mut c_void) {
+    pub(crate) fn set_local(&self, local: *mut c_void) {
         self.local.store(local, Relaxed);
     }
 
     /// The lowest usable address of its G's stack, and one past the highest.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let (lo, hi) = needm::with_m(|m| m.g_bounds()).expect("it has one");
-    /// assert!(hi - lo >= needm::DEFAULT_STACK_SIZE);
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn g_bounds(&self) -> (usize, usize) {
+    pub(crate) fn g_bounds(&self) -> (usize, usize) {
         (self.stack.lo(), self.stack.hi())
     }
 
@@ -305,11 +261,5 @@ impl M {
     pub(crate) fn prev_current(&self) -> Option<&'static Self> {
         // SAFETY: it was published by the thread that still holds it, so it is not unmapped.
         unsafe { self.prev_current.load(Relaxed).as_ref() }
-    }
-}
-
-impl core::fmt::Debug for M {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("M").field("id", &self.id()).finish_non_exhaustive()
     }
 }

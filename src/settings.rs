@@ -14,36 +14,12 @@ use crate::os::fault::{self, Needs};
 use crate::stack;
 use crate::tools;
 
-/// Ms that there may be where the host does not say.
-///
-/// ```
-/// let config = needm::Config::default(); // zeros stand for these
-/// assert_eq!(config.stack_size, 0);
-/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
-/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
-/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
-/// ```
+/// Default of [`Config::max_ms`](crate::Config::max_ms).
 pub const DEFAULT_MAX_MS: u32 = 10_000;
-/// Usable bytes of a G's stack where the host does not say.
-///
-/// ```
-/// let config = needm::Config::default(); // zeros stand for these
-/// assert_eq!(config.stack_size, 0);
-/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
-/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
-/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
-/// ```
+/// Default of [`Config::stack_size`](crate::Config::stack_size), in bytes.
 pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
-/// What a signal stack holds besides the signal's frame, where the host does not
-/// say, in bytes.
-///
-/// ```
-/// let config = needm::Config::default(); // zeros stand for these
-/// assert_eq!(config.stack_size, 0);
-/// assert!(needm::DEFAULT_STACK_SIZE >= 64 * 1024);
-/// assert!(needm::DEFAULT_SIGNAL_ROOM >= 8 * 1024);
-/// assert!(needm::DEFAULT_MAX_MS >= 10_000);
-/// ```
+/// Bytes of a signal stack beside the signal's frames, by default: see
+/// [`Config::signal_stack_size`](crate::Config::signal_stack_size).
 pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
 
 /// Signal frames that a signal stack has room for where the host does not say:

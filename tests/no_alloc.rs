@@ -41,7 +41,8 @@ static COUNTING: Counting = Counting;
 fn nested(depth: u32) {
     let ended = needm::callback(|cx| {
         if depth == 0 {
-            needm::panic(std::ptr::null_mut());
+            // SAFETY: the callback's frames hold nothing.
+            unsafe { needm::panic(std::ptr::null_mut()) };
         }
         let _ = cx.ccall(|| nested(depth - 1));
     });
@@ -60,7 +61,7 @@ fn no_callback_allocates() {
             let null = std::hint::black_box(std::ptr::null_mut::<u8>());
             // SAFETY: the compiler does not know the address, so the volatile write is done, and
             // faults: that ends the callback, which holds nothing.
-            let _ = needm::callback(|_| unsafe { null.write_volatile(1) });
+            let _ = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
         }
         needm::detach().expect("outside");
         let _ = needm::callback(|_| ());

@@ -58,12 +58,15 @@ fn a_callback_returns_what_its_closure_returns_on_any_thread() {
 fn faults_overflows_and_panics_are_errors_with_their_details() {
     let _started = start(Config { binding: Binding::Call, ..Config::default() });
     for _ in 0..100 {
-        let faulted = needm::callback(|_| fault());
+        // SAFETY: the callback's frames hold nothing.
+        let faulted = unsafe { needm::callback_catching_faults(|_| fault()) };
         assert!(matches!(faulted, Err(CallbackError::Fault(f)) if f.addr == 0 && f.signo == 11));
-        let overflowed = needm::callback(|_| overflow(0));
+        // SAFETY: the callback's frames hold nothing.
+        let overflowed = unsafe { needm::callback_catching_faults(|_| overflow(0)) };
         assert!(matches!(overflowed, Err(CallbackError::Overflow(_))));
         let value = (&raw const TURN).cast_mut().cast();
-        let panicked = needm::callback(|_| -> () { needm::panic(value) });
+        // SAFETY: the callback's frames hold nothing.
+        let panicked = needm::callback(|_| -> () { unsafe { needm::panic(value) } });
         assert!(matches!(panicked, Err(CallbackError::Panic(v)) if v == value));
     }
 }
@@ -75,15 +78,18 @@ fn deferred_closures_run_last_in_first_out_and_recover() {
     let first = |_: &Deferred| order.set(order.get() * 10 + 1);
     let second = |deferred: &Deferred| {
         order.set(order.get() * 10 + 2);
-        assert!(deferred.recover().is_some_and(|info| info.error() == Some(Error::Fault)));
+        assert!(deferred.recover().is_some_and(|info| info.error() == Error::Fault));
         assert!(deferred.recover().is_none());
     };
-    let ended = needm::callback(|cx| {
-        cx.defer(&first)?;
-        cx.defer(&second)?;
-        fault();
-        Ok::<_, Error>(())
-    });
+    // SAFETY: the callback's frames hold nothing.
+    let ended = unsafe {
+        needm::callback_catching_faults(|cx| {
+            cx.defer(&first)?;
+            cx.defer(&second)?;
+            fault();
+            Ok::<_, Error>(())
+        })
+    };
     assert!(matches!(ended, Err(CallbackError::Recovered)));
     assert_eq!(order.get(), 21);
 }
@@ -150,7 +156,7 @@ fn hooks_have_a_typed_value_in_each_m() {
     needm::start_with(Config::default(), &COUNTING).expect("it is not started");
     let same = needm::callback(|cx| {
         let value = cx.local::<Counting>().map(|value| value.load(SeqCst));
-        value.is_some() && value == cx.m().map(M::id)
+        value.is_some() && value == cx.m().map(|m| m.id())
     });
     assert!(same.expect("it returns"));
     assert_eq!(COUNTING.taken.load(SeqCst), 1);
@@ -183,7 +189,9 @@ fn a_stopped_world_stays_so_until_the_guard_is_dropped() {
         assert_eq!(COUNT.load(SeqCst), before);
     }
     OVER.store(1, SeqCst);
-    threads.into_iter().for_each(|thread| thread.join().expect("it returns"));
+    for thread in threads {
+        thread.join().expect("it returns");
+    }
 }
 
 #[test]
@@ -235,10 +243,13 @@ fn rust_panics_come_back_with_their_payload_and_drop_what_they_unwind() {
         assert_eq!(payload(ended), Some(n + 1));
         // In a deferred function it replaces what there was.
         let deferred = |_: &Deferred| panic_any(n + 2);
-        let ended = needm::callback(|cx| {
-            let _ = cx.defer(&deferred);
-            fault();
-        });
+        // SAFETY: the callback's frames hold nothing.
+        let ended = unsafe {
+            needm::callback_catching_faults(|cx| {
+                let _ = cx.defer(&deferred);
+                fault();
+            })
+        };
         assert_eq!(payload(ended), Some(n + 2));
     }
     assert_eq!(drops.get(), 200);

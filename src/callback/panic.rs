@@ -38,27 +38,6 @@ unsafe extern "C" {
     fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
 }
 
-impl PanicInfo {
-    /// An empty one, to be filled.
-    ///
-    /// ```
-    /// let info = needm::PanicInfo::new();
-    /// assert_eq!((info.kind, info.error()), (0, None));
-    /// ```
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            size: size_of::<Self>(),
-            kind: 0,
-            signo: 0,
-            code: 0,
-            addr: 0,
-            pc: 0,
-            value: ptr::null_mut(),
-        }
-    }
-}
-
 /// How many were raised in callbacks.
 pub(crate) struct Raised {
     pub(crate) panics: AtomicU64,

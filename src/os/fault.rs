@@ -7,7 +7,7 @@
 //! This is a part of the contract in `os/mod.rs`, whose rules hold here.
 
 use super::room::fault as room;
-pub(crate) use super::terms::{Fault, Needs};
+pub(crate) use super::terms::{Fault, Needs, STACK_RAN_OUT};
 
 /// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
 /// handler.

@@ -52,10 +52,14 @@ pub(crate) struct Needs {
     pub(crate) exit_room: usize,
 }
 
+/// An answer of [`needm_on_fault`].
+pub(crate) const STACK_RAN_OUT: usize = 1;
+
 unsafe extern "C" {
     /// What needm makes of a fault; called on the handler stack of the thread that has
-    /// faulted. 0: it is not a callback's, and the room does what would have been done
-    /// without needm. Else the address of a `FaultFrame` on a G: the room leaves the
+    /// faulted. 0: needm leaves it alone, and the room does what would have been done
+    /// without needm; [`STACK_RAN_OUT`]: likewise, and the stack that the thread was on has
+    /// run out. Else the address of a `FaultFrame` on a G: the room leaves the
     /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
     pub(crate) fn needm_on_fault(fault: *const Fault) -> usize;
 

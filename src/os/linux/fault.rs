@@ -20,7 +20,7 @@ use super::{forward, libc};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::MIN_SIGNAL_STACK;
 use crate::arch::linux::context::Context;
-use crate::os::terms::{Fault, needm_on_fault};
+use crate::os::terms::{Fault, STACK_RAN_OUT, needm_on_fault};
 
 crate::arch::upcalls! {
     "needm_handle" => handle,
@@ -53,6 +53,10 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
         };
         // SAFETY: the fault is of this thread, which runs on its handler stack here.
         let frame = unsafe { needm_on_fault(&raw const fault) };
+        if frame == STACK_RAN_OUT {
+            // SAFETY: Linux has just called this handler with these three.
+            return unsafe { forward::forward_overflow(signal, info, context) };
+        }
         if frame != 0 {
             // SAFETY: by the contract of `needm_on_fault` a fault frame is there, below all that
             // is in use on a G. No value of this handler's has a destructor.
