@@ -7,6 +7,7 @@
 #![allow(clippy::missing_safety_doc)] // likewise
 
 use core::ffi::{c_char, c_int, c_void};
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 
 use crate::arch;
@@ -60,6 +61,27 @@ struct CConfig {
     flags: u32,
     wait_ns: i64,
     hooks: *const CHooks,
+    guard_size: usize,
+    interrupt_signal: i32,
+}
+
+/// A struct that has grown since the first version of the interface.
+///
+/// # Safety
+/// All zeros is a valid value.
+unsafe trait Versioned: Copy {
+    /// Its size in the first version.
+    const FIRST: usize;
+}
+
+// SAFETY: integers, and a pointer that may be null.
+unsafe impl Versioned for CConfig {
+    const FIRST: usize = offset_of!(Self, guard_size);
+}
+
+// SAFETY: integers, a pointer that may be null, and optional functions.
+unsafe impl Versioned for CHooks {
+    const FIRST: usize = size_of::<Self>();
 }
 
 /// `needm_stats`.
@@ -76,13 +98,13 @@ struct CDefer {
     opaque: [usize; 4],
 }
 
-/// A copy of a struct whose first member is its size as C knows it. Smaller than
-/// ours is refused; of a larger one the rest must be zero.
-unsafe fn versioned<T: Copy>(given: *const T) -> Result<T, Error> {
-    // SAFETY: at least the size is there, and as many bytes as it says.
+/// A copy of a struct whose first member is its size as C knows it. Smaller than in the first
+/// version is refused; what a smaller one lacks is zero. Of a larger one the rest must be zero.
+unsafe fn versioned<T: Versioned>(given: *const T) -> Result<T, Error> {
+    // SAFETY: at least the size is there, and as many bytes as it says. All zeros is a `T`.
     unsafe {
         let size = given.cast::<usize>().read();
-        if size < size_of::<T>() {
+        if size < T::FIRST {
             return Err(Error::Invalid);
         }
         let bytes = given.cast::<u8>();
@@ -91,7 +113,10 @@ unsafe fn versioned<T: Copy>(given: *const T) -> Result<T, Error> {
                 return Err(Error::Invalid);
             }
         }
-        Ok(given.read())
+        let mut whole = MaybeUninit::<T>::zeroed();
+        let known = size.min(size_of::<T>());
+        ptr::copy_nonoverlapping(bytes, whole.as_mut_ptr().cast(), known);
+        Ok(whole.assume_init())
     }
 }
 
@@ -106,6 +131,9 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
     // SAFETY: the caller's.
     let config = unsafe { versioned(config)? };
     if config.binding != BIND_THREAD && config.binding != BIND_CALL {
+        return Err(Error::Invalid);
+    }
+    if config.interrupt_signal != 0 {
         return Err(Error::Invalid);
     }
     if config.flags & !(NO_SIGNALS | UNRECOVERED_ABORTS) != 0 {
@@ -130,6 +158,7 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
         seed_ms: config.seed_ms,
         max_ms: config.max_ms,
         stack_size: config.stack_size,
+        guard_size: config.guard_size,
         signal_stack_size: config.signal_stack_size,
         binds_calls: config.binding == BIND_CALL,
         handles_signals: config.flags & NO_SIGNALS == 0,
