@@ -4,6 +4,9 @@
 
 mod common;
 
+#[path = "c_programs/names.rs"]
+mod names;
+
 #[path = "c_programs/sanitizers.rs"]
 mod sanitizers;
 
