@@ -54,6 +54,15 @@
     " pushf\n orl $0x100, (%esp)\n popf\n ret\n"                       \
     ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"        \
     " pushf\n andl $~0x100, (%esp)\n popf\n ret\n"
+/* Faults with values that are known in the registers which a call preserves; whether a traced
+ * program has them. */
+#define FAULT_WITH_KNOWN_REGISTERS                                                           \
+    __asm__ volatile("movl $0x11, %%ebx\n movl $0x22, %%esi\n movl $0x33, %%edi\n"           \
+                     "movl $0x44, %%ebp\n movl $1, 0"                                       \
+                     : : : "ebx", "esi", "edi", "memory")
+#define HAS_KNOWN_REGISTERS(regs) \
+    ((regs).ebx == 0x11 && (regs).esi == 0x22 && (regs).edi == 0x33 && (regs).ebp == 0x44)
+#define STEPPED_SP(regs) ((uintptr_t)(regs).esp)
 /* In a handler: the interrupted code goes on without it. */
 #define STOP_STEPPING(context) ((context)->uc_mcontext.gregs[REG_EFL] &= ~0x100)
 
