@@ -169,15 +169,17 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
     })
 }
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_start(config: *const CConfig) -> c_int {
     // SAFETY: the caller's.
     code(unsafe { settings(config) }.and_then(lifecycle::start))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_stop() -> c_int {
     code(lifecycle::stop())
+}
 }
 
 arch::c_entry! {
@@ -189,33 +191,38 @@ arch::c_entry! {
     ) -> c_int = arch::needm_entry
 }
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -> c_int {
     code(function.ok_or(Error::Invalid).and_then(|function| ccall::ccall(function, arg)))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_attach() -> c_int {
     code(attach::attach_ready())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_prefault(bytes: usize) -> c_int {
     code(attach::prefault(bytes))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_detach() -> c_int {
     code(attach::detach())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
     let main = |function| spawn::Main { function, arg, tags: 0, over: None };
     code(function.map(main).ok_or(Error::Invalid).and_then(spawn::spawn))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_defer_push(
     defer: *mut CDefer,
     function: Option<Function>,
@@ -226,13 +233,15 @@ unsafe extern "C" fn needm_defer_push(
     }
     code(function.ok_or(Error::Invalid).and_then(|function| defer::defer(function, arg)))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_panic(value: *mut c_void) -> ! {
     panic::panic(value)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
     if !PanicInfo::is_valid(info) {
         return 0;
@@ -241,33 +250,38 @@ unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
     panic.fill(info);
     1
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_self() -> *const M {
     reconcile::current_m().map_or(ptr::null(), ptr::from_ref)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_id(m: *const M) -> u64 {
     // SAFETY: null, or an M, which stays where it is.
     unsafe { m.as_ref() }.map_or(0, M::id)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_local(m: *const M) -> *mut c_void {
     // SAFETY: as above.
     unsafe { m.as_ref() }.map_or(ptr::null_mut(), M::local)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_set_local(m: *const M, local: *mut c_void) {
     // SAFETY: as above.
     if let Some(m) = unsafe { m.as_ref() } {
         m.set_local(local);
     }
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_g_bounds(
     m: *const M,
     lo: *mut *mut c_void,
@@ -284,23 +298,27 @@ unsafe extern "C" fn needm_g_bounds(
     }
     0
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_stop_the_world() -> c_int {
     code(world::stop())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_start_the_world() -> c_int {
     code(world::start())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_safepoint() {
     world::safepoint();
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_int {
     let Some(visit) = visit else { return Error::Invalid.code() };
     let visited = world::each_m(|m, sp, hi| {
@@ -309,13 +327,15 @@ unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_i
     });
     visited.unwrap_or_else(Error::code)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_atfork_child() {
     lifecycle::fork_child();
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
     if out.is_null() {
         return;
@@ -344,12 +364,14 @@ unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
         ptr::copy_nonoverlapping(source.add(from), out.cast::<u8>().add(from), size - from);
     }
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_strerror(error: c_int) -> *const c_char {
     let meaning = match error {
         0 => c"no error",
         _ => Error::from_code(error).map_or(c"unknown error", Error::meaning),
     };
     meaning.as_ptr()
+}
 }

@@ -16,6 +16,19 @@
  * says: to 16 bytes, before the return address and the frame pointer were pushed. */
 #define CALL_IS_ALIGNED (((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16 == 0)
 
+/* Calls a function with four words, on a stack that is `off` bytes away from its alignment. */
+#define CALL_MISALIGNED(function, words, off)                                                \
+    ({                                                                                       \
+        long result_, off_ = (off);                                                          \
+        __asm__ volatile("movl %%esp, %%edi\n andl $-16, %%esp\n subl %%ecx, %%esp\n"         \
+                         "pushl 12(%%esi)\n pushl 8(%%esi)\n pushl 4(%%esi)\n pushl (%%esi)\n" \
+                         "call *%%eax\n movl %%edi, %%esp"                                   \
+                         : "=a"(result_), "+c"(off_)                                         \
+                         : "0"(function), "S"(words)                                         \
+                         : "edi", "edx", "memory", "cc");                                    \
+        result_;                                                                             \
+    })
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
 
