@@ -78,7 +78,7 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     tools::exited(
         m.stack.lo()..m.position(segment),
         &m.fiber,
-        &segment.around,
+        (&segment.around, &m::from_g0(m, segment).around),
         segment.outer().is_some(),
         unwound,
     );
