@@ -273,6 +273,19 @@ void needm_get_stats(needm_stats *out);
 /* What an error means, in a few words; never NULL. 0 is "no error". From everywhere. */
 const char *needm_strerror(int error);
 
+/* The name of an error: "NEEDM_EBUSY"; never NULL. 0 is "0". From everywhere. */
+const char *needm_error_name(int error);
+
+/* The callbacks that this thread is inside; 0 outside. From everywhere. */
+unsigned needm_depth(void);
+
+/* The bytes that are left for the innermost callback on its G; 0 outside.
+ * On the G and in C, where it is what the callback has when C returns. */
+size_t needm_stack_left(void);
+
+/* NEEDM_VERSION of the library. From everywhere. */
+uint32_t needm_version(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -6,7 +6,7 @@
 #![allow(missing_docs)] // include/needm.h documents each
 #![allow(clippy::missing_safety_doc)] // likewise
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_uint, c_void};
 use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 
@@ -373,5 +373,48 @@ extern "C" fn needm_strerror(error: c_int) -> *const c_char {
         _ => Error::from_code(error).map_or(c"unknown error", Error::meaning),
     };
     meaning.as_ptr()
+}
+}
+
+arch::public! {
+extern "C" fn needm_error_name(error: c_int) -> *const c_char {
+    let name = match error {
+        0 => c"0",
+        _ => Error::from_code(error).map_or(c"unknown error", Error::name),
+    };
+    name.as_ptr()
+}
+}
+
+arch::public! {
+extern "C" fn needm_depth() -> c_uint {
+    reconcile::depth()
+}
+}
+
+arch::public! {
+extern "C" fn needm_stack_left() -> usize {
+    reconcile::stack_left()
+}
+}
+
+/// A part of the version, as Cargo has it in decimal.
+const fn part(text: &str) -> u32 {
+    let (digits, mut at, mut value) = (text.as_bytes(), 0, 0);
+    while at < digits.len() {
+        value = value * 10 + (digits[at] - b'0') as u32;
+        at += 1;
+    }
+    value
+}
+
+/// As `NEEDM_VERSION` is made.
+const VERSION: u32 = part(env!("CARGO_PKG_VERSION_MAJOR")) * 1_000_000
+    + part(env!("CARGO_PKG_VERSION_MINOR")) * 1000
+    + part(env!("CARGO_PKG_VERSION_PATCH"));
+
+arch::public! {
+extern "C" fn needm_version() -> u32 {
+    VERSION
 }
 }

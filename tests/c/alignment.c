@@ -87,6 +87,10 @@ static void all_functions(void) {
     WAIT_UNTIL(spawned);
     CHECK_EQ(CALL(needm_detach, 0, 0, 0, 0), 0);
     CALL(needm_atfork_child, 0, 0, 0, 0);
+    CHECK(CALL(needm_error_name, NEEDM_EINVAL, 0, 0, 0) != 0);
+    CHECK_EQ(CALL(needm_depth, 0, 0, 0, 0), 0);
+    CHECK_EQ(CALL(needm_stack_left, 0, 0, 0, 0), 0);
+    CHECK_EQ(CALL(needm_version, 0, 0, 0, 0), NEEDM_VERSION);
     CHECK(CALL(needm_strerror, NEEDM_EINVAL, 0, 0, 0) != 0);
     long answer;
     WAIT_UNTIL((answer = CALL(needm_stop, 0, 0, 0, 0)) != NEEDM_EBUSY);
