@@ -4,7 +4,8 @@
  * Link with libneedm.a or libneedm.so and -pthread. C99 and C++11 can read this file.
  *
  * Every struct starts with its size, which the caller sets to sizeof; the ..._INIT macros do
- * that. A struct of a newer version is accepted if what the library does not know is zero.
+ * that. A struct of a newer version is accepted if what the library does not know is zero, and
+ * one of an older version: what it lacks is zero.
  * Every function returns 0 or a negative NEEDM_E... unless its comment says otherwise, and
  * leaves errno alone, except with NEEDM_ESYS.
  *
@@ -104,7 +105,8 @@ typedef struct needm_config {
     size_t   size;
     uint32_t seed_ms;            /* Ms that are ready when needm_start returns; 0 means 1 */
     uint32_t max_ms;             /* most Ms ever made; 0 means 10000 */
-    size_t   stack_size;         /* usable bytes of a G, rounded up to pages; 0 means 64 KiB */
+    size_t   stack_size;         /* usable bytes of a G, rounded up to pages; 0 means 256 KiB,
+                                    on 32 bits 64 KiB */
     size_t   signal_stack_size;  /* 0 means 8 KiB and four signal frames of this CPU, for handlers
                                     that nest; less than needm's own handler needs is raised */
     uint32_t binding;            /* NEEDM_BIND_THREAD or NEEDM_BIND_CALL */
@@ -112,8 +114,12 @@ typedef struct needm_config {
     int64_t  wait_ns;            /* longest wait, in nanoseconds, when no M is idle and no more
                                     may be made; 0 means for ever */
     const needm_hooks *hooks;    /* NULL means none; copied */
+    size_t   guard_size;         /* inaccessible bytes below a G, rounded up to pages; 0 means
+                                    1 MiB, on 32 bits 64 KiB. A frame that is not larger cannot
+                                    step over them. They take no memory */
+    int32_t  interrupt_signal;   /* reserved: 0 */
 } needm_config;
-#define NEEDM_CONFIG_INIT {sizeof(needm_config), 0, 0, 0, 0, 0, 0, 0, NULL}
+#define NEEDM_CONFIG_INIT {sizeof(needm_config), 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0}
 
 /* Why a callback ended without returning. */
 typedef struct needm_panic_info {
@@ -266,6 +272,19 @@ void needm_get_stats(needm_stats *out);
 
 /* What an error means, in a few words; never NULL. 0 is "no error". From everywhere. */
 const char *needm_strerror(int error);
+
+/* The name of an error: "NEEDM_EBUSY"; never NULL. 0 is "0". From everywhere. */
+const char *needm_error_name(int error);
+
+/* The callbacks that this thread is inside; 0 outside. From everywhere. */
+unsigned needm_depth(void);
+
+/* The bytes that are left for the innermost callback on its G; 0 outside.
+ * On the G and in C, where it is what the callback has when C returns. */
+size_t needm_stack_left(void);
+
+/* NEEDM_VERSION of the library. From everywhere. */
+uint32_t needm_version(void);
 
 #ifdef __cplusplus
 }

@@ -37,18 +37,18 @@ pub enum Error {
     System = -10,
 }
 
-/// A row for each [`Error`]: what it means.
-const MEANINGS: [(Error, &core::ffi::CStr); 10] = [
-    (Error::NotStarted, c"needm is not started"),
-    (Error::Already, c"needm is started already"),
-    (Error::Invalid, c"invalid argument, or invalid here"),
-    (Error::NoMemory, c"out of memory"),
-    (Error::TimedOut, c"no M became free in time"),
-    (Error::Busy, c"a callback is running"),
-    (Error::Panic, c"a panic ended the callback"),
-    (Error::Fault, c"a fault ended the callback"),
-    (Error::Overflow, c"the stack of the G does not hold it"),
-    (Error::System, c"the system refused"),
+/// A row for each [`Error`]: its name in the C interface, and what it means.
+const MEANINGS: [(Error, &core::ffi::CStr, &core::ffi::CStr); 10] = [
+    (Error::NotStarted, c"NEEDM_ENOTSTARTED", c"needm is not started"),
+    (Error::Already, c"NEEDM_EALREADY", c"needm is started already"),
+    (Error::Invalid, c"NEEDM_EINVAL", c"invalid argument, or invalid here"),
+    (Error::NoMemory, c"NEEDM_ENOMEM", c"out of memory"),
+    (Error::TimedOut, c"NEEDM_ETIMEDOUT", c"no M became free in time"),
+    (Error::Busy, c"NEEDM_EBUSY", c"a callback is running"),
+    (Error::Panic, c"NEEDM_EPANIC", c"a panic ended the callback"),
+    (Error::Fault, c"NEEDM_EFAULT", c"a fault ended the callback"),
+    (Error::Overflow, c"NEEDM_EOVERFLOW", c"the stack of the G does not hold it"),
+    (Error::System, c"NEEDM_ESYS", c"the system refused"),
 ];
 
 impl Error {
@@ -61,14 +61,21 @@ impl Error {
     /// The error of a number of the C interface, if there is one.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        MEANINGS.iter().map(|(error, _)| *error).find(|error| error.code() == code)
+        MEANINGS.iter().map(|(error, ..)| *error).find(|error| error.code() == code)
     }
 
     /// What it means, in a few words.
     #[must_use]
     pub fn meaning(self) -> &'static core::ffi::CStr {
-        let row = MEANINGS.iter().find(|(error, _)| *error == self);
-        row.map_or(c"unknown error", |(_, meaning)| *meaning)
+        let row = MEANINGS.iter().find(|(error, ..)| *error == self);
+        row.map_or(c"unknown error", |(.., meaning)| *meaning)
+    }
+
+    /// Its name in the C interface.
+    #[cfg(feature = "capi")]
+    pub(crate) fn name(self) -> &'static core::ffi::CStr {
+        let row = MEANINGS.iter().find(|(error, ..)| *error == self);
+        row.map_or(c"unknown error", |(_, name, _)| *name)
     }
 }
 

@@ -29,7 +29,7 @@
 //! | word | meaning |
 //! | --- | --- |
 //! | M | the context that a thread needs to run a callback; it carries your per-thread data ([`Hooks`]) |
-//! | G | the M's stack, with a guard page below it, on which callbacks run |
+//! | G | the M's stack, with a guard below it, on which callbacks run |
 //! | extra list | the Ms that no thread has |
 //! | binding | whether an M stays with its thread, or goes back to the extra list after each callback ([`Binding`]) |
 //! | foreign thread | a thread that needm did not start |
@@ -120,7 +120,7 @@ pub use api::*;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
+pub use settings::{DEFAULT_GUARD_SIZE, DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
 

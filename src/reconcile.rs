@@ -45,6 +45,32 @@ pub(crate) fn current_m() -> Option<&'static M> {
     current(tls).filter(|_| state::is_open())
 }
 
+/// The callbacks that this thread is inside, those of its handlers included.
+#[cfg(feature = "capi")]
+pub(crate) fn depth() -> u32 {
+    let tls = Tls::current();
+    drop_abandoned(tls, needm_sp());
+    let (mut count, mut held) = (0, current(tls));
+    while let Some(m) = held {
+        let mut segment = m.segment();
+        while let Some(inner) = segment {
+            count += 1;
+            segment = inner.outer();
+        }
+        held = m.prev_current();
+    }
+    count
+}
+
+/// Bytes that are left on the G for the innermost callback; 0 outside.
+#[cfg(feature = "capi")]
+pub(crate) fn stack_left() -> usize {
+    let at = needm_sp();
+    let Some((m, segment)) = current_segment(Tls::current()) else { return 0 };
+    let in_use_from = if m.stack.holds(at) { at } else { segment.gsp.load(Relaxed) };
+    in_use_from.saturating_sub(m.stack.lo())
+}
+
 /// Whether this thread is inside a callback.
 pub(crate) fn is_inside(tls: &Tls) -> bool {
     drop_abandoned(tls, needm_sp());
@@ -78,7 +104,7 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     tools::exited(
         m.stack.lo()..m.position(segment),
         &m.fiber,
-        &segment.around,
+        (&segment.around, &m::from_g0(m, segment).around),
         segment.outer().is_some(),
         unwound,
     );

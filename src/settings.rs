@@ -17,7 +17,10 @@ use crate::tools;
 /// Default of [`Config::max_ms`](crate::Config::max_ms).
 pub const DEFAULT_MAX_MS: u32 = 10_000;
 /// Default of [`Config::stack_size`](crate::Config::stack_size), in bytes.
-pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
+pub const DEFAULT_STACK_SIZE: usize = if usize::BITS > 32 { 256 * 1024 } else { 64 * 1024 };
+/// Default of [`Config::guard_size`](crate::Config::guard_size), in bytes: as much as Linux keeps
+/// below a process's first stack, where addresses are plenty.
+pub const DEFAULT_GUARD_SIZE: usize = if usize::BITS > 32 { 1024 * 1024 } else { 64 * 1024 };
 /// Bytes of a signal stack beside the signal's frames, by default: see
 /// [`Config::signal_stack_size`](crate::Config::signal_stack_size).
 pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
@@ -104,6 +107,7 @@ pub(crate) struct Settings {
     pub(crate) seed_ms: u32,
     pub(crate) max_ms: u32,
     pub(crate) stack_size: usize,
+    pub(crate) guard_size: usize,
     pub(crate) signal_stack_size: usize,
     pub(crate) binds_calls: bool,
     pub(crate) handles_signals: bool,
@@ -120,6 +124,7 @@ impl Settings {
         seed_ms: 0,
         max_ms: 0,
         stack_size: 0,
+        guard_size: 0,
         signal_stack_size: 0,
         binds_calls: false,
         handles_signals: true,
@@ -138,6 +143,11 @@ impl Settings {
     /// Usable bytes of a G's stack.
     pub(crate) fn stack_size(&self) -> usize {
         self.stack_size
+    }
+
+    /// Bytes of the guard below it.
+    pub(crate) fn guard_size(&self) -> usize {
+        self.guard_size
     }
 
     /// What a thread's handler stack has to hold.
@@ -198,7 +208,10 @@ impl Settings {
             return Err(Error::Invalid);
         }
         let stack_size = if self.stack_size == 0 { DEFAULT_STACK_SIZE } else { self.stack_size };
-        self.stack_size = stack::round(stack_size).ok_or(Error::Invalid)?;
+        if self.guard_size == 0 {
+            self.guard_size = DEFAULT_GUARD_SIZE;
+        }
+        self.stack_size = stack::round(stack_size, self.guard_size).ok_or(Error::Invalid)?;
         let frame = fault::frame_size();
         self.least_signal_stack = frame + HANDLER_ROOM;
         let asked = if self.signal_stack_size == 0 {
@@ -206,7 +219,7 @@ impl Settings {
         } else {
             self.signal_stack_size.max(self.least_signal_stack)
         };
-        self.signal_stack_size = stack::round(asked).ok_or(Error::Invalid)?;
+        self.signal_stack_size = stack::round(asked, 0).ok_or(Error::Invalid)?;
         Ok(self)
     }
 }

@@ -4,6 +4,9 @@
 
 mod common;
 
+#[path = "c_programs/names.rs"]
+mod names;
+
 #[path = "c_programs/sanitizers.rs"]
 mod sanitizers;
 
@@ -128,6 +131,11 @@ programs! {
     callbacks_before_main_and_at_exit_per_call = "process_exit" Shared ["call"];
     a_forked_child_calls_back = "fork" Archive [];
     a_forked_child_calls_back_per_call = "fork" Shared ["call"];
+    nothing_is_reached_beside_a_g = "guards" Archive [];
+    programs_of_the_first_version_run = "first_version" Shared [];
+    a_signal_changes_no_register_of_a_fault = "fault_registers" Archive [];
+    callers_may_have_a_misaligned_stack = "alignment" Archive [];
+    questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
     memory_that_is_refused_is_an_error = "out_of_memory" Archive [];

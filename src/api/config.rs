@@ -47,6 +47,11 @@ pub struct Config {
     /// Usable bytes of a G's stack, rounded up to pages; 0 means
     /// [`DEFAULT_STACK_SIZE`](crate::DEFAULT_STACK_SIZE).
     pub stack_size: usize,
+    /// Inaccessible bytes below a G, rounded up to pages; 0 means
+    /// [`DEFAULT_GUARD_SIZE`](crate::DEFAULT_GUARD_SIZE). They take addresses, and no memory.
+    /// A function whose frame is not larger cannot step over the guard, compiled with stack
+    /// probes or without.
+    pub guard_size: usize,
     /// Bytes of a signal stack; 0 means what this CPU's signal frame needs (four of
     /// them, for handlers that nest) and
     /// [`DEFAULT_SIGNAL_ROOM`](crate::DEFAULT_SIGNAL_ROOM).
@@ -71,6 +76,7 @@ impl Config {
             seed_ms: self.seed_ms,
             max_ms: self.max_ms,
             stack_size: self.stack_size,
+            guard_size: self.guard_size,
             signal_stack_size: self.signal_stack_size,
             binds_calls: self.binding == Binding::Call,
             handles_signals: !self.no_signals,

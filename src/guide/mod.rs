@@ -25,7 +25,7 @@
 //! | extra list | the Ms that no thread has |
 //! | fault | a hardware exception in a callback: a bad address, a division by zero |
 //! | foreign thread | a thread that needm did not start |
-//! | G | the M's stack, with a guard page below it, on which callbacks run |
+//! | G | the M's stack, with a guard below it, on which callbacks run |
 //! | gate | the word that a callback reads when it begins: open, or closed while the world is stopped |
 //! | host | the program, or runtime, that uses needm |
 //! | M | the context that a thread needs to run a callback |

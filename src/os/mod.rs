@@ -84,6 +84,26 @@ pub(crate) mod memory {
         unsafe { room::protect(start, len, access) }.map_err(|_| Refused)
     }
 
+    /// Makes a range inaccessible for good, without a mapping of its own where the system can.
+    ///
+    /// # Safety
+    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it.
+    pub(crate) unsafe fn guard(start: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the range is part of one mapping of `map`, and nothing uses it, by this
+        // function's own contract.
+        unsafe { room::guard(start, len) }.map_err(|_| Refused)
+    }
+
+    /// Has a range take ordinary pages only, so that it takes memory only where it is touched.
+    /// Cannot fail.
+    ///
+    /// # Safety
+    /// The range is whole pages of one mapping that [`map`] made.
+    pub(crate) unsafe fn take_small_pages(start: usize, len: usize) {
+        // SAFETY: the range is part of one mapping of `map`, by this function's own contract.
+        unsafe { room::take_small_pages(start, len) }
+    }
+
     /// Gives the memory of a range back. It reads as zeros afterwards, or as before where
     /// the system keeps it; the range stays mapped. Cannot fail.
     ///

@@ -38,7 +38,7 @@ impl Extra {
             None => MS.add().map_err(|_| Error::NoMemory)?,
         };
         let m = MS.get(index).ok_or(Error::NoMemory)?;
-        if let Err(error) = m.stack.map(settings.stack_size()) {
+        if let Err(error) = m.stack.map(settings.stack_size(), settings.guard_size()) {
             self.blank.push(&MS, index);
             return Err(error);
         }

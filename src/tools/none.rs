@@ -21,8 +21,16 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 /// The callback of `segment` begins, on the G.
 pub(crate) fn entered(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool) {}
 
-/// `segment` is over, `unwound` or by its return; its caller's stack is the current one.
-pub(crate) fn exited(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool, _unwound: bool) {}
+/// `segment` is over, `unwound` or by its return; its caller's stack is the current one. The
+/// second `Around` is that of the segment from which [`out`] would be told.
+pub(crate) fn exited(
+    _: Range<usize>,
+    _: &Fiber,
+    _: (&Around, &Around),
+    _nested: bool,
+    _unwound: bool,
+) {
+}
 
 /// The callback of `segment` has gone to the system stack.
 pub(crate) fn out(_: &Around) {}

@@ -91,7 +91,13 @@ pub(crate) fn entered(_: Range<usize>, fiber: &Fiber, around: &Around, nested: b
     unsafe { __tsan_acquire(ptr::from_ref(fiber).cast_mut().cast()) };
 }
 
-pub(crate) fn exited(_: Range<usize>, fiber: &Fiber, around: &Around, nested: bool, unwound: bool) {
+pub(crate) fn exited(
+    _: Range<usize>,
+    fiber: &Fiber,
+    (around, _): (&Around, &Around),
+    nested: bool,
+    unwound: bool,
+) {
     // SAFETY: the tool only takes the address for a name.
     unsafe { __tsan_release(ptr::from_ref(fiber).cast_mut().cast()) };
     let before = around.before.swap(ptr::null_mut(), Relaxed);

@@ -16,6 +16,19 @@
  * says: to 16 bytes, before the return address and the frame pointer were pushed. */
 #define CALL_IS_ALIGNED (((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16 == 0)
 
+/* Calls a function with four words, on a stack that is `off` bytes away from its alignment. */
+#define CALL_MISALIGNED(function, words, off)                                                \
+    ({                                                                                       \
+        long result_, off_ = (off);                                                          \
+        __asm__ volatile("movl %%esp, %%edi\n andl $-16, %%esp\n subl %%ecx, %%esp\n"         \
+                         "pushl 12(%%esi)\n pushl 8(%%esi)\n pushl 4(%%esi)\n pushl (%%esi)\n" \
+                         "call *%%eax\n movl %%edi, %%esp"                                   \
+                         : "=a"(result_), "+c"(off_)                                         \
+                         : "0"(function), "S"(words)                                         \
+                         : "edi", "edx", "memory", "cc");                                    \
+        result_;                                                                             \
+    })
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
 
@@ -56,6 +69,15 @@
     " pushf\n orl $0x100, (%esp)\n popf\n ret\n"                       \
     ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"        \
     " pushf\n andl $~0x100, (%esp)\n popf\n ret\n"
+/* Faults with values that are known in the registers which a call preserves; whether a traced
+ * program has them. */
+#define FAULT_WITH_KNOWN_REGISTERS                                                           \
+    __asm__ volatile("movl $0x11, %%ebx\n movl $0x22, %%esi\n movl $0x33, %%edi\n"           \
+                     "movl $0x44, %%ebp\n movl $1, 0"                                       \
+                     : : : "ebx", "esi", "edi", "memory")
+#define HAS_KNOWN_REGISTERS(regs) \
+    ((regs).ebx == 0x11 && (regs).esi == 0x22 && (regs).edi == 0x33 && (regs).ebp == 0x44)
+#define STEPPED_SP(regs) ((uintptr_t)(regs).esp)
 /* In a handler: the interrupted code goes on without it. */
 #define STOP_STEPPING(context) ((context)->uc_mcontext.gregs[REG_EFL] &= ~0x100)
 

@@ -56,6 +56,16 @@
     " pushf\n orl $0x100, (%rsp)\n popf\n ret\n"                       \
     ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"        \
     " pushf\n andl $~0x100, (%rsp)\n popf\n ret\n"
+/* Faults with values that are known in the registers which a call preserves; whether a traced
+ * program has them. */
+#define FAULT_WITH_KNOWN_REGISTERS                                                           \
+    __asm__ volatile("mov $0x11, %%rbx\n mov $0x22, %%r12\n mov $0x33, %%r13\n"             \
+                     "mov $0x44, %%rbp\n mov $0x55, %%r14\n mov $0x66, %%r15\n movl $1, 0"   \
+                     : : : "rbx", "r12", "r13", "r14", "r15", "memory")
+#define HAS_KNOWN_REGISTERS(regs)                                                            \
+    ((regs).rbx == 0x11 && (regs).r12 == 0x22 && (regs).r13 == 0x33 && (regs).rbp == 0x44 &&   \
+     (regs).r14 == 0x55 && (regs).r15 == 0x66)
+#define STEPPED_SP(regs) ((uintptr_t)(regs).rsp)
 /* In a handler: the interrupted code goes on without it. */
 #define STOP_STEPPING(context) ((context)->uc_mcontext.gregs[REG_EFL] &= ~0x100)
 

@@ -152,7 +152,7 @@ static void only_accesses_below_the_last_byte_of_the_stack_overflow(void) {
     CHECK_EQ(needm_callback(reads_at, &at, 0, &info), NEEDM_EOVERFLOW);
     CHECK_EQ(info.addr, (uintptr_t)at);
     CHECK_EQ(needm_callback(overflow, NULL, 0, &info), NEEDM_EOVERFLOW);
-    CHECK(info.addr < (uintptr_t)lo && info.addr >= (uintptr_t)lo - 65536);
+    CHECK(info.addr < (uintptr_t)lo && info.addr >= (uintptr_t)lo - 32768);
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
 }
 static void a_call_of_no_code_is_a_fault_at_its_address(void) {

@@ -90,6 +90,7 @@ where_tools_run! {
         address_sanitizer_is_silent_about_endings = ADDRESS "endings" ["call"];
         address_sanitizer_is_silent_about_longjmp = ADDRESS "longjmp" [];
         address_sanitizer_is_silent_about_registers = ADDRESS "registers" [];
+        fake_stacks_of_address_sanitizer_go_with_their_callbacks = ADDRESS "fake_stacks" [];
         thread_sanitizer_is_silent_about_many_callbacks = THREAD "many_callbacks" [];
         thread_sanitizer_is_silent_about_many_callbacks_per_call =
             THREAD "many_callbacks" ["call"];

@@ -88,6 +88,8 @@ ROUTINE(needm_sigjump)
         ldr     r3, [r0, #FAULT_SP]
         ldr     ip, [r0, #FAULT_PC]
         add     ip, ip, #2
+        /* A signal that comes once sp has left the handler's stack overwrites regs. */
+        ldmia   r1, {r4-r11}
         sub     sp, r0, #BELOW
         stmia   sp, {r2, r3, ip}
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
@@ -96,7 +98,6 @@ ROUTINE(needm_sigjump)
         .cfi_escape 0x10, 15, 2, 0x7d, BELOW+FAULT_PC
         /* DW_CFA_expression, register 14, 2 bytes: DW_OP_breg13 0 */
         .cfi_escape 0x10, 14, 2, 0x7d, 0
-        ldmia   r1, {r4-r11}
         bl      needm_sigpanic
         udf     #0
         .cfi_endproc
