@@ -19,7 +19,7 @@ use core::mem::offset_of;
 use core::ptr;
 
 pub(crate) use super::key::{begin, end};
-use super::{Errno, call, ids, key};
+use super::{Errno, call, ids, key, libc};
 use crate::arch::linux::nr;
 use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 
@@ -144,7 +144,7 @@ impl Notice {
     pub(crate) fn watch(&self, block: usize) {
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
-            if key::key().is_some() {
+            if libc::has_keys() {
                 return; // the C library will register its own in the place of ours
             }
             let Some(head) = self.register_own_head() else { return };
@@ -255,7 +255,7 @@ fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
         return Some(head);
     }
     let head = robust_head()?;
-    if !head.is_null() && key::key().is_some() {
+    if !head.is_null() && libc::has_keys() {
         // SAFETY: Linux says that this is this thread's head.
         HEAD_OFFSET.store(unsafe { (*head).futex_offset }.cast_unsigned(), Relaxed);
         HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
@@ -266,7 +266,7 @@ fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
 /// The robust head of this thread, without asking.
 fn learned_head(block: usize) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
-    if distance == 0 || key::key().is_none() {
+    if distance == 0 || !libc::has_keys() {
         return None;
     }
     let head = block.wrapping_add(distance - 1) as *mut RobustHead;
