@@ -20,7 +20,7 @@ use crate::os::wait::{now, wait};
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
-use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread;
 use crate::thread::reap;
 use crate::thread_record::Thread;
@@ -61,7 +61,7 @@ impl Extra {
 
     #[cold]
     fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = now();
+        let mut waiting = Waiting::begin();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
         // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
@@ -84,7 +84,7 @@ impl Extra {
             if !state::is_open() {
                 break Err(Error::NotStarted);
             }
-            let elapsed = now().saturating_sub(start);
+            let elapsed = waiting.elapsed();
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
@@ -111,7 +111,7 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
-            wait(&self.returned, seen, Some(nap));
+            waiting.sleep(&self.returned, seen, nap);
         };
         waiters().fetch_sub(1, SeqCst);
         result
@@ -133,6 +133,34 @@ impl Extra {
                 return;
             }
         }
+    }
+}
+
+/// For how long a thread has been waiting: by the clock or, where the system does not let it be
+/// read, by the sleeps.
+struct Waiting {
+    start: Option<u64>,
+    slept: u64,
+}
+
+impl Waiting {
+    /// What a sleep that ended early counts for, in nanoseconds: more than none, so that the wait
+    /// ends even if the system refuses to let the thread sleep.
+    const EARLY: u64 = 1000;
+
+    fn begin() -> Self {
+        Self { start: now(), slept: 0 }
+    }
+
+    fn elapsed(&self) -> u64 {
+        let by_clock = self.start.zip(now()).map(|(start, now)| now.saturating_sub(start));
+        by_clock.unwrap_or(self.slept)
+    }
+
+    /// Sleeps while `word` is `seen`, at most `nanos`.
+    fn sleep(&mut self, word: &AtomicU32, seen: u32, nanos: u64) {
+        let whole = wait(word, seen, Some(nanos));
+        self.slept = self.slept.saturating_add(if whole { nanos } else { Self::EARLY });
     }
 }
 

@@ -104,9 +104,9 @@ pub(crate) mod wait {
 
     /// Sleeps while `word` is `value`, at most `nanos`; `None` is for ever. The comparison
     /// and going to sleep are one step for a [`wake`] that comes after a change of the word.
-    /// May return early; the caller looks again.
-    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) {
-        room::wait(word, value, nanos);
+    /// May return early; the caller looks again. Says whether all of that time has passed.
+    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
+        room::wait(word, value, nanos)
     }
 
     /// Wakes up to `count` threads that sleep on the word at this address. The address is
@@ -115,8 +115,9 @@ pub(crate) mod wait {
         room::wake(word, count);
     }
 
-    /// Nanoseconds of a clock that only goes forward.
-    pub(crate) fn now() -> u64 {
+    /// Nanoseconds of a clock that only goes forward; `None` if the system does not let it be
+    /// read.
+    pub(crate) fn now() -> Option<u64> {
         room::now()
     }
 }
