@@ -16,7 +16,7 @@ use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
 use crate::spawn;
-use crate::state::{EPOCH, OPEN, SETTINGS, epoch_open, is_open, settings};
+use crate::state::{EPOCH, OPEN, SETTINGS, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
@@ -87,12 +87,12 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     // other counts on the settings while needm is not open.
     let own = unsafe { &mut *SETTINGS.0.get() };
     *own = checked;
-    own.enters_with_fence = !os::barrier::register();
+    barrier::begin();
     tools::begin();
     // Before the new epoch: a thread that is still entering from an earlier start reads the epoch,
     // and then relies on this.
     thread::start();
-    let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
+    let epoch = epoch_after(EPOCH.load(Relaxed));
     EPOCH.store(epoch, SeqCst);
     if let Err(error) = EXTRA.seed(settings().seed_ms) {
         EXTRA.end();
@@ -103,7 +103,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         os::fault::install();
     }
     // The gate first: a thread that finds needm open may close it.
-    gate::open(epoch_open());
+    gate::open_first(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
 }
@@ -127,7 +127,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     }
     let stopped = close_and_stop(tls);
     if stopped.is_err() {
-        gate::open(epoch_open());
+        gate::open();
         gate::release_world();
     }
     stopped

@@ -270,7 +270,7 @@ fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
 
 /// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
 fn fast_path_allowed(thread: &Thread) -> bool {
-    !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
+    !barrier::enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
 }
 
 /// Unbinds this thread's current M.

@@ -110,7 +110,6 @@ pub(crate) struct Settings {
     pub(crate) unrecovered_aborts: bool,
     pub(crate) wait_ns: u64,
     pub(crate) hooks: Hooks,
-    pub(crate) enters_with_fence: bool,
     pub(crate) least_signal_stack: usize,
 }
 
@@ -126,7 +125,6 @@ impl Settings {
         unrecovered_aborts: false,
         wait_ns: 0,
         hooks: Hooks::NONE,
-        enters_with_fence: false,
         least_signal_stack: 0,
     };
 
@@ -173,11 +171,6 @@ impl Settings {
     /// The longest wait for an M; `None` is for ever.
     pub(crate) fn wait_ns(&self) -> Option<u64> {
         (self.wait_ns != 0).then_some(self.wait_ns)
-    }
-
-    /// Whether the system has no asymmetric barrier, so that each callback has a fence of its own.
-    pub(crate) fn enters_with_fence(&self) -> bool {
-        self.enters_with_fence
     }
 
     /// The host's functions.

@@ -45,7 +45,13 @@ pub(crate) fn epoch() -> u32 {
 
 /// The gate's value while it is open in start number `epoch` of needm.
 pub(crate) fn gate_of(epoch: u32) -> u32 {
-    epoch << 1
+    epoch << 2
+}
+
+/// The number of the start after start number `epoch`. [`gate_of`] is not 0 for it, and differs
+/// from that of the starts before.
+pub(crate) fn epoch_after(epoch: u32) -> u32 {
+    (epoch.wrapping_add(1) & u32::MAX >> 2).max(1)
 }
 
 /// The gate's value while the gate is open.

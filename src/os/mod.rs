@@ -133,9 +133,9 @@ pub(crate) mod barrier {
     }
 
     /// A full barrier on every thread of this process that is running. Only after
-    /// [`register`] has said yes.
-    pub(crate) fn run() {
-        room::run();
+    /// [`register`] has said yes. False if the system refuses it by now: there was no barrier.
+    pub(crate) fn run() -> bool {
+        room::run()
     }
 }
 

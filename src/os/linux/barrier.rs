@@ -14,8 +14,8 @@ pub(crate) fn register() -> bool {
     unsafe { call(nr::MEMBARRIER, (MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0)) }.is_ok()
 }
 
-/// A full barrier on every thread of this process that is running.
-pub(crate) fn run() {
+/// A full barrier on every thread of this process that is running. False if it is refused.
+pub(crate) fn run() -> bool {
     // SAFETY: touches no memory.
-    let _ = unsafe { call(nr::MEMBARRIER, (MEMBARRIER_PRIVATE_EXPEDITED, 0, 0)) };
+    unsafe { call(nr::MEMBARRIER, (MEMBARRIER_PRIVATE_EXPEDITED, 0, 0)) }.is_ok()
 }
