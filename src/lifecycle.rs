@@ -150,13 +150,14 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Threads that are binding or unbinding an M just now, or wait for one, meet the closed gate
     // and are done in a moment. A thread that never gets there (C has jumped out of a handler in
-    // the middle) is not waited for for ever; but an M that stays bound this way cannot be unmade.
+    // the middle) is not waited for for ever; but an M that stays bound this way cannot be unmade,
+    // nor one that a hook of the host's is at work on.
     let settled = thread::wait_until(|| {
         EXTRA.wake_all();
         gate::wake_all();
         EXTRA.waiting() == 0 && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
     });
-    if !settled && EXTRA.any_in_transfer() {
+    if !settled && (EXTRA.any_in_transfer() || reap::any_in_hook()) {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }

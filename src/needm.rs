@@ -185,7 +185,7 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
             None => Err(Error::NotStarted),
         };
         if let Ok(Some(Acquired::Fresh(m))) = taken {
-            state::settings().hooks().minit(m);
+            thread.in_hook(|| state::settings().hooks().minit(m));
         }
         thread.end_transfer(was_in_transfer);
         match taken? {
@@ -278,10 +278,25 @@ fn fast_path_allowed(thread: &Thread) -> bool {
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     tls.publish(Some(m), m.prev_current(), epoch);
-    state::settings().hooks().unminit(m);
+    let hooks = state::settings().hooks();
     match tls.thread() {
-        Some(thread) => thread.return_m(m),
-        None => EXTRA.release(m),
+        Some(thread) => {
+            // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
+            let mut stays = true;
+            thread.in_hook(|| {
+                stays = state::is_open() || pool::unbinds_on_exit(m);
+                if stays {
+                    hooks.unminit(m);
+                }
+            });
+            if stays {
+                thread.return_m(m);
+            }
+        }
+        None => {
+            hooks.unminit(m);
+            EXTRA.release(m);
+        }
     }
 }
 

@@ -90,6 +90,11 @@ pub(crate) fn any_in_transfer() -> bool {
     THREADS.iter().any(Thread::is_in_transfer)
 }
 
+/// Whether a hook of the host's runs for an M that is on its way to or from a thread.
+pub(crate) fn any_in_hook() -> bool {
+    THREADS.iter().any(Thread::is_in_hook)
+}
+
 impl Thread {
     /// An empty record for this thread: a free one, that of an exited thread, or a new row.
     fn allocate(tls: &Tls) -> Option<&'static Self> {
@@ -160,7 +165,7 @@ impl Thread {
         let mut count = 0;
         let mut give = |m: &M| {
             count += 1;
-            state::settings().hooks().unminit(m);
+            self.in_hook(|| state::settings().hooks().unminit(m));
             trim::note_returned(m, self);
             self.return_m(m);
         };
