@@ -184,6 +184,7 @@ fn undo(tls: &Tls) {
 pub(crate) extern "C" fn fork_child() {
     os::last_error::keeping(|| {
         let tls = Tls::current();
+        os::exit::fork_child();
         os::fault::fork_child();
         if LifecycleGuard::fork_child(tls) && !is_open() {
             return; // this thread forked within `start` or `stop`, which goes on

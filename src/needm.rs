@@ -270,7 +270,10 @@ fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
 
 /// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
 fn fast_path_allowed(thread: &Thread) -> bool {
-    !barrier::enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
+    !barrier::enters_with_fence()
+        && !thread.ready.needs_checks()
+        && thread.notice.is_known()
+        && !tools::WATCH_SWITCHES
 }
 
 /// Unbinds this thread's current M.
@@ -278,25 +281,20 @@ fn fast_path_allowed(thread: &Thread) -> bool {
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     tls.publish(Some(m), m.prev_current(), epoch);
-    let hooks = state::settings().hooks();
-    match tls.thread() {
-        Some(thread) => {
-            // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
-            let mut stays = true;
-            thread.in_hook(|| {
-                stays = state::is_open() || pool::unbinds_on_exit(m);
-                if stays {
-                    hooks.unminit(m);
-                }
-            });
-            if stays {
-                thread.return_m(m);
-            }
-        }
-        None => {
-            hooks.unminit(m);
-            EXTRA.release(m);
-        }
+    let thread = tls.thread();
+    let was_in_transfer = thread.map(Thread::begin_hook);
+    // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
+    let stays = state::is_open() || pool::unbinds_on_exit(m);
+    if stays {
+        state::settings().hooks().unminit(m);
+    }
+    if let Some((thread, was_in_transfer)) = thread.zip(was_in_transfer) {
+        thread.end_transfer(was_in_transfer);
+    }
+    match thread.filter(|_| stays) {
+        Some(thread) => thread.return_m(m),
+        None if stays => EXTRA.release(m),
+        None => {}
     }
 }
 

@@ -117,13 +117,19 @@ impl Thread {
         was
     }
 
-    /// Runs a hook of the host's for an M that is on its way to or from this thread. A hook may take
-    /// long: needm is not stopped meanwhile.
-    #[inline(always)] // the host is called from few places: tests/nosplit/lists.rs
-    pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
+    /// Marks a hook of the host's as running for an M of this thread, and returns the mark of before.
+    /// A hook may take long: needm is not stopped until [`Thread::end_transfer`].
+    pub(crate) fn begin_hook(&self) -> u32 {
         let was = self.in_transfer.load(Relaxed);
         self.in_transfer.store(was | IN_HOOK, Relaxed);
         barrier::order();
+        was
+    }
+
+    /// Runs a hook of the host's for an M of this thread.
+    #[inline(always)] // the host is called from few places: tests/nosplit/lists.rs
+    pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
+        let was = self.begin_hook();
         hook();
         self.end_transfer(was);
     }

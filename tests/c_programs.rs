@@ -101,6 +101,7 @@ programs! {
     exiting_threads_return_their_ms = "thread_exit" Archive [];
     exiting_threads_return_their_ms_per_call = "thread_exit" Shared ["call"];
     many_thread_specific_keys = "many_keys" Archive [];
+    vfork_children_harm_nothing = "vfork" Archive [];
     what_a_sandbox_refuses = "sandbox" Archive [];
     faults_of_every_kind_are_errors = "fault_kinds" Archive [];
     faults_of_every_kind_are_errors_per_call = "fault_kinds" Shared ["call"];

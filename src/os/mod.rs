@@ -192,6 +192,11 @@ pub(crate) mod exit {
         room::end();
     }
 
+    /// In a forked child, before anything else here: the process is another one.
+    pub(crate) fn fork_child() {
+        room::fork_child();
+    }
+
     /// The part of a thread's record that notices its exit. All zeros is valid, and watches
     /// nothing. It must not move while it watches.
     ///
@@ -203,6 +208,12 @@ pub(crate) mod exit {
         /// From now on the record is this thread's: notes which thread that is.
         pub(crate) fn begin(&self, block: usize) {
             self.0.begin(block);
+        }
+
+        /// Whether it is known which thread's the record is. Not if a process that shares this
+        /// one's memory (a child of `vfork`) was first to use the record.
+        pub(crate) fn is_known(&self) -> bool {
+            self.0.is_known()
         }
 
         /// Has this thread call `on_exit(value)` when it exits, once. May be repeated, also

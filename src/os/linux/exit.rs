@@ -18,9 +18,11 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr;
 
-pub(crate) use super::key::{begin, end};
+pub(crate) use super::ids::note_home as fork_child;
+pub(crate) use super::key::end;
 use super::{Errno, call, ids, key, libc};
 use crate::arch::linux::nr;
+use crate::os::terms::OnExit;
 use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 
 /// Words before a robust entry that a C library's offset may point into, and of
@@ -42,8 +44,15 @@ pub(crate) struct Notice {
     own_head: [AtomicUsize; 3],
     /// Which of `before` is the futex, plus one; 0 without a robust list.
     futex: AtomicU32,
-    /// The thread's number.
+    /// The thread's number; 0 if it is not known, because a child of `vfork` has used the record
+    /// first.
     tid: AtomicU32,
+}
+
+/// Has exits noticed.
+pub(crate) fn begin(on_exit: OnExit) {
+    ids::note_home();
+    key::begin(on_exit);
 }
 
 impl Notice {
@@ -52,6 +61,11 @@ impl Notice {
         self.tid.store(tid(block), Relaxed);
         self.futex.store(0, Relaxed);
         self.own_head[0].store(0, Relaxed);
+    }
+
+    /// Whether it is known which thread's the record is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.tid.load(Relaxed) != 0
     }
 
     /// Has the key's destructor run at this thread's exit, with `value`.
@@ -69,7 +83,7 @@ impl Notice {
     pub(crate) fn has_exited(&self, ask: bool) -> bool {
         match self.futex.load(SeqCst).checked_sub(1) {
             Some(place) => self.before.get(place as usize).is_some_and(owner_died),
-            None => ask && !ids::alive(self.tid.load(Relaxed)),
+            None => ask && self.is_known() && !ids::alive(self.tid.load(Relaxed)),
         }
     }
 
@@ -142,6 +156,9 @@ static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 impl Notice {
     /// Has Linux mark this record when the thread exits, if it can.
     pub(crate) fn watch(&self, block: usize) {
+        if !self.is_known() {
+            return;
+        }
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
             if libc::has_keys() {
@@ -289,9 +306,15 @@ const SEEN_TWICE: u32 = u32::MAX;
 
 const SEEN_OTHERWISE: u32 = u32::MAX - 1;
 
-/// This thread's number: without a system call, where the C library is seen to keep it.
+/// This thread's number, if this process is the thread's, else 0.
+fn asked_tid() -> u32 {
+    if ids::is_visitor() { 0 } else { ids::current() }
+}
+
+/// This thread's number: without a system call, where the C library is seen to keep it. 0 if it
+/// cannot be had, in a child of `vfork`.
 fn tid(block: usize) -> u32 {
-    let Some(head) = learned_head(block) else { return ids::current() };
+    let Some(head) = learned_head(block) else { return asked_tid() };
     // SAFETY: the C library's record of this thread begins further below: the head is in the
     // middle of it, so these bytes belong to the record, too.
     let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
@@ -299,7 +322,10 @@ fn tid(block: usize) -> u32 {
     if seen == SEEN_TWICE {
         return noted;
     }
-    let tid = ids::current();
+    let tid = asked_tid();
+    if tid == 0 {
+        return 0;
+    }
     let next = match (seen, noted == tid) {
         (SEEN_OTHERWISE, _) | (_, false) => SEEN_OTHERWISE,
         (0, true) => tid,

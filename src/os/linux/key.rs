@@ -25,7 +25,7 @@ pub(super) fn key() -> Option<Key> {
 }
 
 /// Makes the key.
-pub(crate) fn begin(on_exit: OnExit) {
+pub(super) fn begin(on_exit: OnExit) {
     let mut key = libc::key_create(on_exit);
     if let Some(late) = key.filter(|key| key.number() >= WITHOUT_ALLOCATION) {
         late.delete();
