@@ -272,7 +272,7 @@ fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
 fn fast_path_allowed(thread: &Thread) -> bool {
     !barrier::enters_with_fence()
         && !thread.ready.needs_checks()
-        && thread.notice.is_known()
+        && thread.notice.is_settled()
         && !tools::WATCH_SWITCHES
 }
 

@@ -152,7 +152,7 @@ impl Place {
 
 /// Checks a handler stack that has to be checked.
 fn recheck_handler_stack(tls: &Tls, m: &M) {
-    let to_check = |thread: &&Thread| thread.ready.needs_checks() || !thread.notice.is_known();
+    let to_check = |thread: &&Thread| thread.ready.needs_checks() || !thread.notice.is_settled();
     let Some(thread) = tls.thread().filter(to_check) else { return };
     thread::prepare(tls, thread, true);
     if !thread.ready.needs_checks() && m.segment().is_none() {

@@ -216,6 +216,12 @@ pub(crate) mod exit {
             self.0.is_known()
         }
 
+        /// Whether this record needs nothing more. If not, the thread calls [`Notice::watch`] again
+        /// later, after [`Notice::begin`] if the record is not known.
+        pub(crate) fn is_settled(&self) -> bool {
+            self.0.is_settled()
+        }
+
         /// Has this thread call `on_exit(value)` when it exits, once. May be repeated, also
         /// from `on_exit`. May allocate, in the C library.
         pub(crate) fn arm(&self, value: *const c_void) {

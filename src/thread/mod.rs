@@ -65,9 +65,11 @@ pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, 
 /// record, finds out which thread's it is; that process has set up its own handler stack, so this
 /// thread's has to be checked.
 pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) {
-    if !thread.notice.is_known() {
-        thread.ready.check_again(state::settings().needs());
-        thread.notice.begin(tls.address());
+    if !thread.notice.is_settled() {
+        if !thread.notice.is_known() {
+            thread.ready.check_again(state::settings().needs());
+            thread.notice.begin(tls.address());
+        }
         thread.notice.watch(tls.address());
     }
     thread.prepare(careful);

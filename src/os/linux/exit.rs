@@ -30,6 +30,9 @@ use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fen
 /// (its list is doubly linked on 64 bits).
 const BEFORE_ENTRY: usize = 8;
 
+/// In [`Notice::futex`]: the entry is not linked yet, because the C library was changing the list.
+const POSTPONED: u32 = u32::MAX;
+
 /// The bit that Linux sets in a robust futex whose owner died (include/uapi/linux/futex.h).
 const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
 
@@ -42,7 +45,7 @@ pub(crate) struct Notice {
     entry: AtomicUsize,
     /// A head of our own, where the thread has none; its first word is 0 if it has.
     own_head: [AtomicUsize; 3],
-    /// Which of `before` is the futex, plus one; 0 without a robust list.
+    /// Which of `before` is the futex, plus one; 0 without a robust list, or [`POSTPONED`].
     futex: AtomicU32,
     /// The thread's number; 0 if it is not known, because a child of `vfork` has used the record
     /// first.
@@ -68,6 +71,19 @@ impl Notice {
         self.tid.load(Relaxed) != 0
     }
 
+    /// Whether the record needs nothing more to notice the exit as well as it can.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_known() && self.futex.load(Relaxed) != POSTPONED
+    }
+
+    /// Which of `before` Linux marks.
+    fn marked_place(&self) -> Option<usize> {
+        match self.futex.load(SeqCst) {
+            0 | POSTPONED => None,
+            place => Some(place as usize - 1),
+        }
+    }
+
     /// Has the key's destructor run at this thread's exit, with `value`.
     pub(crate) fn arm(&self, value: *const c_void) {
         key::arm(value);
@@ -75,14 +91,14 @@ impl Notice {
 
     /// Whether Linux marks this record when the thread exits.
     pub(crate) fn is_watched(&self) -> bool {
-        self.futex.load(SeqCst) != 0
+        self.marked_place().is_some()
     }
 
     /// Whether the thread has exited, as far as is known; `ask` the system if nothing else shows
     /// it.
     pub(crate) fn has_exited(&self, ask: bool) -> bool {
-        match self.futex.load(SeqCst).checked_sub(1) {
-            Some(place) => self.before.get(place as usize).is_some_and(owner_died),
+        match self.marked_place() {
+            Some(place) => self.before.get(place).is_some_and(owner_died),
             None => ask && self.is_known() && !ids::alive(self.tid.load(Relaxed)),
         }
     }
@@ -172,6 +188,11 @@ impl Notice {
         // SAFETY: the head is the one registered for this very thread; nothing
         // else touches it or the list but the thread itself.
         unsafe {
+            // The C library says so in `pending` while it changes the list. If this is a handler that
+            // has interrupted it there, it would overwrite the link to this entry.
+            if !(&raw const (*head).pending).read_volatile().is_null() {
+                return self.futex.store(POSTPONED, Relaxed);
+            }
             let offset = (*head).futex_offset;
             let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
             let place = place.filter(|_| offset % 4 == 0);
@@ -226,7 +247,7 @@ impl Notice {
 
     /// Takes the entry off this thread's list.
     pub(crate) fn unwatch(&self, block: usize) {
-        if self.futex.swap(0, SeqCst) == 0 {
+        if [0, POSTPONED].contains(&self.futex.swap(0, SeqCst)) {
             return;
         }
         if self.own_head[0].swap(0, Relaxed) != 0 {
