@@ -6,7 +6,7 @@
 //! # Safety
 //! Rows of the tables of Ms and of records are unmapped here alone: with the gate closed,
 //! when no other live thread has a record, so that no pointer to a row is left.
-#![allow(unsafe_code)] // the settings' cell, and the tables' ends
+#![allow(unsafe_code)] // the tables' ends
 
 use crate::barrier;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
 use crate::spawn;
-use crate::state::{EPOCH, OPEN, SETTINGS, epoch_after, epoch_open, is_open, settings};
+use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
@@ -83,10 +83,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if is_open() {
         return Err(Error::Already);
     }
-    // SAFETY: this thread has the guard, so it is the only one that starts needm; and no
-    // other counts on the settings while needm is not open.
-    let own = unsafe { &mut *SETTINGS.0.get() };
-    *own = checked;
+    settings().set(&checked);
     barrier::begin();
     tools::begin();
     // Before the new epoch: a thread that is still entering from an earlier start reads the epoch,
@@ -94,7 +91,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     thread::start();
     let epoch = epoch_after(EPOCH.load(Relaxed));
     EPOCH.store(epoch, SeqCst);
-    if let Err(error) = EXTRA.seed(settings().seed_ms) {
+    if let Err(error) = EXTRA.seed(checked.seed_ms) {
         EXTRA.end();
         thread::stop(Tls::current());
         return Err(error);
