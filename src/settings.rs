@@ -170,7 +170,9 @@ struct Slot<F> {
 }
 
 impl<F: Copy> Slot<F> {
-    const EMPTY: Self = Self { function: AtomicPtr::new(ptr::null_mut()), kind: PhantomData };
+    const fn empty() -> Self {
+        Self { function: AtomicPtr::new(ptr::null_mut()), kind: PhantomData }
+    }
 
     fn set(&self, function: Option<F>) {
         const { assert!(size_of::<Option<F>>() == size_of::<*mut ()>()) };
@@ -207,23 +209,25 @@ pub(crate) struct Live {
 
 impl Live {
     /// Before the first start.
-    pub(crate) const BEFORE: Self = Self {
-        max_ms: AtomicU32::new(0),
-        stack_size: AtomicUsize::new(0),
-        signal_stack_size: AtomicUsize::new(0),
-        least_signal_stack: AtomicUsize::new(0),
-        binds_calls: AtomicBool::new(false),
-        handles_signals: AtomicBool::new(true),
-        unrecovered_aborts: AtomicBool::new(false),
-        wait_ns: AtomicU64::new(0),
-        user: AtomicPtr::new(ptr::null_mut()),
-        kind: Slot::EMPTY,
-        m_new: Slot::EMPTY,
-        m_free: Slot::EMPTY,
-        minit: Slot::EMPTY,
-        unminit: Slot::EMPTY,
-        thread_start: Slot::EMPTY,
-    };
+    pub(crate) const fn before() -> Self {
+        Self {
+            max_ms: AtomicU32::new(0),
+            stack_size: AtomicUsize::new(0),
+            signal_stack_size: AtomicUsize::new(0),
+            least_signal_stack: AtomicUsize::new(0),
+            binds_calls: AtomicBool::new(false),
+            handles_signals: AtomicBool::new(true),
+            unrecovered_aborts: AtomicBool::new(false),
+            wait_ns: AtomicU64::new(0),
+            user: AtomicPtr::new(ptr::null_mut()),
+            kind: Slot::empty(),
+            m_new: Slot::empty(),
+            m_free: Slot::empty(),
+            minit: Slot::empty(),
+            unminit: Slot::empty(),
+            thread_start: Slot::empty(),
+        }
+    }
 
     /// Only for `lifecycle::start`, while needm is not open.
     pub(crate) fn set(&self, settings: &Settings) {
@@ -292,7 +296,7 @@ impl Live {
     }
 
     /// The host's functions.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn hooks(&self) -> Hooks {
         Hooks {
             user: self.user.load(Relaxed),

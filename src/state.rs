@@ -15,7 +15,7 @@ pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 /// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-static SETTINGS: Live = Live::BEFORE;
+static SETTINGS: Live = Live::before();
 
 /// The settings that needm was started with last.
 pub(crate) fn settings() -> &'static Live {

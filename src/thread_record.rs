@@ -127,7 +127,7 @@ impl Thread {
     }
 
     /// Runs a hook of the host's for an M of this thread.
-    #[inline(always)] // the host is called from few places: tests/nosplit/lists.rs
+    #[inline] // the host is called from few places: tests/nosplit/lists.rs
     pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
         let was = self.begin_hook();
         hook();

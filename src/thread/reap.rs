@@ -56,7 +56,7 @@ pub(crate) fn reap_next() -> u32 {
     // Not one atomic step, as in `next_to_check`.
     let turn = REAPED.load(Relaxed).wrapping_add(1);
     REAPED.store(turn, Relaxed);
-    let ask = turn % ASKS_ONCE_IN == 0;
+    let ask = turn.is_multiple_of(ASKS_ONCE_IN);
     next_to_check(count).map(|thread| thread.reap(ask)).sum()
 }
 
