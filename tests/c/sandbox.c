@@ -77,6 +77,7 @@ static void *calls(void *arg) {
     return arg;
 }
 
+static int futex_is_refused;
 /* A wait for an M ends in time although no clock can be read. The C library does not ask the
  * system for the time of this clock, where the system has it in memory. */
 static void waits_without_a_clock(void) {
@@ -87,6 +88,7 @@ static void waits_without_a_clock(void) {
     WAIT_UNTIL(inside);
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), NEEDM_ETIMEDOUT);
     CHECK_EQ(stats().timeouts, 1);
+    if (futex_is_refused) _exit(SUCCESS); /* the C library cannot join without it */
     over = 1;
     join(holder);
     CHECK_EQ(needm_stop(), 0);
@@ -99,6 +101,7 @@ static void a_wait_ends_without_a_clock(void) {
 #ifdef SYS_futex_time64
 /* A 32-bit system may have only the calls that take a time of 64 bits. */
 static void waits_without_a_call_for_short_times(void) {
+    futex_is_refused = 1;
     filter_system_calls(SYS_futex, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_ALLOW);
     waits_without_a_clock();
 }
