@@ -1,15 +1,15 @@
 //! The gate: one word that every callback reads on its way in and out, and the thread that
 //! owns the world while the gate is closed.
 //!
-//! The word is twice the epoch (the number of needm's last start), plus one while the gate is
-//! closed. `world.rs` explains how callbacks and the closing thread agree.
+//! The word is four times the epoch (the number of needm's last start), plus one while the gate is
+//! closed, plus two when the fast paths are forbidden (`barrier.rs`). `world.rs` explains how callbacks and the closing thread agree.
 //!
 //! # Safety
 //! Assembly defines the word; it is an atomic and lives as long as the program.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;
-use crate::barrier::heavy_barrier;
+use crate::barrier::{forbid_fast_paths, heavy_barrier};
 use crate::os::wait::wake;
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
@@ -58,10 +58,18 @@ pub(crate) fn is_closed(value: u32) -> bool {
     value & CLOSED != 0
 }
 
-/// Opens the gate with this value, and wakes the threads that wait at it.
-pub(crate) fn open(value: u32) {
+/// Opens the gate with the value of a new start of needm.
+pub(crate) fn open_first(value: u32) {
     tools::release(tools::Order::Started);
     gate().store(value, SeqCst);
+    forbid_fast_paths();
+    wake_all();
+}
+
+/// Opens the gate again, and wakes the threads that wait at it.
+pub(crate) fn open() {
+    tools::release(tools::Order::Started);
+    gate().fetch_and(!CLOSED, SeqCst);
     wake_all();
 }
 
@@ -127,6 +135,6 @@ pub(crate) fn returned(segment: &Segment) {
 /// Opens the gate, and gives up the world.
 pub(crate) fn reopen() {
     heavy_barrier();
-    open(value() & !CLOSED);
+    open();
     release_world();
 }

@@ -6,7 +6,7 @@
 //! # Safety
 //! Rows of the tables of Ms and of records are unmapped here alone: with the gate closed,
 //! when no other live thread has a record, so that no pointer to a row is left.
-#![allow(unsafe_code)] // the settings' cell, and the tables' ends
+#![allow(unsafe_code)] // the tables' ends
 
 use crate::barrier;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
 use crate::spawn;
-use crate::state::{EPOCH, OPEN, SETTINGS, epoch_open, is_open, settings};
+use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
@@ -83,18 +83,15 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if is_open() {
         return Err(Error::Already);
     }
-    // SAFETY: this thread has the guard, so it is the only one that starts needm; and no
-    // other counts on the settings while needm is not open.
-    let own = unsafe { &mut *SETTINGS.0.get() };
-    *own = checked;
-    own.enters_with_fence = !os::barrier::register();
+    settings().set(&checked);
+    barrier::begin();
     tools::begin();
     // Before the new epoch: a thread that is still entering from an earlier start reads the epoch,
     // and then relies on this.
     thread::start();
-    let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
+    let epoch = epoch_after(EPOCH.load(Relaxed));
     EPOCH.store(epoch, SeqCst);
-    if let Err(error) = EXTRA.seed(settings().seed_ms) {
+    if let Err(error) = EXTRA.seed(checked.seed_ms) {
         EXTRA.end();
         thread::stop(Tls::current());
         return Err(error);
@@ -103,7 +100,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         os::fault::install();
     }
     // The gate first: a thread that finds needm open may close it.
-    gate::open(epoch_open());
+    gate::open_first(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
 }
@@ -127,7 +124,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     }
     let stopped = close_and_stop(tls);
     if stopped.is_err() {
-        gate::open(epoch_open());
+        gate::open();
         gate::release_world();
     }
     stopped
@@ -150,13 +147,14 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
     // Threads that are binding or unbinding an M just now, or wait for one, meet the closed gate
     // and are done in a moment. A thread that never gets there (C has jumped out of a handler in
-    // the middle) is not waited for for ever; but an M that stays bound this way cannot be unmade.
+    // the middle) is not waited for for ever; but an M that stays bound this way cannot be unmade,
+    // nor one that a hook of the host's is at work on.
     let settled = thread::wait_until(|| {
         EXTRA.wake_all();
         gate::wake_all();
         EXTRA.waiting() == 0 && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
     });
-    if !settled && EXTRA.any_in_transfer() {
+    if !settled && (EXTRA.any_in_transfer() || reap::any_in_hook()) {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
@@ -183,6 +181,7 @@ fn undo(tls: &Tls) {
 pub(crate) extern "C" fn fork_child() {
     os::last_error::keeping(|| {
         let tls = Tls::current();
+        os::exit::fork_child();
         os::fault::fork_child();
         if LifecycleGuard::fork_child(tls) && !is_open() {
             return; // this thread forked within `start` or `stop`, which goes on

@@ -20,7 +20,7 @@ use crate::os::wait::{now, wait};
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
-use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread;
 use crate::thread::reap;
 use crate::thread_record::Thread;
@@ -61,7 +61,7 @@ impl Extra {
 
     #[cold]
     fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = now();
+        let mut waiting = Waiting::begin();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
         // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
@@ -84,7 +84,7 @@ impl Extra {
             if !state::is_open() {
                 break Err(Error::NotStarted);
             }
-            let elapsed = now().saturating_sub(start);
+            let elapsed = waiting.elapsed();
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
@@ -111,7 +111,7 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
-            wait(&self.returned, seen, Some(nap));
+            waiting.sleep(&self.returned, seen, nap);
         };
         waiters().fetch_sub(1, SeqCst);
         result
@@ -136,6 +136,34 @@ impl Extra {
     }
 }
 
+/// For how long a thread has been waiting: by the clock or, where the system does not let it be
+/// read, by the sleeps.
+struct Waiting {
+    start: Option<u64>,
+    slept: u64,
+}
+
+impl Waiting {
+    /// What a sleep that ended early counts for, in nanoseconds: more than none, so that the wait
+    /// ends even if the system refuses to let the thread sleep.
+    const EARLY: u64 = 1000;
+
+    fn begin() -> Self {
+        Self { start: now(), slept: 0 }
+    }
+
+    fn elapsed(&self) -> u64 {
+        let by_clock = self.start.zip(now()).map(|(start, now)| now.saturating_sub(start));
+        by_clock.unwrap_or(self.slept)
+    }
+
+    /// Sleeps while `word` is `seen`, at most `nanos`.
+    fn sleep(&mut self, word: &AtomicU32, seen: u32, nanos: u64) {
+        let whole = wait(word, seen, Some(nanos));
+        self.slept = self.slept.saturating_add(if whole { nanos } else { Self::EARLY });
+    }
+}
+
 /// Why an M is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {
@@ -157,7 +185,7 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
             None => Err(Error::NotStarted),
         };
         if let Ok(Some(Acquired::Fresh(m))) = taken {
-            state::settings().hooks().minit(m);
+            thread.in_hook(|| state::settings().hooks().minit(m));
         }
         thread.end_transfer(was_in_transfer);
         match taken? {
@@ -242,7 +270,10 @@ fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
 
 /// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
 fn fast_path_allowed(thread: &Thread) -> bool {
-    !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
+    !barrier::enters_with_fence()
+        && !thread.ready.needs_checks()
+        && thread.notice.is_settled()
+        && !tools::WATCH_SWITCHES
 }
 
 /// Unbinds this thread's current M.
@@ -250,10 +281,20 @@ fn fast_path_allowed(thread: &Thread) -> bool {
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     tls.publish(Some(m), m.prev_current(), epoch);
-    state::settings().hooks().unminit(m);
-    match tls.thread() {
+    let thread = tls.thread();
+    let was_in_transfer = thread.map(Thread::begin_hook);
+    // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
+    let stays = state::is_open() || pool::unbinds_on_exit(m);
+    if stays {
+        state::settings().hooks().unminit(m);
+    }
+    if let Some((thread, was_in_transfer)) = thread.zip(was_in_transfer) {
+        thread.end_transfer(was_in_transfer);
+    }
+    match thread.filter(|_| stays) {
         Some(thread) => thread.return_m(m),
-        None => EXTRA.release(m),
+        None if stays => EXTRA.release(m),
+        None => {}
     }
 }
 

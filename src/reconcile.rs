@@ -29,6 +29,13 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
     (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
 }
 
+/// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
+/// count as running yet.
+pub(crate) fn is_back_unnoticed() -> bool {
+    let left = |m: &&M| m.is_inside() && !m.is_running();
+    Tls::current().m().filter(left).is_some_and(|m| m.stack.holds(needm_sp()))
+}
+
 /// This thread's M and innermost segment, in a callback or in C that one called.
 pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();

@@ -41,33 +41,65 @@ fn enter_closed(m: &M) -> bool {
             false
         };
     }
-    // This thread may be in a signal handler that has interrupted callback code. That code does
-    // not run while the handler waits here, so the stopper must not wait for it.
-    let interrupted = || {
-        core::iter::successors(m.prev_held(), |below| below.prev_held())
-            .filter(|below| below.is_inside())
-    };
-    let was_running = interrupted().filter(|below| below.is_running()).count();
-    let mark = |running| interrupted().take(was_running).for_each(|m| m.set_running(running));
+    let interrupted = Interrupted::find(m.prev_held());
     loop {
         let seen = value();
         if !is_closed(seen) {
-            mark(true);
+            interrupted.mark(true);
             m.set_running(true);
             order();
             if value() == seen {
                 return true;
             }
         }
-        mark(false);
+        interrupted.mark(false);
         leave(m);
         if !state::is_open() {
-            mark(true);
+            interrupted.mark(true);
             return false;
         }
         reap_dead_owner();
         wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
     }
+}
+
+/// The callbacks that a signal handler of this thread has interrupted. Their code does not run
+/// while the handler waits, so a stopper must not wait for it.
+struct Interrupted {
+    first: Option<&'static M>,
+    running: usize,
+}
+
+impl Interrupted {
+    /// Those of `first`, and of the Ms that this thread held before it.
+    fn find(first: Option<&'static M>) -> Self {
+        let all = Self { first, running: usize::MAX };
+        let running = all.iter().filter(|m| m.is_running()).count();
+        Self { first, running }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'static M> {
+        let chain = core::iter::successors(self.first, |m| m.prev_held());
+        chain.filter(|m| m.is_inside()).take(self.running)
+    }
+
+    fn mark(&self, running: bool) {
+        self.iter().for_each(|m| m.set_running(running));
+    }
+}
+
+/// Runs `work`, which waits. No stopper waits for callbacks of this thread meanwhile: neither for
+/// that of `m`, its current M, nor for those below, which a handler has interrupted. Only if
+/// this thread owns the world afterwards, because none of them passes the gate.
+pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce()) {
+    let interrupted = Interrupted::find(m);
+    interrupted.mark(false);
+    order();
+    if is_closed(value()) {
+        notify_stopper();
+    }
+    work();
+    interrupted.mark(true);
 }
 
 /// Marks `m` as not running, and wakes the stopper if the gate is closed.

@@ -7,11 +7,15 @@
 
 use core::any::TypeId;
 use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
+use core::mem::transmute_copy;
+use core::ptr;
 
 use crate::error::Error;
 use crate::m::M;
 use crate::os::fault::{self, Needs};
 use crate::stack;
+use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Relaxed};
 use crate::tools;
 
 /// Default of [`Config::max_ms`](crate::Config::max_ms).
@@ -41,13 +45,18 @@ const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
 pub(crate) struct Hooks {
     pub(crate) user: *mut c_void,
     /// The Rust type of the hooks, if the Rust interface has set them.
-    pub(crate) kind: Option<TypeId>,
-    pub(crate) m_new: Option<unsafe extern "C" fn(*mut c_void, *const M) -> c_int>,
-    pub(crate) m_free: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
-    pub(crate) minit: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
-    pub(crate) unminit: Option<unsafe extern "C" fn(*mut c_void, *const M)>,
+    pub(crate) kind: Option<Kind>,
+    pub(crate) m_new: Option<NewHook>,
+    pub(crate) m_free: Option<Hook>,
+    pub(crate) minit: Option<Hook>,
+    pub(crate) unminit: Option<Hook>,
     pub(crate) thread_start: Option<ThreadStart>,
 }
+
+/// Tells a Rust type: a function, because a pointer is read and written in one step.
+pub(crate) type Kind = fn() -> TypeId;
+type NewHook = unsafe extern "C" fn(*mut c_void, *const M) -> c_int;
+type Hook = unsafe extern "C" fn(*mut c_void, *const M);
 
 /// How the host makes a thread.
 pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut c_void) -> c_int;
@@ -57,7 +66,7 @@ pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 impl Hooks {
     /// No hooks.
     pub(crate) const NONE: Self = Self {
-        user: core::ptr::null_mut(),
+        user: ptr::null_mut(),
         kind: None,
         m_new: None,
         m_free: None,
@@ -114,12 +123,11 @@ pub(crate) struct Settings {
     pub(crate) unrecovered_aborts: bool,
     pub(crate) wait_ns: u64,
     pub(crate) hooks: Hooks,
-    pub(crate) enters_with_fence: bool,
     pub(crate) least_signal_stack: usize,
 }
 
 impl Settings {
-    /// Before the first start.
+    /// What the host has not said.
     pub(crate) const DEFAULT: Self = Self {
         seed_ms: 0,
         max_ms: 0,
@@ -131,69 +139,8 @@ impl Settings {
         unrecovered_aborts: false,
         wait_ns: 0,
         hooks: Hooks::NONE,
-        enters_with_fence: false,
         least_signal_stack: 0,
     };
-
-    /// The most Ms ever made.
-    pub(crate) fn max_ms(&self) -> u32 {
-        self.max_ms
-    }
-
-    /// Usable bytes of a G's stack.
-    pub(crate) fn stack_size(&self) -> usize {
-        self.stack_size
-    }
-
-    /// Bytes of the guard below it.
-    pub(crate) fn guard_size(&self) -> usize {
-        self.guard_size
-    }
-
-    /// What a thread's handler stack has to hold.
-    pub(crate) fn needs(&self) -> Needs {
-        Needs {
-            handled: self.handles_signals,
-            stack: self.signal_stack_size,
-            least: self.least_signal_stack,
-            exit_room: EXIT_ROOM,
-        }
-    }
-
-    /// Bytes that a thread's own signal stack must have to be used as it is.
-    pub(crate) fn least_signal_stack(&self) -> usize {
-        self.least_signal_stack
-    }
-
-    /// Whether the end of each callback unbinds its M.
-    pub(crate) fn binds_calls(&self) -> bool {
-        self.binds_calls
-    }
-
-    /// Whether faults are handled.
-    pub(crate) fn handles_signals(&self) -> bool {
-        self.handles_signals
-    }
-
-    /// Whether a panic that no deferred function stops ends the process.
-    pub(crate) fn unrecovered_aborts(&self) -> bool {
-        self.unrecovered_aborts
-    }
-
-    /// The longest wait for an M; `None` is for ever.
-    pub(crate) fn wait_ns(&self) -> Option<u64> {
-        (self.wait_ns != 0).then_some(self.wait_ns)
-    }
-
-    /// Whether the system has no asymmetric barrier, so that each callback has a fence of its own.
-    pub(crate) fn enters_with_fence(&self) -> bool {
-        self.enters_with_fence
-    }
-
-    /// The host's functions.
-    pub(crate) fn hooks(&self) -> &Hooks {
-        &self.hooks
-    }
 
     /// The settings with every default filled in, if they make sense.
     pub(crate) fn checked(mut self) -> Result<Self, Error> {
@@ -221,5 +168,160 @@ impl Settings {
         };
         self.signal_stack_size = stack::round(asked, 0).ok_or(Error::Invalid)?;
         Ok(self)
+    }
+}
+
+/// A function of the host's, or none.
+struct Slot<F> {
+    function: AtomicPtr<()>,
+    kind: PhantomData<F>,
+}
+
+impl<F: Copy> Slot<F> {
+    const fn empty() -> Self {
+        Self { function: AtomicPtr::new(ptr::null_mut()), kind: PhantomData }
+    }
+
+    fn set(&self, function: Option<F>) {
+        const { assert!(size_of::<Option<F>>() == size_of::<*mut ()>()) };
+        // SAFETY: `F` is a function pointer in each field of `Live`, so this is a pointer, or null.
+        self.function.store(unsafe { transmute_copy(&function) }, Relaxed);
+    }
+
+    fn get(&self) -> Option<F> {
+        let function = self.function.load(Relaxed);
+        // SAFETY: `set` stored it: a function of this type, or null for none.
+        unsafe { transmute_copy(&function) }
+    }
+}
+
+/// The settings that needm was started with last. All fields are atomics: a thread that is still
+/// entering from an earlier start may read them while a start writes them.
+pub(crate) struct Live {
+    max_ms: AtomicU32,
+    stack_size: AtomicUsize,
+    guard_size: AtomicUsize,
+    signal_stack_size: AtomicUsize,
+    least_signal_stack: AtomicUsize,
+    binds_calls: AtomicBool,
+    handles_signals: AtomicBool,
+    unrecovered_aborts: AtomicBool,
+    wait_ns: AtomicU64,
+    user: AtomicPtr<c_void>,
+    kind: Slot<Kind>,
+    m_new: Slot<NewHook>,
+    m_free: Slot<Hook>,
+    minit: Slot<Hook>,
+    unminit: Slot<Hook>,
+    thread_start: Slot<ThreadStart>,
+}
+
+impl Live {
+    /// Before the first start.
+    pub(crate) const fn before() -> Self {
+        Self {
+            max_ms: AtomicU32::new(0),
+            stack_size: AtomicUsize::new(0),
+            guard_size: AtomicUsize::new(0),
+            signal_stack_size: AtomicUsize::new(0),
+            least_signal_stack: AtomicUsize::new(0),
+            binds_calls: AtomicBool::new(false),
+            handles_signals: AtomicBool::new(true),
+            unrecovered_aborts: AtomicBool::new(false),
+            wait_ns: AtomicU64::new(0),
+            user: AtomicPtr::new(ptr::null_mut()),
+            kind: Slot::empty(),
+            m_new: Slot::empty(),
+            m_free: Slot::empty(),
+            minit: Slot::empty(),
+            unminit: Slot::empty(),
+            thread_start: Slot::empty(),
+        }
+    }
+
+    /// Only for `lifecycle::start`, while needm is not open.
+    pub(crate) fn set(&self, settings: &Settings) {
+        self.max_ms.store(settings.max_ms, Relaxed);
+        self.stack_size.store(settings.stack_size, Relaxed);
+        self.guard_size.store(settings.guard_size, Relaxed);
+        self.signal_stack_size.store(settings.signal_stack_size, Relaxed);
+        self.least_signal_stack.store(settings.least_signal_stack, Relaxed);
+        self.binds_calls.store(settings.binds_calls, Relaxed);
+        self.handles_signals.store(settings.handles_signals, Relaxed);
+        self.unrecovered_aborts.store(settings.unrecovered_aborts, Relaxed);
+        self.wait_ns.store(settings.wait_ns, Relaxed);
+        let hooks = &settings.hooks;
+        self.user.store(hooks.user, Relaxed);
+        self.kind.set(hooks.kind);
+        self.m_new.set(hooks.m_new);
+        self.m_free.set(hooks.m_free);
+        self.minit.set(hooks.minit);
+        self.unminit.set(hooks.unminit);
+        self.thread_start.set(hooks.thread_start);
+    }
+
+    /// The most Ms ever made.
+    pub(crate) fn max_ms(&self) -> u32 {
+        self.max_ms.load(Relaxed)
+    }
+
+    /// Usable bytes of a G's stack.
+    pub(crate) fn stack_size(&self) -> usize {
+        self.stack_size.load(Relaxed)
+    }
+
+    /// Bytes of the guard below it.
+    pub(crate) fn guard_size(&self) -> usize {
+        self.guard_size.load(Relaxed)
+    }
+
+    /// What a thread's handler stack has to hold.
+    pub(crate) fn needs(&self) -> Needs {
+        Needs {
+            handled: self.handles_signals(),
+            stack: self.signal_stack_size.load(Relaxed),
+            least: self.least_signal_stack(),
+            exit_room: EXIT_ROOM,
+        }
+    }
+
+    /// Bytes that a thread's own signal stack must have to be used as it is.
+    pub(crate) fn least_signal_stack(&self) -> usize {
+        self.least_signal_stack.load(Relaxed)
+    }
+
+    /// Whether the end of each callback unbinds its M.
+    pub(crate) fn binds_calls(&self) -> bool {
+        self.binds_calls.load(Relaxed)
+    }
+
+    /// Whether faults are handled.
+    pub(crate) fn handles_signals(&self) -> bool {
+        self.handles_signals.load(Relaxed)
+    }
+
+    /// Whether a panic that no deferred function stops ends the process.
+    pub(crate) fn unrecovered_aborts(&self) -> bool {
+        self.unrecovered_aborts.load(Relaxed)
+    }
+
+    /// The longest wait for an M; `None` is for ever.
+    pub(crate) fn wait_ns(&self) -> Option<u64> {
+        let limit = self.wait_ns.load(Relaxed);
+        (limit != 0).then_some(limit)
+    }
+
+    /// The host's functions.
+    #[inline]
+    pub(crate) fn hooks(&self) -> Hooks {
+        Hooks {
+            user: self.user.load(Relaxed),
+            kind: self.kind.get(),
+            m_new: self.m_new.get(),
+            m_free: self.m_free.get(),
+            minit: self.minit.get(),
+            unminit: self.unminit.get(),
+            thread_start: self.thread_start.get(),
+        }
     }
 }

@@ -46,6 +46,11 @@ pub(crate) const PHASE: u32 = 3;
 /// What the generation rises by.
 pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
 
+/// In `in_transfer`: an M is on its way.
+const IN_TRANSFER: u32 = 1;
+/// In `in_transfer`: a hook runs for one.
+const IN_HOOK: u32 = 2;
+
 /// A thread's record.
 #[repr(C, align(128))]
 pub(crate) struct Thread {
@@ -59,7 +64,8 @@ pub(crate) struct Thread {
     /// What it needs to be ready for faults.
     pub(crate) ready: Readiness,
     /// Not 0 while this thread binds an M or unbinds one: Ms that say they are its
-    /// own may then be missing from the chain that starts at `m`.
+    /// own may then be missing from the chain that starts at `m`. [`IN_HOOK`] while a hook of the
+    /// host's runs for one.
     pub(crate) in_transfer: AtomicU32,
     /// 1 once the key's destructor has run and the record is kept until the exit is noted.
     pub(crate) destructor_ran: AtomicU32,
@@ -106,9 +112,31 @@ impl Thread {
     /// is open now, it is not stopped until [`Thread::end_transfer`].
     pub(crate) fn begin_transfer(&self) -> u32 {
         let was = self.in_transfer.load(Relaxed);
-        self.in_transfer.store(1, Relaxed);
+        self.in_transfer.store(was | IN_TRANSFER, Relaxed);
         barrier::order();
         was
+    }
+
+    /// Marks a hook of the host's as running for an M of this thread, and returns the mark of before.
+    /// A hook may take long: needm is not stopped until [`Thread::end_transfer`].
+    pub(crate) fn begin_hook(&self) -> u32 {
+        let was = self.in_transfer.load(Relaxed);
+        self.in_transfer.store(was | IN_HOOK, Relaxed);
+        barrier::order();
+        was
+    }
+
+    /// Runs a hook of the host's for an M of this thread.
+    #[inline] // the host is called from few places: tests/nosplit/lists.rs
+    pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
+        let was = self.begin_hook();
+        hook();
+        self.end_transfer(was);
+    }
+
+    /// Whether a hook runs for an M of this thread.
+    pub(crate) fn is_in_hook(&self) -> bool {
+        self.is_in_use() && self.in_transfer.load(Relaxed) & IN_HOOK != 0
     }
 
     /// Whether the record is of needm's current start; `None` if needm is not open.

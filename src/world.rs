@@ -28,7 +28,7 @@ use crate::m::{M, MS};
 use crate::os::wait::wait;
 use crate::pool;
 use crate::reconcile;
-use crate::running::reap_dead_owner;
+use crate::running::{reap_dead_owner, while_none_runs};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread;
@@ -97,14 +97,16 @@ pub(crate) fn stop() -> Result<(), Error> {
     // waiting for it.
     if !acquire_world(own) {
         outside(|| {
-            loop {
-                let turn = TURN.load(SeqCst);
-                if acquire_world(own) {
-                    break;
+            while_none_runs(reconcile::current(tls), || {
+                loop {
+                    let turn = TURN.load(SeqCst);
+                    if acquire_world(own) {
+                        break;
+                    }
+                    reap_dead_owner();
+                    wait(&TURN, turn, Some(MAX_SLEEP));
                 }
-                reap_dead_owner();
-                wait(&TURN, turn, Some(MAX_SLEEP));
-            }
+            });
         });
     }
     if !state::is_open() {
@@ -134,7 +136,8 @@ pub(crate) fn start() -> Result<(), Error> {
 
 /// See [`crate::safepoint`].
 pub(crate) fn safepoint() {
-    if !is_closed(gate().load(Relaxed)) || owns_the_world() {
+    let closed = is_closed(gate().load(Relaxed)) && !owns_the_world();
+    if !closed && !reconcile::is_back_unnoticed() {
         return;
     }
     // The thread leaves the world, and waits at the gate on its way back.

@@ -123,6 +123,9 @@ programs! {
     ms_are_pooled_and_bound_per_call = "pool" Shared ["call"];
     exiting_threads_return_their_ms = "thread_exit" Archive [];
     exiting_threads_return_their_ms_per_call = "thread_exit" Shared ["call"];
+    many_thread_specific_keys = "many_keys" Archive [];
+    vfork_children_harm_nothing = "vfork" Archive [];
+    what_a_sandbox_refuses = "sandbox" Archive [];
     faults_of_every_kind_are_errors = "fault_kinds" Archive [];
     faults_of_every_kind_are_errors_per_call = "fault_kinds" Shared ["call"];
     faults_of_c_are_not_caught = "faults_in_c" Archive [];

@@ -175,7 +175,7 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
     let mut settings = config.settings()?;
     settings.hooks = settings::Hooks {
         user: ptr::from_ref(hooks).cast_mut().cast(),
-        kind: Some(TypeId::of::<H>()),
+        kind: Some(TypeId::of::<H>),
         m_new: Some(Thunks::<H>::m_new),
         m_free: Some(Thunks::<H>::m_free),
         minit: Some(Thunks::<H>::minit),
@@ -187,7 +187,8 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
 
 /// The value that `m` carries for hooks of this type, if needm was started with such.
 pub(super) fn local<H: Hooks>(m: &m::M) -> Option<&'static H::Local> {
-    let same = state::settings().hooks().kind == Some(TypeId::of::<H>());
+    let kind = state::settings().hooks().kind;
+    let same = kind.is_some_and(|kind| kind() == TypeId::of::<H>());
     // SAFETY: with hooks of this type in force, `m` was made by `Thunks::m_new`, which has set
     // this, and nothing else of the Rust interface can.
     if same { unsafe { m.local().cast::<H::Local>().as_ref() } } else { None }

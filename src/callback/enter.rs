@@ -36,6 +36,8 @@ use crate::running;
 use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::thread;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
 use core::ptr;
@@ -150,8 +152,9 @@ impl Place {
 
 /// Checks a handler stack that has to be checked.
 fn recheck_handler_stack(tls: &Tls, m: &M) {
-    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else { return };
-    thread.prepare(true);
+    let to_check = |thread: &&Thread| thread.ready.needs_checks() || !thread.notice.is_settled();
+    let Some(thread) = tls.thread().filter(to_check) else { return };
+    thread::prepare(tls, thread, true);
     if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }

@@ -124,9 +124,9 @@ pub(crate) mod wait {
 
     /// Sleeps while `word` is `value`, at most `nanos`; `None` is for ever. The comparison
     /// and going to sleep are one step for a [`wake`] that comes after a change of the word.
-    /// May return early; the caller looks again.
-    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) {
-        room::wait(word, value, nanos);
+    /// May return early; the caller looks again. Says whether all of that time has passed.
+    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
+        room::wait(word, value, nanos)
     }
 
     /// Wakes up to `count` threads that sleep on the word at this address. The address is
@@ -135,8 +135,9 @@ pub(crate) mod wait {
         room::wake(word, count);
     }
 
-    /// Nanoseconds of a clock that only goes forward.
-    pub(crate) fn now() -> u64 {
+    /// Nanoseconds of a clock that only goes forward; `None` if the system does not let it be
+    /// read.
+    pub(crate) fn now() -> Option<u64> {
         room::now()
     }
 }
@@ -152,9 +153,9 @@ pub(crate) mod barrier {
     }
 
     /// A full barrier on every thread of this process that is running. Only after
-    /// [`register`] has said yes.
-    pub(crate) fn run() {
-        room::run();
+    /// [`register`] has said yes. False if the system refuses it by now: there was no barrier.
+    pub(crate) fn run() -> bool {
+        room::run()
     }
 }
 
@@ -211,6 +212,11 @@ pub(crate) mod exit {
         room::end();
     }
 
+    /// In a forked child, before anything else here: the process is another one.
+    pub(crate) fn fork_child() {
+        room::fork_child();
+    }
+
     /// The part of a thread's record that notices its exit. All zeros is valid, and watches
     /// nothing. It must not move while it watches.
     ///
@@ -222,6 +228,18 @@ pub(crate) mod exit {
         /// From now on the record is this thread's: notes which thread that is.
         pub(crate) fn begin(&self, block: usize) {
             self.0.begin(block);
+        }
+
+        /// Whether it is known which thread's the record is. Not if a process that shares this
+        /// one's memory (a child of `vfork`) was first to use the record.
+        pub(crate) fn is_known(&self) -> bool {
+            self.0.is_known()
+        }
+
+        /// Whether this record needs nothing more. If not, the thread calls [`Notice::watch`] again
+        /// later, after [`Notice::begin`] if the record is not known.
+        pub(crate) fn is_settled(&self) -> bool {
+            self.0.is_settled()
         }
 
         /// Has this thread call `on_exit(value)` when it exits, once. May be repeated, also

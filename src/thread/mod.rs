@@ -57,8 +57,22 @@ fn arm(thread: &Thread) {
 /// a handler.
 pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    thread.prepare(careful);
+    prepare(tls, thread, careful);
     Ok(thread)
+}
+
+/// Makes this thread ready for faults. If a process that shares the memory was the first to use the
+/// record, finds out which thread's it is; that process has set up its own handler stack, so this
+/// thread's has to be checked.
+pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) {
+    if !thread.notice.is_settled() {
+        if !thread.notice.is_known() {
+            thread.ready.check_again(state::settings().needs());
+            thread.notice.begin(tls.address());
+        }
+        thread.notice.watch(tls.address());
+    }
+    thread.prepare(careful);
 }
 
 /// This thread's record, allocated now if it has none.

@@ -21,6 +21,13 @@ use core::ptr;
 /// no more records than that, [`reap_next`] checks all, else one.
 pub(crate) const CHECKS: u32 = 8;
 
+/// How often [`reap_next`] asks the system about threads whose exit nothing else shows: once in so
+/// many times, because each question is a system call.
+const ASKS_ONCE_IN: u32 = 32;
+
+/// Counts for [`ASKS_ONCE_IN`].
+static REAPED: AtomicU32 = AtomicU32::new(0);
+
 /// Threads that are allocating or dismantling a record: [`while_open`].
 pub(crate) static RECORD_CHANGES: AtomicU32 = AtomicU32::new(0);
 
@@ -46,7 +53,11 @@ pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
 /// how many Ms came back.
 pub(crate) fn reap_next() -> u32 {
     let count = if THREADS.len() > CHECKS { 1 } else { CHECKS };
-    next_to_check(count).map(|thread| thread.reap(false)).sum()
+    // Not one atomic step, as in `next_to_check`.
+    let turn = REAPED.load(Relaxed).wrapping_add(1);
+    REAPED.store(turn, Relaxed);
+    let ask = turn.is_multiple_of(ASKS_ONCE_IN);
+    next_to_check(count).map(|thread| thread.reap(ask)).sum()
 }
 
 /// Checks some more records, and asks the system about threads whose exit nothing else shows.
@@ -88,6 +99,11 @@ pub(crate) fn reap_all() -> u32 {
 /// Whether an M is on its way to or from a thread.
 pub(crate) fn any_in_transfer() -> bool {
     THREADS.iter().any(Thread::is_in_transfer)
+}
+
+/// Whether a hook of the host's runs for an M that is on its way to or from a thread.
+pub(crate) fn any_in_hook() -> bool {
+    THREADS.iter().any(Thread::is_in_hook)
 }
 
 impl Thread {
@@ -160,7 +176,7 @@ impl Thread {
         let mut count = 0;
         let mut give = |m: &M| {
             count += 1;
-            state::settings().hooks().unminit(m);
+            self.in_hook(|| state::settings().hooks().unminit(m));
             trim::note_returned(m, self);
             self.return_m(m);
         };

@@ -25,8 +25,8 @@ fn is_complete() -> bool {
     known.is_ok_and(|commands| commands & sign != 0)
 }
 
-/// A full barrier on every thread of this process that is running.
-pub(crate) fn run() {
+/// A full barrier on every thread of this process that is running. False if it is refused.
+pub(crate) fn run() -> bool {
     // SAFETY: touches no memory.
-    let _ = unsafe { call(nr::MEMBARRIER, (MEMBARRIER_PRIVATE_EXPEDITED, 0, 0)) };
+    unsafe { call(nr::MEMBARRIER, (MEMBARRIER_PRIVATE_EXPEDITED, 0, 0)) }.is_ok()
 }

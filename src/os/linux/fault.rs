@@ -16,7 +16,7 @@ pub(crate) use super::forward::{fork_child, install, uninstall};
 use super::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
 #[cfg(any(feature = "asan", feature = "tsan"))]
 use super::signal::{block_all, set_blocked};
-use super::{forward, libc};
+use super::{forward, ids, libc};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::MIN_SIGNAL_STACK;
 use crate::arch::linux::context::Context;
@@ -37,8 +37,9 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.
     let (what, interrupted) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is Linux's own word for what an instruction did; what
-    // was sent is not a fault of the callback (sigaction(2), si_code).
-    if what.code > 0 {
+    // was sent is not a fault of the callback (sigaction(2), si_code). A child of `vfork` has its
+    // parent's callback in its memory, but its fault is its own.
+    if what.code > 0 && !ids::is_visitor() {
         let sp = interrupted.sp();
         let fault = Fault {
             number: signal,

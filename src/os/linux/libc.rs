@@ -77,6 +77,11 @@ pub(super) fn is_there() -> bool {
     needm_libc.errno.is_some() || needm_libc.create.is_some() || needm_libc.started != [0; 2]
 }
 
+/// Whether the C library has keys. Then it also registers the robust list of its threads.
+pub(super) fn has_keys() -> bool {
+    needm_libc.key_create.is_some() && needm_libc.setspecific.is_some()
+}
+
 /// A thread-specific key whose destructor runs as its thread exits.
 #[derive(Clone, Copy)]
 pub(super) struct Key(c_uint);
