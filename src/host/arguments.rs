@@ -26,6 +26,7 @@ impl Arguments {
     }
 }
 
+#[allow(clippy::copy_iterator)] // a copy is kept where the words are read twice
 impl Iterator for Arguments {
     type Item = &'static CStr;
 
