@@ -135,7 +135,7 @@ impl M {
     /// Makes row `index` an M. Its stack is mapped already.
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
-        self.top.store(self.stack.hi(), Relaxed);
+        self.top.store(self.stack.top(), Relaxed);
         self.set_needs_cleanup();
         self.reset();
     }
@@ -148,7 +148,7 @@ impl M {
     /// The upper end of a segment's part of the G's stack.
     pub(crate) fn position(&self, segment: &Segment) -> usize {
         let is_base = ptr::eq(segment, &raw const self.base);
-        if is_base { self.stack.hi() } else { segment.at.load(Relaxed) }
+        if is_base { self.stack.top() } else { segment.at.load(Relaxed) }
     }
 
     /// The segment for a callback inside the innermost; `None` if there are too many.

@@ -34,6 +34,11 @@ use crate::tools;
 /// The least stack that deferred functions have after the stack has run out, in bytes.
 const RESERVE: usize = 16 * 1024;
 
+/// Bytes between the first frame of a callback and the fence. A function that takes its arguments
+/// from the stack, as the C library's `syscall` does, reads all that it could have, also where a
+/// callback ends in a jump to it with fewer.
+const HEADROOM: usize = 128;
+
 /// Bytes for deferred functions, touched only if so many are deferred.
 const DEFERRED: usize = 16 * 1024;
 
@@ -197,6 +202,11 @@ impl Stack {
     /// One past the highest usable address.
     pub(crate) fn hi(&self) -> usize {
         self.hi.load(Relaxed)
+    }
+
+    /// Where callbacks start: the highest stack pointer.
+    pub(crate) fn top(&self) -> usize {
+        self.hi() - HEADROOM
     }
 
     /// Where the parts above the stack are.

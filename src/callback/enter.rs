@@ -146,7 +146,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
 impl Place {
     /// For the outermost callback of an M.
     fn base(m: &'static M, bound_here: bool) -> Self {
-        Self { m, below: m.stack.hi(), outer: None, bound_here }
+        Self { m, below: m.stack.top(), outer: None, bound_here }
     }
 }
 

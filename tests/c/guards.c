@@ -88,6 +88,19 @@ static void a_write_past_the_top_reaches_no_deferred_function(void) {
     stop_when_idle();
 }
 
+/* `syscall` reads as many arguments as a system call may have, also where its caller has none
+ * above it: a callback that ends in a jump to it. */
+static void reads_above_its_frame(void *arg) {
+    volatile uintptr_t *above = (uintptr_t *)__builtin_frame_address(0);
+    (void)arg;
+    for (int i = 0; i < 12; i++) (void)above[i];
+}
+static void what_a_jump_to_a_function_reads_above_the_first_frame_is_there(void) {
+    start((needm_config){0});
+    CHECK_EQ(needm_callback(reads_above_its_frame, NULL, 0, NULL), 0);
+    stop_when_idle();
+}
+
 /* Lines of the map; those of the flag are of ordinary pages only. */
 static void count_mappings(int *all, int *small) {
     char line[512];
@@ -117,5 +130,6 @@ int main(void) {
     RUN(a_large_frame_ends_in_the_guard);
     RUN(the_host_chooses_the_size_of_the_guard);
     RUN(a_write_past_the_top_reaches_no_deferred_function);
+    RUN(what_a_jump_to_a_function_reads_above_the_first_frame_is_there);
     return SUCCESS;
 }
