@@ -69,7 +69,6 @@ pub(crate) use c_entry;
 
 /// A function of the C interface, under its own name.
 #[cfg(feature = "capi")]
-#[allow(unused_macros)] // i386 has its own
 macro_rules! public {
     ($($function:tt)*) => {
         #[unsafe(no_mangle)]
@@ -77,7 +76,6 @@ macro_rules! public {
     };
 }
 #[cfg(feature = "capi")]
-#[allow(unused_imports)] // likewise
 pub(crate) use public;
 
 /// A table of addresses, a word each, in the order of the list: the symbol `$table`. An address

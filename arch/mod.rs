@@ -37,11 +37,9 @@ pub(crate) mod linux;
 
 #[cfg(feature = "capi")]
 pub(crate) use elf::c_entry;
-#[cfg(all(feature = "capi", not(target_arch = "x86")))]
+#[cfg(feature = "capi")]
 pub(crate) use elf::public;
 pub(crate) use elf::{upcalls, weak_table, word};
-#[cfg(all(feature = "capi", target_arch = "x86"))]
-pub(crate) use room::public;
 pub(crate) use room::{RED_ZONE, dialect, valgrind_request};
 
 use core::ffi::{c_int, c_void};

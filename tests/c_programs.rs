@@ -137,7 +137,6 @@ programs! {
     nothing_is_reached_beside_a_g = "guards" Archive [];
     programs_of_the_first_version_run = "first_version" Shared [];
     a_signal_changes_no_register_of_a_fault = "fault_registers" Archive [];
-    callers_may_have_a_misaligned_stack = "alignment" Archive [];
     questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
