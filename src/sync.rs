@@ -1,6 +1,16 @@
 //! The one door to atomics.
 
 pub(crate) use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
+#[cfg(not(needm_loom))]
 pub(crate) use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence,
 };
+#[cfg(needm_loom)] // by the package `needm-models`
+pub(crate) use watched::{
+    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence, mappings,
+    plant, words,
+};
+
+#[cfg(needm_loom)]
+#[path = "../models/sync/mod.rs"]
+mod watched;

@@ -27,9 +27,14 @@
 //! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
 #![allow(unsafe_code)] // forwards the promises that callers of the room make
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(needm_loom)))]
 #[path = "linux/mod.rs"]
 mod room;
+#[cfg(needm_loom)] // by the package `needm-models`
+#[path = "../../models/os/mod.rs"]
+mod room;
+#[cfg(needm_loom)]
+pub(crate) use room::system;
 pub(crate) mod fault;
 mod terms;
 
