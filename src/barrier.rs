@@ -21,6 +21,7 @@ pub(crate) fn heavy_barrier() {
 /// [`heavy_barrier`], or by a fence.
 pub(crate) fn order() {
     if state::settings().enters_with_fence() {
+        // model: a_gate_without_a_fence
         fence(SeqCst);
     } else {
         compiler_fence(SeqCst);

@@ -60,6 +60,7 @@ pub(crate) fn is_closed(value: u32) -> bool {
 pub(crate) fn open(value: u32) {
     tools::release(tools::Order::Started);
     gate().store(value, SeqCst);
+    // model: a_start_that_wakes_no_thread_at_the_gate
     wake_all();
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn release_world() {
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
     OWNER.store(ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);
+    // model: a_start_that_wakes_no_stopper
     wake(&TURN, u32::MAX >> 1);
 }
 

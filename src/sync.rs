@@ -6,10 +6,8 @@ pub(crate) use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence,
 };
 #[cfg(needm_loom)] // by the package `needm-models`
-pub(crate) use watched::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, compiler_fence, fence, mappings,
-    plant, words,
-};
+#[allow(unused_imports)] // its planted bugs use more
+pub(crate) use watched::*;
 
 #[cfg(needm_loom)]
 #[path = "../models/sync/mod.rs"]

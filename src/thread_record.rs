@@ -162,6 +162,7 @@ impl Thread {
 
     /// Whether it is a thread's, or being taken apart.
     pub(crate) fn is_in_use(&self) -> bool {
+        // model: a_stop_that_unmaps_records_of_the_exiting
         self.state.load(SeqCst) & PHASE != FREE
     }
 
@@ -172,6 +173,7 @@ impl Thread {
 
     /// Takes the record apart, if it is the one that was seen in `state`.
     pub(crate) fn begin_exit(&self, state: u32) -> bool {
+        // model: a_reaper_without_a_claim
         state & PHASE == LIVE
             && self.state.compare_exchange(state, state & !PHASE | EXITING, SeqCst, SeqCst).is_ok()
     }

@@ -1,8 +1,8 @@
 //! Threads that exit, and what notices it.
 
 use super::case::{
-    Case, MARKS, ROWS, SAYS_NOTHING, TELLS, Work, assert_none_is_held, bind,
-    exits_by_the_room, nothing, set_max, start_needm, use_m,
+    Case, MARKS, ROWS, SAYS_NOTHING, TELLS, Work, assert_none_is_held, bind, exits_by_the_room,
+    nothing, set_max, start_needm, use_m,
 };
 use super::work::{call_back, use_own_m};
 use crate::arch::entry::open_rebind_path;

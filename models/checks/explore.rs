@@ -37,9 +37,11 @@ const MORE: u32 = 500;
 static REPORT: AtomicUsize = AtomicUsize::new(0);
 
 fn map_report() -> *mut Report {
-    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
+    let (access, kind) =
+        (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_SHARED | libc::MAP_ANONYMOUS);
     // SAFETY: a new mapping, at an address of the system's choice.
-    let report = unsafe { libc::mmap(core::ptr::null_mut(), size_of::<Report>(), access, kind, -1, 0) };
+    let report =
+        unsafe { libc::mmap(core::ptr::null_mut(), size_of::<Report>(), access, kind, -1, 0) };
     assert!(report != libc::MAP_FAILED, "no memory for a report");
     report.cast()
 }
@@ -69,7 +71,9 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone
         // SAFETY: nothing refers to it any more.
         unsafe { libc::munmap(report.cast(), size_of::<Report>()) };
         if std::env::var_os("NEEDM_MODELS_VERBOSE").is_some() {
-            std::eprintln!("{executions} executions, {found} new words, status {status:#x}: {message}");
+            std::eprintln!(
+                "{executions} executions, {found} new words, status {status:#x}: {message}"
+            );
         }
         match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
             (true, HELD) => return,

@@ -1,8 +1,6 @@
 //! The list of idle Ms and the waiters, while threads live.
 
-use super::case::{
-    Case, MARKS, assert_none_is_held, nothing, record, threads_have_records, use_m,
-};
+use super::case::{Case, MARKS, assert_none_is_held, nothing, record, threads_have_records, use_m};
 use super::work::{call_back, use_own_m};
 use crate::arch::entry::open_rebind_path;
 use crate::m::{M, MS};

@@ -11,7 +11,7 @@ use crate::m::M;
 use crate::needm;
 use crate::os::system::{self, Block};
 use crate::segment::Segment;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
+use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use core::ffi::{c_int, c_void};
@@ -87,8 +87,7 @@ unsafe extern "C" fn needm_entry(
     info: *mut c_void,
 ) -> c_int {
     let info = info.cast();
-    let mut call =
-        Call { function, frame: frame.cast(), size, info, arg: ptr::null_mut(), out: 0 };
+    let mut call = Call { function, frame: frame.cast(), size, info, arg: ptr::null_mut(), out: 0 };
     let tls = Tls::current();
     let Some(run) = function.filter(|_| size == 0 && info.is_null()) else {
         return slow(&mut call);
@@ -112,8 +111,9 @@ enum Begun {
 fn begin(m: &M, call: *mut Call, value: u32) -> Begun {
     m.base.call.store(call, Relaxed);
     m.seg.store(ptr::from_ref(&m.base).addr() | layout::m::RUNNING, Release);
-    fence(SeqCst); // the stopper's barrier
-    if gate().value.load(Relaxed) != value {
+    fence(SeqCst); // the stopper's barrier as it closes the gate
+    // Acquire: its barrier before it opens the gate again.
+    if gate().value.load(Acquire) != value {
         m.seg.store(0, Release);
         return Begun::Closed;
     }

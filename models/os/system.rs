@@ -4,9 +4,9 @@
 //! ([`returns`]), or with no more than the system's part ([`exits`]), which follows the robust
 //! list as Linux does.
 
+use super::fault::Readiness;
 use super::{Errno, libc, wait};
 use crate::arch::linux::nr;
-use super::fault::Readiness;
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, words};
 use crate::tls::Tls;
 use core::cell::{Cell, UnsafeCell};
@@ -138,8 +138,7 @@ impl Block {
         let head = self.head.get();
         // SAFETY: this thread's own.
         unsafe {
-            *head =
-                RobustHead { list: head.cast(), futex_offset: -32, pending: ptr::null_mut() };
+            *head = RobustHead { list: head.cast(), futex_offset: -32, pending: ptr::null_mut() };
         }
     }
 }

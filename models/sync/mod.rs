@@ -17,7 +17,7 @@ extern crate std;
 pub(crate) mod mappings;
 pub(crate) mod words;
 
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::sync::atomic::Ordering::{self, AcqRel, Acquire, Relaxed, SeqCst};
 use words::Word;
 
@@ -31,19 +31,20 @@ pub(crate) fn fence(ordering: Ordering) {
 /// loom's threads have no handlers, so a compiler's order is the program's.
 pub(crate) fn compiler_fence(_: Ordering) {}
 
-/// The number of the planted bug, plus one.
-static PLANTED: core::sync::atomic::AtomicU32 = core::sync::atomic::AtomicU32::new(0);
+std::thread_local! {
+    /// The number of the planted bug. A fork goes on with its parent's.
+    static PLANTED: Cell<Option<u32>> = const { Cell::new(None) };
+}
 
-/// Plants bug number `bug` in this process.
-#[allow(dead_code)] // only in the copy of the sources
+/// Plants bug number `bug` for the explorations of this thread.
 pub(crate) fn plant(bug: u32) {
-    PLANTED.store(bug + 1, Relaxed);
+    PLANTED.set(Some(bug));
 }
 
 /// Whether bug number `bug` is planted: the copy of the sources asks where a marker was.
 #[allow(dead_code)] // only in the copy of the sources
 pub(crate) fn planted(bug: u32) -> bool {
-    PLANTED.load(Relaxed) == bug + 1
+    PLANTED.get() == Some(bug)
 }
 
 /// `ordering`, or none at all if bug number `bug` is planted.

@@ -50,7 +50,7 @@ std::thread_local! {
     static WORDS: RefCell<Words> = RefCell::default();
     /// Those of which it is known that they are to be watched.
     static SHARED: RefCell<BTreeSet<Key>> = const { RefCell::new(BTreeSet::new()) };
-    static FOUND: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
+    static FOUND: RefCell<BTreeSet<Key>> = const { RefCell::new(BTreeSet::new()) };
     static ALONE: Cell<bool> = const { Cell::new(true) };
 }
 
@@ -129,7 +129,7 @@ pub(crate) fn known(keys: &[Key]) {
 
 /// What it has found to be shared since.
 pub(crate) fn discovered() -> Vec<Key> {
-    FOUND.with_borrow(Vec::clone)
+    FOUND.with_borrow(|found| found.iter().copied().collect())
 }
 
 /// The word at an address, with this value at first.
@@ -163,15 +163,14 @@ impl Word {
         }
     }
 
-    /// loom's word, if it has one. One that two threads turn out to use is watched from here
-    /// on: that is too late for this exploration, which is begun again.
+    /// loom's word, if it has one. If two threads turn out to use one that has none, it is too
+    /// late for this exploration, which is begun again.
     fn as_watched(&self, writes: bool) -> Option<&AtomicU64> {
         if self.watched.get().is_none() && !is_alone() {
             self.users.set(self.users.get() | 1 << thread());
             self.written.set(self.written.get() | writes);
             if self.written.get() && !self.users.get().is_power_of_two() {
-                self.watch();
-                FOUND.with_borrow_mut(|found| found.push(self.key));
+                FOUND.with_borrow_mut(|found| found.insert(self.key));
             }
         }
         self.watched.get()

@@ -151,9 +151,11 @@ impl Extra {
             let m = MS.get(index)?;
             // If so, this thread unbinds it, and then knows that it is not listed.
             let mut mine = claim(m, thread, true);
+            // model: a_popped_m_that_is_not_listed_again
             m.listed.store(false, Release);
             if !mine {
                 fence(SeqCst);
+                // model: a_popper_that_does_not_look_again
                 mine = claim(m, thread, true);
             }
             if mine {
@@ -177,6 +179,7 @@ impl Extra {
         let mut state = m.state.load(Relaxed);
         // If needm was stopped in the meantime, the M has gone with it.
         while is_held_ready(state) {
+            // model: a_release_that_publishes_nothing
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => return self.enlist(m),
                 Err(now) => state = now,
@@ -191,6 +194,7 @@ impl Extra {
         let was = m.thread.load(Relaxed) == own
             && m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
         let goes = was && is_ready(m);
+        // model: a_last_m_that_is_never_released
         if goes {
             self.enlist(m);
         }
@@ -203,6 +207,7 @@ impl Extra {
             self.listed.fetch_add(1, SeqCst);
             self.idle.push(&MS, m.index());
         }
+        // model: a_release_that_wakes_no_waiter
         self.wake();
     }
 
