@@ -59,8 +59,10 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone
             run(preemptions, model, &known, report);
         }
         let mut status = 0;
+        // SAFETY: zeros are valid for it.
+        let mut used: libc::rusage = unsafe { core::mem::zeroed() };
         // SAFETY: the fork is this thread's to wait for.
-        while unsafe { libc::waitpid(fork, &raw mut status, 0) } != fork {}
+        while unsafe { libc::wait4(fork, &raw mut status, 0, &raw mut used) } != fork {}
         // SAFETY: zeros at first, and the fork has ended.
         let told = unsafe { &*report };
         let message = &told.message[..told.written.load(SeqCst)];
@@ -72,7 +74,8 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone
         unsafe { libc::munmap(report.cast(), size_of::<Report>()) };
         if std::env::var_os("NEEDM_MODELS_VERBOSE").is_some() {
             std::eprintln!(
-                "{executions} executions, {found} new words, status {status:#x}: {message}"
+                "{executions} executions in {} s, {found} new words, status {status:#x}: {message}",
+                used.ru_utime.tv_sec + used.ru_stime.tv_sec
             );
         }
         match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {

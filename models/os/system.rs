@@ -9,10 +9,12 @@ use super::{Errno, libc, wait};
 use crate::arch::linux::nr;
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, words};
 use crate::tls::Tls;
-use core::cell::{Cell, UnsafeCell};
+use core::cell::{Cell, RefCell, UnsafeCell};
 use core::ffi::c_void;
 use core::ptr;
+use loom::sync::Mutex;
 use std::boxed::Box;
+use std::rc::Rc;
 
 /// What exits are noticed by.
 #[derive(Clone, Copy, Debug, Default)]
@@ -52,13 +54,19 @@ pub(crate) const BLOCKS: usize = 8;
 
 std::thread_local! {
     static HOST: Cell<Host> = const { Cell::new(Host { keys: false, robust: false }) };
+    /// How often time has passed. A thread that is about to sleep and one that makes time pass
+    /// see each other: one of them has the lock first.
+    static PASSED: RefCell<Option<Rc<Mutex<u32>>>> = const { RefCell::new(None) };
     // SAFETY: zero is valid for what a block consists of.
     static ALL: &'static [Block; BLOCKS] = Box::leak(unsafe { Box::new_zeroed().assume_init() });
 }
 
 /// By thread number less one.
 static ALIVE: [AtomicBool; BLOCKS] = [const { AtomicBool::new(true) }; BLOCKS];
-static PASSED: AtomicU32 = AtomicU32::new(0);
+
+fn passed() -> Rc<Mutex<u32>> {
+    PASSED.with_borrow(|passed| Rc::clone(passed.as_ref().expect("the system is there")))
+}
 
 pub(crate) fn host() -> Host {
     HOST.get()
@@ -78,6 +86,7 @@ pub(crate) fn become_one(number: usize) -> &'static Tls {
 pub(crate) fn boot(host: Host) {
     HOST.set(host);
     wait::fresh();
+    PASSED.set(Some(Rc::new(Mutex::new(0))));
     for number in 0..BLOCKS {
         become_one(number);
         block().tid.set(u32::try_from(number).expect("a small one") + 1);
@@ -106,7 +115,7 @@ impl Block {
     /// Whether time passes now: twice after each [`time_passes`], once for a thread that is
     /// about to notice what has happened, and once for one that just has.
     pub(super) fn has_napped(&self) -> bool {
-        let passes = self.naps.get() < 2 * PASSED.load(SeqCst);
+        let passes = self.naps.get() < 2 * *passed().lock().expect("not poisoned");
         self.naps.set(self.naps.get() + u32::from(passes));
         passes
     }
@@ -174,7 +183,7 @@ pub(crate) fn exits() {
 
 /// No sleep lasts for ever: those that look again from time to time do so after this.
 pub(crate) fn time_passes() {
-    PASSED.fetch_add(1, SeqCst);
+    *passed().lock().expect("not poisoned") += 1;
     wait::wake_everybody();
 }
 

@@ -53,13 +53,16 @@ pub(crate) fn unless_planted(bug: u32, ordering: Ordering) -> Ordering {
     if planted(bug) { Relaxed } else { ordering }
 }
 
-/// Runs an access that writes with the strongest ordering that loom has for it.
-fn write<R>(ordering: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
+/// Runs an access that writes with the strongest ordering that loom has for it. A word that only
+/// one thread uses orders nothing.
+fn write<R>(word: &Word, ordering: Ordering, access: impl FnOnce(Ordering) -> R) -> R {
     if ordering != SeqCst {
         return access(ordering);
     }
     let result = access(AcqRel);
-    fence(SeqCst);
+    if word.is_watched() {
+        fence(SeqCst);
+    }
     result
 }
 
@@ -110,7 +113,7 @@ macro_rules! atomics {
 
             pub(crate) fn swap(&self, value: $value, ordering: Ordering) -> $value {
                 let value = ($into)(value);
-                ($from)(write(ordering, |ordering| {
+                ($from)(write(self.word(), ordering, |ordering| {
                     self.word().write(|_| value, |word| word.swap(value, ordering))
                 }))
             }
@@ -123,7 +126,7 @@ macro_rules! atomics {
                 failed: Ordering,
             ) -> Result<$value, $value> {
                 let (from, to) = (($into)(from), ($into)(to));
-                let result = write(ordering, |ordering| {
+                let result = write(self.word(), ordering, |ordering| {
                     self.word().compare_exchange(from, to, ordering, reading(failed))
                 });
                 result.map($from).map_err($from)
@@ -185,7 +188,7 @@ macro_rules! numbers {
         impl $name {
             pub(crate) fn fetch_add(&self, value: $value, ordering: Ordering) -> $value {
                 let value = value as u64;
-                write(ordering, |ordering| {
+                write(self.word(), ordering, |ordering| {
                     self.word().write(
                         |before| before.wrapping_add(value),
                         |word| word.fetch_add(value, ordering),
@@ -195,7 +198,7 @@ macro_rules! numbers {
 
             pub(crate) fn fetch_sub(&self, value: $value, ordering: Ordering) -> $value {
                 let value = value as u64;
-                write(ordering, |ordering| {
+                write(self.word(), ordering, |ordering| {
                     self.word().write(
                         |before| before.wrapping_sub(value),
                         |word| word.fetch_sub(value, ordering),
@@ -205,14 +208,14 @@ macro_rules! numbers {
 
             pub(crate) fn fetch_or(&self, value: $value, ordering: Ordering) -> $value {
                 let value = value as u64;
-                write(ordering, |ordering| {
+                write(self.word(), ordering, |ordering| {
                     self.word().write(|before| before | value, |word| word.fetch_or(value, ordering))
                 }) as $value
             }
 
             pub(crate) fn fetch_and(&self, value: $value, ordering: Ordering) -> $value {
                 let value = value as u64;
-                write(ordering, |ordering| {
+                write(self.word(), ordering, |ordering| {
                     self.word()
                         .write(|before| before & value, |word| word.fetch_and(value, ordering))
                 }) as $value
@@ -227,11 +230,4 @@ atomics! {
     AtomicPtr<T>: *mut T,
         |word: u64| core::ptr::with_exposed_provenance_mut::<T>(word as usize),
         |value: *mut T| value.expose_provenance() as u64;
-}
-
-impl AtomicU32 {
-    /// Whether loom watches this word: if not, only one thread uses it.
-    pub(crate) fn is_watched(&self) -> bool {
-        self.word().is_watched()
-    }
 }

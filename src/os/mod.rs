@@ -36,6 +36,7 @@ mod room;
 #[cfg(needm_loom)]
 pub(crate) use room::system;
 pub(crate) mod fault;
+#[cfg_attr(needm_loom, allow(dead_code))] // nothing faults there
 mod terms;
 
 #[cfg(not(target_os = "linux"))]
