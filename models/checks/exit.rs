@@ -266,10 +266,10 @@ pub fn exit_and_reaping_agree() {
 /// On the list, or with a thread that has exited.
 pub fn a_waiter_finds_what_a_dead_thread_left() {
     let one = Case { ms: 1, max: 1, ..CALLS };
-    for dies in [exits, calls_and_exits, exits_while_taking, calls_and_returns] {
+    CALLS.explore_hosts(nothing, [rebinds_and_exits, calls], all_come_back);
+    for dies in [exits_while_taking, exits, calls_and_exits, calls_and_returns] {
         one.explore_hosts(nothing, [dies, calls], all_come_back);
     }
-    CALLS.explore_hosts(nothing, [rebinds_and_exits, calls], all_come_back);
     one.explore_hosts(one_has_exited, [calls, reaps], all_come_back);
     one.explore_hosts(one_has_exited_that_had_its_m, [calls, calls], all_come_back);
     one.explore(nothing, [exits, calls, calls], all_come_back);

@@ -313,14 +313,13 @@ impl Planting<'_> {
     }
 
     fn weaker(&self) -> Vec<Edit> {
+        const ORDERINGS: [&str; 4] = ["AcqRel", "Acquire", "Release", "SeqCst"];
         fn orderings(tokens: TokenStream, into: &mut Vec<proc_macro2::Ident>) {
             for token in tokens {
                 match token {
                     TokenTree::Group(group) => orderings(group.stream(), into),
-                    TokenTree::Ident(ident) => {
-                        if ["AcqRel", "Acquire", "Release", "SeqCst"].iter().any(|o| ident == o) {
-                            into.push(ident);
-                        }
+                    TokenTree::Ident(ident) if ORDERINGS.iter().any(|name| ident == name) => {
+                        into.push(ident);
                     }
                     _ => {}
                 }

@@ -148,7 +148,7 @@ pub(crate) fn at(address: usize, size: usize, first: impl FnOnce() -> u64) -> &'
         assert!(word.key.1 == size, "two kinds of words at one address");
         // SAFETY: it is boxed, and dropped when the next execution begins, of which this is not
         // a part: references to it are on the stacks of this execution's threads.
-        unsafe { &*(&raw const **word) }
+        unsafe { &*core::ptr::from_ref::<Word>(word) }
     })
 }
 
