@@ -5,6 +5,7 @@
 //! shared ([`words`]) are known to the next by their addresses.
 
 use crate::sync::words::{self, Key};
+use core::cell::RefCell;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::boxed::Box;
@@ -46,9 +47,15 @@ fn map_report() -> *mut Report {
     report.cast()
 }
 
+std::thread_local! {
+    /// Words that this test's explorations have found to be shared: the next one begins with
+    /// them, so that it is seldom begun again.
+    static KNOWN: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
+}
+
 /// Explores `model` with so many preemptions at most. Fails as it does.
 pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone + 'static) {
-    let mut known = Vec::new();
+    let mut known = KNOWN.take();
     loop {
         let report = map_report();
         // SAFETY: the fork runs nothing but the exploration, which uses no lock that another
@@ -79,7 +86,7 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone
             );
         }
         match (libc::WIFEXITED(status), libc::WEXITSTATUS(status)) {
-            (true, HELD) => return,
+            (true, HELD) => return KNOWN.set(known),
             (true, AGAIN) => assert!(found != 0, "an exploration begins again for nothing"),
             (true, FAILED) => panic!("execution {executions}: {message}"),
             _ => panic!("execution {executions} ends the process ({status:#x}): {message}"),
