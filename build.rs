@@ -10,7 +10,13 @@ use std::{env, fs};
 mod layout;
 
 /// Target architectures, as Cargo names them, and their rooms under `arch/`.
-const ROOMS: &[(&str, &str)] = &[("x86_64", "x86_64"), ("x86", "i386"), ("arm", "arm")];
+const ROOMS: &[(&str, &str)] = &[
+    ("x86_64", "x86_64"),
+    ("x86", "i386"),
+    ("arm", "arm"),
+    ("aarch64", "aarch64"),
+    ("riscv64", "riscv64"),
+];
 
 /// The assembly files of each room that the CPU needs under every system.
 const CPU: &[&str] = &["tls.S", "entry.S", "switch.S", "call_on.S"];

@@ -67,6 +67,19 @@ macro_rules! c_entry {
 #[cfg(feature = "capi")]
 pub(crate) use c_entry;
 
+/// A function of the C interface, under its own name.
+#[cfg(feature = "capi")]
+#[allow(unused_macros)] // i386 has its own
+macro_rules! public {
+    ($($function:tt)*) => {
+        #[unsafe(no_mangle)]
+        $($function)*
+    };
+}
+#[cfg(feature = "capi")]
+#[allow(unused_imports)] // likewise
+pub(crate) use public;
+
 /// A table of addresses, a word each, in the order of the list: the symbol `$table`. An address
 /// is 0 if nothing that is linked or loaded defines its symbol. `hidden`: the linker defines it,
 /// for this program or library alone. The loader writes the table before any code runs, and

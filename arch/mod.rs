@@ -15,11 +15,25 @@ mod room;
 #[path = "arm/mod.rs"]
 mod room;
 
+#[cfg(all(target_arch = "aarch64", not(needm_loom)))]
+#[path = "aarch64/mod.rs"]
+mod room;
+
+#[cfg(all(target_arch = "riscv64", not(needm_loom)))]
+#[path = "riscv64/mod.rs"]
+mod room;
+
 #[cfg(needm_loom)] // by the package `needm-models`
 #[path = "../models/cpu/mod.rs"]
 mod room;
 
-#[cfg(not(any(target_arch = "x86_64", target_arch = "x86", target_arch = "arm")))]
+#[cfg(not(any(
+    target_arch = "x86_64",
+    target_arch = "x86",
+    target_arch = "arm",
+    target_arch = "aarch64",
+    target_arch = "riscv64"
+)))]
 compile_error!("needm has no room for this architecture: see arch/README.md");
 
 #[cfg_attr(needm_loom, allow(unused_imports, unused_macros))]
@@ -31,11 +45,15 @@ pub(crate) use room::{entry, linux};
 
 #[cfg(feature = "capi")]
 pub(crate) use elf::c_entry;
+#[cfg(all(feature = "capi", not(target_arch = "x86")))]
+pub(crate) use elf::public;
 pub(crate) use elf::upcalls;
 #[cfg(not(needm_loom))]
 pub(crate) use elf::{weak_table, word};
 #[cfg(not(needm_loom))]
 pub(crate) use room::RED_ZONE;
+#[cfg(all(feature = "capi", target_arch = "x86"))]
+pub(crate) use room::public;
 pub(crate) use room::{dialect, valgrind_request};
 
 use core::ffi::{c_int, c_void};

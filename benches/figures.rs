@@ -1,7 +1,10 @@
 //! `cargo bench -p needm-benches [-- --quick]`: measures what needm costs, and what it is
 //! compared with, in one run. Says each part and each row on standard error as it is
 //! measured, prints a table at the end, and writes that to `benches/figures.txt` and a plot
-//! to `benches/figures.svg`. `benches/README.md` says what each row is.
+//! to `src/guide/figures.svg`. `benches/README.md` says what each row is.
+
+#[path = "../tests/arch/table.rs"]
+mod arch;
 
 mod figures {
     pub(crate) mod calls;
@@ -46,6 +49,6 @@ fn main() {
     if !quick {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
         std::fs::write(folder.join("figures.txt"), text).expect("the folder can be written");
-        plot::write(&rows, &folder.join("figures.svg"));
+        plot::write(&rows, &folder.join("../src/guide/figures.svg"));
     }
 }

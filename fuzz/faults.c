@@ -22,12 +22,12 @@ static char *page(int protection) {
 __attribute__((noinline)) static void writes(volatile char *at) { *at = 1; }
 __attribute__((noinline)) static void reads(volatile char *at) { (void)*at; }
 __attribute__((noinline)) static void runs(void (*at)(void)) { at(); }
-__attribute__((noinline)) static void divides(void) { arch_divide_by_zero(); }
-__attribute__((noinline)) static void undefined(void) { __asm__ volatile(ARCH_ILLEGAL); }
+__attribute__((noinline)) static void divides(void) { divide_by_zero(); }
+__attribute__((noinline)) static void undefined(void) { __asm__ volatile(ILLEGAL_INSTRUCTION); }
 
 /* The kinds of faults: by memory 0 to 5, by the instruction 6 and 7. */
 enum { BY_INSTRUCTION = 6 };
-static int is_division(int kind) { return kind == BY_INSTRUCTION && ARCH_DIVISION_FAULTS; }
+static int is_division(int kind) { return kind == BY_INSTRUCTION && DIVISION_FAULTS; }
 
 /* The signal of a kind, and its si_code. */
 void fuzz_fault_kind(int kind, int *signo, int *code) {
@@ -40,7 +40,7 @@ void fuzz_fault_kind(int kind, int *signo, int *code) {
     else if (is_division(kind))
         *signo = SIGFPE, *code = FPE_INTDIV;
     else
-        *signo = SIGILL, *code = ARCH_ILLEGAL_CODE;
+        *signo = SIGILL, *code = ILLEGAL_CODE;
 }
 
 /* Faults. What needm must find out about it is left in the worker. */

@@ -18,7 +18,7 @@ pub(crate) fn attach_ready() -> Result<(), Error> {
         attach()?;
         match prefault(1) {
             Err(Error::Busy) => return Ok(()),
-            // Needm was stopped and started in between.
+            // needm was stopped and started in between.
             Err(Error::Invalid) => {}
             other => return other,
         }
@@ -34,9 +34,15 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
     if is_inside(tls) {
         return Err(Error::Busy);
     }
-    let m = reconcile::current(tls).ok_or(Error::Invalid)?;
-    m.stack.prefault(bytes);
-    Ok(())
+    let thread = tls.thread().ok_or(Error::Invalid)?;
+    // From here on no other thread's stop unmaps the G.
+    let was_in_transfer = thread.begin_transfer();
+    let m = if state::is_open() { reconcile::current(tls) } else { None };
+    if let Some(m) = m {
+        m.stack.prefault(bytes);
+    }
+    thread.end_transfer(was_in_transfer);
+    m.map(drop).ok_or(Error::Invalid)
 }
 
 /// Binds an M to this thread now.
@@ -82,7 +88,7 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     thread.end_transfer(was_in_transfer);
     if m.is_some() {
-        // A handler that calls back in the midst of this counts on the handler stack.
+        // Twice, because a handler that calls back in between must not rely on the old stack.
         check_again(tls, thread);
         thread.ready.release();
         check_again(tls, thread);

@@ -6,10 +6,10 @@
 //! waits until its callback is over.
 #![allow(unsafe_code)] // records of the caller's
 
-use crate::error::Error;
 use crate::layout;
 use core::ffi::c_int;
 use core::ffi::c_void;
+use core::ptr;
 
 /// What a callback runs.
 pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
@@ -27,22 +27,21 @@ pub(crate) struct Call {
 
 layout::prove_call!(Call);
 
-/// What a stack's alignment is for the code that runs on it, on every
-/// architecture here.
+/// How code on every architecture here wants its stack aligned, in bytes (their ABIs).
 pub(crate) const ALIGN: usize = 16;
 
-/// The segment is still to be built: the caller is on the G itself, where `enter` ran
-/// below it and below the segment's place; assembly has moved the stack pointer since.
+/// The segment is still to be built: the caller is on the G itself, and `enter` ran there, where
+/// the callback's part is to be. Assembly moves the stack pointer below that first.
 pub(crate) const PENDING_SEGMENT: usize = layout::call::ON_G;
 
-/// The taker of the last M makes a spare.
+/// A spare is to be made: this callback's M was the last on the extra list.
 pub(crate) const PENDING_SPARES: usize = 2;
 
 /// The caller is a handler on the thread's handler stack, which must be kept from the
 /// handlers to come: `os::fault::Readiness::make_way`.
 pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 
-/// A checking tool is told of the new stack.
+/// A sanitizer is to be told of the switch of stacks.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
 const _: () = {
@@ -50,48 +49,66 @@ const _: () = {
     assert!(pending == layout::call::PENDING);
 };
 
-/// How a callback ended that did not return: C's `needm_panic_info`.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let found = std::cell::Cell::new(None);
-/// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
-/// let ended: Result<(), _> = needm::callback(|cx| {
-///     cx.defer(&recover).expect("there is room");
-///     needm::panic(std::ptr::without_provenance_mut(7))
-/// });
-/// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
-/// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// Why a callback ended without returning: C's `needm_panic_info`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct PanicInfo {
-    /// Bytes of this struct, set by who gives it.
-    pub size: usize,
-    /// The code of [`Error::Panic`], [`Error::Fault`] or [`Error::Overflow`].
-    pub kind: i32,
+pub(crate) struct PanicInfo {
+    /// Bytes of this struct, set by the caller; with [`FORWARDS_FAULTS`] or
+    /// [`UNLESS_PANICKING`], the Rust interface's.
+    pub(crate) size: usize,
+    /// The code of `Error::Panic`, `Error::Fault` or `Error::Overflow`.
+    pub(crate) kind: i32,
     /// Of a fault: the signal's number, else 0.
-    pub signo: i32,
+    pub(crate) signo: i32,
     /// Of a fault: the signal's `si_code`, else 0.
-    pub code: i32,
+    pub(crate) code: i32,
     /// Of a fault: the address that was touched (`si_addr`), else 0.
-    pub addr: usize,
+    pub(crate) addr: usize,
     /// Of a fault: the instruction, else 0.
-    pub pc: usize,
+    pub(crate) pc: usize,
     /// Of a panic: what it was given, else null.
-    pub value: *mut c_void,
+    pub(crate) value: *mut c_void,
 }
+
+/// A bit of [`PanicInfo::size`]: a fault does not end the callback, but goes to the handler
+/// of before. No object is as large as this bit says, so no C caller means it, and the fast
+/// path, which compares the size as an unsigned number, lets it pass without another
+/// instruction.
+pub(crate) const FORWARDS_FAULTS: usize = 1 << (usize::BITS - 1);
+
+/// The same while this thread panics, in Rust's sense: the panic hook and what it locks
+/// could not be left.
+pub(crate) const UNLESS_PANICKING: usize = FORWARDS_FAULTS >> 1;
+
+const TAGS: usize = FORWARDS_FAULTS | UNLESS_PANICKING;
 
 layout::prove_panic_info!(PanicInfo);
 layout::prove_fault!(FaultFrame);
 
 impl PanicInfo {
-    /// Whether there is none, or one that is large enough to be filled.
+    /// An empty one, to be filled.
+    pub(crate) const fn new() -> Self {
+        Self {
+            size: size_of::<Self>(),
+            kind: 0,
+            signo: 0,
+            code: 0,
+            addr: 0,
+            pc: 0,
+            value: ptr::null_mut(),
+        }
+    }
+
+    /// Whether there is none, or one that is large enough to be filled. A size with a tag is
+    /// valid only as the Rust interface writes it: from C it is no size.
     pub(crate) fn is_valid(info: *const Self) -> bool {
-        // SAFETY: a caller that gives one gives at least its size.
-        info.is_null() || unsafe { (*info).size } >= size_of::<Self>()
+        if info.is_null() {
+            return true;
+        }
+        // SAFETY: a caller that gives an info gives at least its size.
+        let size = unsafe { (*info).size };
+        let bytes = size & !TAGS;
+        if size == bytes { bytes >= size_of::<Self>() } else { bytes == size_of::<Self>() }
     }
 
     /// Fills `info` in, if there is one, and leaves its size alone.
@@ -104,26 +121,35 @@ impl PanicInfo {
             }
         }
     }
+}
 
-    /// Which kind of ending it was.
-    ///
-    /// ```
-    /// let info = needm::PanicInfo { kind: -8, ..needm::PanicInfo::new() };
-    /// assert_eq!(info.error(), Some(needm::Error::Fault));
-    /// ```
-    #[must_use]
-    pub fn error(&self) -> Option<Error> {
-        Error::from_code(self.kind)
+impl Call {
+    /// Whether a fault in this callback ends it with an error; else the fault goes to the
+    /// handler of before. The caller must be waiting for the callback.
+    pub(crate) fn recovers_faults(&self) -> bool {
+        if self.info.is_null() {
+            return true;
+        }
+        // SAFETY: the caller gave it, found valid, and waits.
+        let size = unsafe { (*self.info).size };
+        size & FORWARDS_FAULTS == 0 && !(size & UNLESS_PANICKING != 0 && is_panicking())
     }
 }
 
-impl Default for PanicInfo {
-    fn default() -> Self {
-        Self::new()
-    }
+/// Whether a Rust panic is under way on this thread. Reads thread-local words, and so may be
+/// asked in a signal handler.
+#[cfg(feature = "std")]
+pub(crate) fn is_panicking() -> bool {
+    std::thread::panicking()
 }
 
-/// A panic on its way: lives in the frame that raises it.
+/// Without `std` nothing catches a Rust panic, and the callback ends with the process.
+#[cfg(not(feature = "std"))]
+pub(crate) fn is_panicking() -> bool {
+    false
+}
+
+/// A panic under way: lives in the frame that raises it.
 #[repr(C)]
 pub(crate) struct Panic {
     pub(crate) info: PanicInfo,

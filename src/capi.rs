@@ -6,7 +6,8 @@
 #![allow(missing_docs)] // include/needm.h documents each
 #![allow(clippy::missing_safety_doc)] // likewise
 
-use core::ffi::{c_char, c_int, c_void};
+use core::ffi::{c_char, c_int, c_uint, c_void};
+use core::mem::{MaybeUninit, offset_of};
 use core::ptr;
 
 use crate::arch;
@@ -60,6 +61,27 @@ struct CConfig {
     flags: u32,
     wait_ns: i64,
     hooks: *const CHooks,
+    guard_size: usize,
+    interrupt_signal: i32,
+}
+
+/// A struct that has grown since the first version of the interface.
+///
+/// # Safety
+/// All zeros is a valid value.
+unsafe trait Versioned: Copy {
+    /// Its size in the first version.
+    const FIRST: usize;
+}
+
+// SAFETY: integers, and a pointer that may be null.
+unsafe impl Versioned for CConfig {
+    const FIRST: usize = offset_of!(Self, guard_size);
+}
+
+// SAFETY: integers, a pointer that may be null, and optional functions.
+unsafe impl Versioned for CHooks {
+    const FIRST: usize = size_of::<Self>();
 }
 
 /// `needm_stats`.
@@ -76,13 +98,13 @@ struct CDefer {
     opaque: [usize; 4],
 }
 
-/// A copy of a struct whose first member is its size as C knows it. Smaller than
-/// ours is refused; of a larger one the rest must be zero.
-unsafe fn versioned<T: Copy>(given: *const T) -> Result<T, Error> {
-    // SAFETY: at least the size is there, and as many bytes as it says.
+/// A copy of a struct whose first member is its size as C knows it. Smaller than in the first
+/// version is refused; what a smaller one lacks is zero. Of a larger one the rest must be zero.
+unsafe fn versioned<T: Versioned>(given: *const T) -> Result<T, Error> {
+    // SAFETY: at least the size is there, and as many bytes as it says. All zeros is a `T`.
     unsafe {
         let size = given.cast::<usize>().read();
-        if size < size_of::<T>() {
+        if size < T::FIRST {
             return Err(Error::Invalid);
         }
         let bytes = given.cast::<u8>();
@@ -91,7 +113,10 @@ unsafe fn versioned<T: Copy>(given: *const T) -> Result<T, Error> {
                 return Err(Error::Invalid);
             }
         }
-        Ok(given.read())
+        let mut whole = MaybeUninit::<T>::zeroed();
+        let known = size.min(size_of::<T>());
+        ptr::copy_nonoverlapping(bytes, whole.as_mut_ptr().cast(), known);
+        Ok(whole.assume_init())
     }
 }
 
@@ -106,6 +131,9 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
     // SAFETY: the caller's.
     let config = unsafe { versioned(config)? };
     if config.binding != BIND_THREAD && config.binding != BIND_CALL {
+        return Err(Error::Invalid);
+    }
+    if config.interrupt_signal != 0 {
         return Err(Error::Invalid);
     }
     if config.flags & !(NO_SIGNALS | UNRECOVERED_ABORTS) != 0 {
@@ -130,6 +158,7 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
         seed_ms: config.seed_ms,
         max_ms: config.max_ms,
         stack_size: config.stack_size,
+        guard_size: config.guard_size,
         signal_stack_size: config.signal_stack_size,
         binds_calls: config.binding == BIND_CALL,
         handles_signals: config.flags & NO_SIGNALS == 0,
@@ -140,15 +169,17 @@ unsafe fn settings(config: *const CConfig) -> Result<Settings, Error> {
     })
 }
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_start(config: *const CConfig) -> c_int {
     // SAFETY: the caller's.
     code(unsafe { settings(config) }.and_then(lifecycle::start))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_stop() -> c_int {
     code(lifecycle::stop())
+}
 }
 
 arch::c_entry! {
@@ -160,32 +191,38 @@ arch::c_entry! {
     ) -> c_int = arch::needm_entry
 }
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -> c_int {
     code(function.ok_or(Error::Invalid).and_then(|function| ccall::ccall(function, arg)))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_attach() -> c_int {
     code(attach::attach_ready())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_prefault(bytes: usize) -> c_int {
     code(attach::prefault(bytes))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_detach() -> c_int {
     code(attach::detach())
 }
-
-#[unsafe(no_mangle)]
-unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
-    code(function.ok_or(Error::Invalid).and_then(|function| spawn::spawn(function, arg)))
 }
 
-#[unsafe(no_mangle)]
+arch::public! {
+unsafe extern "C" fn needm_spawn(function: Option<Function>, arg: *mut c_void) -> c_int {
+    let main = |function| spawn::Main { function, arg, tags: 0, over: None };
+    code(function.map(main).ok_or(Error::Invalid).and_then(spawn::spawn))
+}
+}
+
+arch::public! {
 unsafe extern "C" fn needm_defer_push(
     defer: *mut CDefer,
     function: Option<Function>,
@@ -196,13 +233,15 @@ unsafe extern "C" fn needm_defer_push(
     }
     code(function.ok_or(Error::Invalid).and_then(|function| defer::defer(function, arg)))
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_panic(value: *mut c_void) -> ! {
     panic::panic(value)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
     if !PanicInfo::is_valid(info) {
         return 0;
@@ -211,33 +250,38 @@ unsafe extern "C" fn needm_recover(info: *mut PanicInfo) -> c_int {
     panic.fill(info);
     1
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_self() -> *const M {
     reconcile::current_m().map_or(ptr::null(), ptr::from_ref)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_id(m: *const M) -> u64 {
     // SAFETY: null, or an M, which stays where it is.
     unsafe { m.as_ref() }.map_or(0, M::id)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_local(m: *const M) -> *mut c_void {
     // SAFETY: as above.
     unsafe { m.as_ref() }.map_or(ptr::null_mut(), M::local)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_m_set_local(m: *const M, local: *mut c_void) {
     // SAFETY: as above.
     if let Some(m) = unsafe { m.as_ref() } {
         m.set_local(local);
     }
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_g_bounds(
     m: *const M,
     lo: *mut *mut c_void,
@@ -254,23 +298,27 @@ unsafe extern "C" fn needm_g_bounds(
     }
     0
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_stop_the_world() -> c_int {
     code(world::stop())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_start_the_world() -> c_int {
     code(world::start())
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_safepoint() {
     world::safepoint();
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_int {
     let Some(visit) = visit else { return Error::Invalid.code() };
     let visited = world::each_m(|m, sp, hi| {
@@ -279,13 +327,15 @@ unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_i
     });
     visited.unwrap_or_else(Error::code)
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_atfork_child() {
     lifecycle::fork_child();
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
     if out.is_null() {
         return;
@@ -314,12 +364,57 @@ unsafe extern "C" fn needm_get_stats(out: *mut CStats) {
         ptr::copy_nonoverlapping(source.add(from), out.cast::<u8>().add(from), size - from);
     }
 }
+}
 
-#[unsafe(no_mangle)]
+arch::public! {
 extern "C" fn needm_strerror(error: c_int) -> *const c_char {
     let meaning = match error {
         0 => c"no error",
         _ => Error::from_code(error).map_or(c"unknown error", Error::meaning),
     };
     meaning.as_ptr()
+}
+}
+
+arch::public! {
+extern "C" fn needm_error_name(error: c_int) -> *const c_char {
+    let name = match error {
+        0 => c"0",
+        _ => Error::from_code(error).map_or(c"unknown error", Error::name),
+    };
+    name.as_ptr()
+}
+}
+
+arch::public! {
+extern "C" fn needm_depth() -> c_uint {
+    reconcile::depth()
+}
+}
+
+arch::public! {
+extern "C" fn needm_stack_left() -> usize {
+    reconcile::stack_left()
+}
+}
+
+/// A part of the version, as Cargo has it in decimal.
+const fn part(text: &str) -> u32 {
+    let (digits, mut at, mut value) = (text.as_bytes(), 0, 0);
+    while at < digits.len() {
+        value = value * 10 + (digits[at] - b'0') as u32;
+        at += 1;
+    }
+    value
+}
+
+/// As `NEEDM_VERSION` is made.
+const VERSION: u32 = part(env!("CARGO_PKG_VERSION_MAJOR")) * 1_000_000
+    + part(env!("CARGO_PKG_VERSION_MINOR")) * 1000
+    + part(env!("CARGO_PKG_VERSION_PATCH"));
+
+arch::public! {
+extern "C" fn needm_version() -> u32 {
+    VERSION
+}
 }

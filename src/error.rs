@@ -1,20 +1,22 @@
-//! What the kernel's operations refuse with.
+//! Why an operation of needm is refused.
 
 use core::fmt;
 
 /// Why an operation was refused. The numbers are the C interface's `NEEDM_E…`.
 ///
 /// ```
-/// assert_eq!(needm::attach(), Err(needm::Error::NotStarted));
-/// assert_eq!(needm::Error::NotStarted.to_string(), "the kernel is not started");
+/// let error = needm::attach().unwrap_err();
+/// assert_eq!(error, needm::Error::NotStarted);
+/// assert_eq!(error.to_string(), "needm is not started");
+/// assert_eq!(needm::Error::from_code(error.code()), Some(error)); // as C knows it
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 #[repr(i32)]
 pub enum Error {
-    /// The kernel has not been started, or has been stopped.
+    /// needm has not been started, or has been stopped.
     NotStarted = -1,
-    /// The kernel has been started already.
+    /// needm has been started already.
     Already = -2,
     /// An argument, or the place of the call, makes no sense.
     Invalid = -3,
@@ -35,51 +37,45 @@ pub enum Error {
     System = -10,
 }
 
-/// One row for each [`Error`]: what it means, for people.
-const MEANINGS: [(Error, &core::ffi::CStr); 10] = [
-    (Error::NotStarted, c"the kernel is not started"),
-    (Error::Already, c"the kernel is started already"),
-    (Error::Invalid, c"invalid argument, or invalid here"),
-    (Error::NoMemory, c"out of memory"),
-    (Error::TimedOut, c"no M became free in time"),
-    (Error::Busy, c"a callback is running"),
-    (Error::Panic, c"a panic ended the callback"),
-    (Error::Fault, c"a fault ended the callback"),
-    (Error::Overflow, c"the stack of the G does not hold it"),
-    (Error::System, c"the system refused"),
+/// A row for each [`Error`]: its name in the C interface, and what it means.
+const MEANINGS: [(Error, &core::ffi::CStr, &core::ffi::CStr); 10] = [
+    (Error::NotStarted, c"NEEDM_ENOTSTARTED", c"needm is not started"),
+    (Error::Already, c"NEEDM_EALREADY", c"needm is started already"),
+    (Error::Invalid, c"NEEDM_EINVAL", c"invalid argument, or invalid here"),
+    (Error::NoMemory, c"NEEDM_ENOMEM", c"out of memory"),
+    (Error::TimedOut, c"NEEDM_ETIMEDOUT", c"no M became free in time"),
+    (Error::Busy, c"NEEDM_EBUSY", c"a callback is running"),
+    (Error::Panic, c"NEEDM_EPANIC", c"a panic ended the callback"),
+    (Error::Fault, c"NEEDM_EFAULT", c"a fault ended the callback"),
+    (Error::Overflow, c"NEEDM_EOVERFLOW", c"the stack of the G does not hold it"),
+    (Error::System, c"NEEDM_ESYS", c"the system refused"),
 ];
 
 impl Error {
-    /// The number that the C interface knows this error by; negative.
-    ///
-    /// ```
-    /// assert_eq!(needm::Error::Fault.code(), -8); // NEEDM_EFAULT
-    /// ```
+    /// The negative number of this error in the C interface.
     #[must_use]
     pub const fn code(self) -> i32 {
         self as i32
     }
 
-    /// The error of a C interface's number, if it is one.
-    ///
-    /// ```
-    /// assert_eq!(needm::Error::from_code(-8), Some(needm::Error::Fault));
-    /// assert_eq!(needm::Error::from_code(1), None);
-    /// ```
+    /// The error of a number of the C interface, if there is one.
     #[must_use]
     pub fn from_code(code: i32) -> Option<Self> {
-        MEANINGS.iter().map(|(error, _)| *error).find(|error| error.code() == code)
+        MEANINGS.iter().map(|(error, ..)| *error).find(|error| error.code() == code)
     }
 
     /// What it means, in a few words.
-    ///
-    /// ```
-    /// assert_eq!(needm::Error::TimedOut.meaning(), c"no M became free in time");
-    /// ```
     #[must_use]
     pub fn meaning(self) -> &'static core::ffi::CStr {
-        let row = MEANINGS.iter().find(|(error, _)| *error == self);
-        row.map_or(c"unknown error", |(_, meaning)| *meaning)
+        let row = MEANINGS.iter().find(|(error, ..)| *error == self);
+        row.map_or(c"unknown error", |(.., meaning)| *meaning)
+    }
+
+    /// Its name in the C interface.
+    #[cfg(feature = "capi")]
+    pub(crate) fn name(self) -> &'static core::ffi::CStr {
+        let row = MEANINGS.iter().find(|(error, ..)| *error == self);
+        row.map_or(c"unknown error", |(_, name, _)| *name)
     }
 }
 

@@ -1,5 +1,5 @@
-//! The one fatal door. Its message is an interface: what was found, what was
-//! expected, in one line on standard error that starts with `needm: `.
+//! Prints one line to standard error, and ends the process. needm's own lines start with
+//! `needm: ` and say what was found.
 
 use core::fmt::{self, Write};
 
@@ -37,8 +37,8 @@ pub(crate) fn throw(message: fmt::Arguments<'_>) -> ! {
     process::abort()
 }
 
-/// Ends the process with one line on standard error: what the C libraries do
-/// where needm itself is broken.
+/// Ends the process with one line on standard error. libneedm.a and libneedm.so do so if needm
+/// itself panics.
 #[cfg(feature = "capi")]
 #[doc(hidden)]
 pub fn abort(message: &str) -> ! {

@@ -1,15 +1,15 @@
 //! The gate: one word that every callback reads on its way in and out, and the thread that
 //! owns the world while the gate is closed.
 //!
-//! The word is twice the number of needm's start, plus one while the gate is closed. How
-//! callbacks and the closing thread agree is told in `world.rs`.
+//! The word is four times the epoch (the number of needm's last start), plus one while the gate is
+//! closed, plus two when the fast paths are forbidden (`barrier.rs`). `world.rs` explains how callbacks and the closing thread agree.
 //!
 //! # Safety
 //! Assembly defines the word; it is an atomic and lives as long as the program.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;
-use crate::barrier::heavy_barrier;
+use crate::barrier::{forbid_fast_paths, heavy_barrier};
 use crate::os::wait::wake;
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
@@ -21,23 +21,25 @@ use core::ptr;
 /// The bit of the gate that says it is closed.
 pub(crate) const CLOSED: u32 = 1;
 
-/// Changes when the world is given up: what stoppers sleep on until their turn.
+/// Changes when an owner gives up the world. Stoppers sleep on it until their turn.
 pub(crate) static TURN: AtomicU32 = AtomicU32::new(0);
 
-/// The thread that stops the world, has it stopped, or starts it: its handlers' callbacks
-/// pass the gate as its own do. [`disown`] clears it if the owner exits.
+/// The thread that is stopping the world, has it stopped, or is starting it. Its callbacks pass
+/// the closed gate, and so do those of its signal handlers. [`disown`] clears it if the owner
+/// exits.
 pub(crate) static OWNER: AtomicPtr<Thread> = AtomicPtr::new(ptr::null_mut());
 
-/// Whether the owner is about to stop needm: then its handlers' callbacks are refused.
+/// Whether the owner is about to stop needm: then the callbacks of its handlers are refused.
 pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 
-/// The owner's callback in which it has stopped the world, if it was in one.
+/// The callback in which the owner has stopped the world; null if it was in none.
 pub(crate) static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut());
 
-/// Changes when a thread leaves while the gate is closed: what a stopper sleeps on.
+/// Changes when a thread stops running callback code while the gate is closed. The stopper
+/// sleeps on it.
 pub(crate) static STOPPER_WAKE: AtomicU32 = AtomicU32::new(0);
 
-/// How long one sleep is at most, so that nothing depends on a single wake-up.
+/// The longest sleep, in nanoseconds, so that nothing depends on a single wake-up.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
 /// The gate.
@@ -56,10 +58,18 @@ pub(crate) fn is_closed(value: u32) -> bool {
     value & CLOSED != 0
 }
 
-/// Opens the gate for the first time of a start.
-pub(crate) fn open(value: u32) {
+/// Opens the gate with the value of a new start of needm.
+pub(crate) fn open_first(value: u32) {
     tools::release(tools::Order::Started);
     gate().store(value, SeqCst);
+    forbid_fast_paths();
+    wake_all();
+}
+
+/// Opens the gate again, and wakes the threads that wait at it.
+pub(crate) fn open() {
+    tools::release(tools::Order::Started);
+    gate().fetch_and(!CLOSED, SeqCst);
     // model: a_start_that_wakes_no_thread_at_the_gate
     wake_all();
 }
@@ -69,14 +79,14 @@ pub(crate) fn wake_all() {
     wake(gate(), u32::MAX >> 1);
 }
 
-/// Closes the gate; when this returns, every thread that is running says so.
+/// Closes the gate. When this returns, every M on which callback code still runs is seen to run.
 pub(crate) fn close() {
     gate().fetch_or(CLOSED, SeqCst);
     fence(SeqCst);
     heavy_barrier();
 }
 
-/// Whether this thread has the world stopped: it may go on running callbacks.
+/// Whether this thread owns the world: it may go on running callbacks.
 pub(crate) fn owns_the_world() -> bool {
     Tls::current().thread().is_some_and(is_owner)
 }
@@ -91,7 +101,7 @@ pub(crate) fn acquire_world(own: &Thread) -> bool {
     OWNER.compare_exchange(ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
 }
 
-/// Lets another thread own the world.
+/// Gives up the world, and wakes the threads that wait for their turn.
 pub(crate) fn release_world() {
     STOPPING.store(false, SeqCst);
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
@@ -101,32 +111,32 @@ pub(crate) fn release_world() {
     wake(&TURN, u32::MAX >> 1);
 }
 
-/// `thread` has ended, or is about to: what it has stopped goes on.
+/// `thread` exits, or has exited: starts the world if it is the owner.
 pub(crate) fn disown(thread: &Thread) {
     if is_owner(thread) {
         reopen();
     }
 }
 
-/// The callback of `segment` is unwound, or was jumped out of. If it has stopped the
-/// world, no code is left that would start it again.
+/// The callback of `segment` is unwound, or was jumped out of. If it has stopped the world, this
+/// starts the world, because no code is left that would.
 pub(crate) fn unwound(segment: &Segment) {
     if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
         reopen();
     }
 }
 
-/// The callback of `segment` returns. If it has stopped the world, it leaves it so, and it
-/// is its caller's to start.
+/// The callback of `segment` returns. If it has stopped the world, the world stays stopped, and
+/// the callback around it is the one that has to start it.
 pub(crate) fn returned(segment: &Segment) {
     if ptr::eq(STOPPED_IN.load(SeqCst), segment) && owns_the_world() {
         STOPPED_IN.store(segment.prev.load(Relaxed), SeqCst);
     }
 }
 
-/// Opens the gate, and the world is no thread's.
+/// Opens the gate, and gives up the world.
 pub(crate) fn reopen() {
     heavy_barrier();
-    open(value() & !CLOSED);
+    open();
     release_world();
 }

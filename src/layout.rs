@@ -11,10 +11,10 @@
 //! `…_BYTES` in assembly.
 #![allow(dead_code)] // build.rs and the crate each use a part
 
-/// A name of assembly's, and its value for a word of so many bytes.
+/// A name for assembly, and its value where a word has so many bytes.
 pub(crate) type Row = (&'static str, fn(usize) -> usize);
 
-/// Bytes at which something is that is counted in this unit.
+/// The offset in bytes of what is counted in this unit.
 macro_rules! bytes {
     (words, $value:expr, $word:expr) => {
         $value * $word
@@ -189,7 +189,7 @@ records! { $
             FRAME = 1 => frame;
             /// Bytes to copy to and from the G's stack, or 0.
             SIZE = 2 => size;
-            /// Where an ending is described, or 0.
+            /// Where the caller wants an ending described (`needm_panic_info`), or 0.
             INFO = 3 => info;
             /// What the function is given: the frame or its copy.
             ARG = 4 => arg;
@@ -204,7 +204,7 @@ records! { $
         numbers {
             /// The bits of [`OUT`] for what is to be done.
             PENDING: usize = 15;
-            /// The one of them that stays: the call is on the G itself, its segment below.
+            /// The one of them that stays set: the call is on the G itself, its segment below.
             ON_G: usize = 1;
         }
     }

@@ -1,39 +1,74 @@
-//! needm lends a thread that your runtime did not create what it needs to run your
-//! code: a context (an M) with a guarded stack of its own (a G) and a signal stack.
-//! It runs the callback there and takes the context back, with no allocation, no
-//! lock and no system call on the way of a thread that has been here before.
+//! needm lets code under your runtime run as a callback on threads that your runtime did
+//! not create: a C library's, an audio driver's, another language's. A callback runs on a
+//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it can come
+//! back to the caller as an error: from [`callback_catching_faults`] and in C; the safe
+//! [`callback()`] returns Rust panics, and a crash ends the process as ever. After a thread's first callback, later ones allocate
+//! nothing, take no lock and make no system call.
 //!
-//! # The way of a callback
+//! ```
+//! use needm::{CallbackError, Config};
 //!
-//! Told once, in call order; each file starts from its station.
+//! needm::start(Config::default())?;
+//! // This thread stands for one that a C library has made.
+//! let foreign = std::thread::spawn(|| {
+//!     let null = std::hint::black_box(std::ptr::null_mut::<u32>());
+//!     // SAFETY: the compiler does not know the address; the hardware refuses the write. The
+//!     // callback holds nothing that must be dropped.
+//!     let crashed = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
+//!     assert!(matches!(crashed, Err(CallbackError::Fault(fault)) if fault.addr == 0));
+//!     // The same thread can call back again.
+//!     needm::callback(|_| 6 * 7).ok()
+//! });
+//! assert_eq!(foreign.join().expect("the thread returns"), Some(42));
+//! needm::stop()?;
+//! # Ok::<(), needm::Error>(())
+//! ```
 //!
-//! 1. **In** (`arch/<arch>/entry.S`). The caller's registers and control words go
-//!    onto its own stack. If this thread's pass is the gate's value, its M may be
-//!    used unasked, and assembly does all of 4 and 5 by itself.
-//! 2. **Where** (`callback/`). Otherwise: is the thread in a callback already, and
-//!    where on which G does a new one go? What was jumped out of is dropped first
-//!    (`drop_abandoned.rs`).
-//! 3. **needm** (`needm.rs`). A thread without an M gets a record (`thread/`), a
-//!    signal stack (`signal/minit.rs`), and an M from the extra list (`extra/`),
-//!    published last.
-//! 4. **The gate** (`world.rs`). Say "running", then look whether the world is being
-//!    stopped; if so, step back and wait.
-//! 5. **On the G** (`stack.rs`, `m.rs`). Switch; if this took the last M, make a
-//!    spare; run the function.
-//! 6. **How it ends** (`unwind.rs`, `signal/handler.rs`). A return, a panic, a fault
-//!    made a panic by the signal handler, a stack run out: all run the deferred
-//!    functions and come to the same place.
-//! 7. **Out** (`entry.S` again, `callback/`). Back on the caller's stack; the
-//!    segment is popped, "running" withdrawn, and an M that is not bound goes back.
+//! # Six words
 //!
-//! The guide (`src/guide`) shows each kind of host, from an empty folder to a callback.
+//! | word | meaning |
+//! | --- | --- |
+//! | M | the context that a thread needs to run a callback; it carries your per-thread data ([`Hooks`]) |
+//! | G | the M's stack, with a guard below it, on which callbacks run |
+//! | extra list | the Ms that no thread has |
+//! | binding | whether an M stays with its thread, or goes back to the extra list after each callback ([`Binding`]) |
+//! | foreign thread | a thread that needm did not start |
+//! | host | the program, or runtime, that uses needm |
 //!
-//! A thread's end is noticed in `thread/`. `runtime.rs` starts, stops and forks it
-//! all; `capi.rs` says the same in C.
+//! # Where to start
+//!
+//! [`start`] and [`callback()`]. Inside a callback, [`Context::ccall`] calls C on the thread's
+//! own stack, and [`Context::defer`] has a closure run however the callback ends.
+//! [`stop_the_world`] stops all callback code, for a garbage collector. [`attach`] prepares a
+//! thread ahead of its first callback.
+//!
+//! The guide goes from an empty folder to a callback for each kind of host: [a runtime in
+//! Rust](guide::rust_host), [a program in C](guide::c_host), [a program without a C
+//! library](guide::bare_host). [Safety](guide::safety) says what a callback must not rely on,
+//! the [threat model](guide::threat_model) what a hostile one can do, and [how it
+//! works](guide::how_it_works) is a tour of the source.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `std` | a Rust panic in a callback is caught, and returned with its payload |
+//! | `capi` | the C interface, `include/needm.h` |
+//! | `freestanding` | `_start`, threads and a panic handler, for static programs without a C library; not with `std` |
+//! | `asan`, `tsan` | AddressSanitizer or ThreadSanitizer is told of each switch of stacks; not both |
+//!
+//! Without any of them the crate is `no_std` and uses no allocator. It uses what a C library
+//! offers where one is linked, and links without.
+//!
+//! # Platforms
+//!
+//! Linux on x86_64, i386 (with SSE2), ARMv7 (hard-float) and AArch64. [Support](guide::support)
+//! has the details.
 #![no_std]
-#![deny(unsafe_code)] // opened room by room, each with its Safety section
+#![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
+#![deny(unsafe_code)] // allowed file by file; each such file has a Safety section
 
-#[cfg(all(feature = "std", feature = "freestanding"))]
+#[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
 compile_error!("`std` is for programs with a C library, `freestanding` for those without");
 
 #[cfg(any(feature = "std", needm_loom))]
@@ -76,23 +111,30 @@ mod index_list;
 mod call;
 mod fatal;
 mod os;
-#[allow(unsafe_code)] // declarations of the rooms' assembly
+#[allow(unsafe_code)] // declares the assembly
 #[path = "../arch/mod.rs"]
 mod arch;
 mod error;
 mod sync;
-#[deny(unused_imports, unused_macros)] // a record that nothing proves
+#[deny(unused_imports, unused_macros)] // a record whose offsets nothing checks
 mod layout;
 
 pub use api::*;
-pub use call::PanicInfo;
 pub use error::Error;
 #[cfg(feature = "capi")]
 pub use fatal::abort;
-pub use m::M;
-pub use settings::{DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
+pub use settings::{DEFAULT_GUARD_SIZE, DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFAULT_STACK_SIZE};
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
+
+/// The panic handler of the libraries that `packaging/libraries` makes from the published
+/// crate, which has no member `capi`. needm's own code reaches no panic. If a bug makes it panic,
+/// the process aborts with one line.
+#[cfg(needm_c_library)]
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+    abort("needm: internal panic")
+}
 
 /// The README's Rust example.
 #[cfg(doctest)]

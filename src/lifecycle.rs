@@ -6,7 +6,7 @@
 //! # Safety
 //! Rows of the tables of Ms and of records are unmapped here alone: with the gate closed,
 //! when no other live thread has a record, so that no pointer to a row is left.
-#![allow(unsafe_code)] // the settings' cell, and the tables' ends
+#![allow(unsafe_code)] // the tables' ends
 
 use crate::barrier;
 use crate::error::Error;
@@ -16,7 +16,7 @@ use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
 use crate::spawn;
-use crate::state::{EPOCH, OPEN, SETTINGS, epoch_open, is_open, settings};
+use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
@@ -27,17 +27,18 @@ use core::ptr;
 use spin::Mutex;
 use spin::MutexGuard;
 
-/// Held by the thread that starts or stops needm. Never waited for: a thread that finds it
-/// taken is told so.
+/// Held by the thread that starts or stops needm. No thread waits for it: one that finds it held
+/// returns an error.
 static LIFECYCLE: Mutex<()> = Mutex::new(());
 
-/// The thread-local block of the thread that holds it. A forked child without that thread takes it away.
+/// The thread-local block of the thread that holds it. A forked child without that thread unlocks
+/// it.
 static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the fork handler is registered; it cannot be taken back.
 static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
 
-/// That this thread, and no other, starts or stops needm.
+/// Proof that this thread, and no other, starts or stops needm.
 struct LifecycleGuard {
     _lock: MutexGuard<'static, ()>,
 }
@@ -54,8 +55,9 @@ impl LifecycleGuard {
     pub(crate) fn fork_child(tls: &Tls) -> bool {
         let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
         if !is_own && LIFECYCLE.is_locked() {
-            // SAFETY: the thread that locked it does not exist here. (Nothing is protected that a
-            // handler could need which forks between this thread's locking and saying so.)
+            // SAFETY: the thread that locked it does not exist here. Or this is a handler of that
+            // thread, which forks between the lock and the store to `HOLDER`: nothing that the
+            // lock protects has been changed by then.
             unsafe { LIFECYCLE.force_unlock() };
         }
         is_own
@@ -72,7 +74,7 @@ impl Drop for LifecycleGuard {
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     os::memory::ask_page_size();
     let checked = asked.checked()?;
-    // Twice, if two are here at once, does no harm.
+    // If two threads are here at once it is registered twice, which does no harm.
     if !FORK_HANDLER.load(SeqCst) {
         os::fork::on_child(fork_child);
         FORK_HANDLER.store(true, SeqCst);
@@ -81,18 +83,15 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     if is_open() {
         return Err(Error::Already);
     }
-    // SAFETY: this thread has the guard, so it is the only one that starts needm; and no
-    // other counts on the settings while needm is not open.
-    let own = unsafe { &mut *SETTINGS.0.get() };
-    *own = checked;
-    own.enters_with_fence = !os::barrier::register();
+    settings().set(&checked);
+    barrier::begin();
     tools::begin();
-    // First: a thread that was on its way in an earlier start of needm goes by the
-    // number, and then counts on the rest.
+    // Before the new epoch: a thread that is still entering from an earlier start reads the epoch,
+    // and then relies on this.
     thread::start();
-    let epoch = EPOCH.load(Relaxed).wrapping_add(1).max(1);
+    let epoch = epoch_after(EPOCH.load(Relaxed));
     EPOCH.store(epoch, SeqCst);
-    if let Err(error) = EXTRA.seed(settings().seed_ms) {
+    if let Err(error) = EXTRA.seed(checked.seed_ms) {
         EXTRA.end();
         thread::stop(Tls::current());
         return Err(error);
@@ -101,7 +100,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         os::fault::install();
     }
     // The gate first: a thread that finds needm open may close it.
-    gate::open(epoch_open());
+    gate::open_first(epoch_open());
     OPEN.store(true, SeqCst);
     Ok(())
 }
@@ -123,16 +122,16 @@ pub(crate) fn stop() -> Result<(), Error> {
     if spawn::is_under_way() || !world::acquire_world_to_stop(thread::record(tls)?) {
         return Err(Error::Busy);
     }
-    let ended = close_and_stop(tls);
-    if ended.is_err() {
-        gate::open(epoch_open());
+    let stopped = close_and_stop(tls);
+    if stopped.is_err() {
+        gate::open();
         gate::release_world();
     }
-    ended
+    stopped
 }
 
-/// With the world taken: ends this start of needm and releases the world, unless a
-/// callback is under way.
+/// For the owner of the world: stops needm and gives up the world, unless a callback is under
+/// way.
 fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     gate::close();
     reap::reap_all();
@@ -140,21 +139,26 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
+    if spawn::is_under_way() {
+        // It has found needm open, and reads the settings.
+        OPEN.store(true, SeqCst);
+        return Err(Error::Busy);
+    }
     barrier::heavy_barrier(); // the other side of `Thread::begin_transfer`
-    // Ms that are being taken or given back just now, and threads that wait for one: they
-    // meet the closed gate, and are done in a moment. One that never comes back from there
-    // (C has jumped out of a handler that was on its way) is not waited for for ever;
-    // an M that such a thread keeps on the list cannot be unmade.
+    // Threads that are binding or unbinding an M just now, or wait for one, meet the closed gate
+    // and are done in a moment. A thread that never gets there (C has jumped out of a handler in
+    // the middle) is not waited for for ever; but an M that stays bound this way cannot be unmade,
+    // nor one that a hook of the host's is at work on.
     let settled = thread::wait_until(|| {
         EXTRA.wake_all();
         gate::wake_all();
         EXTRA.waiting() == 0 && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
     });
-    if !settled && EXTRA.any_in_transfer() {
+    if !settled && (EXTRA.any_in_transfer() || reap::any_in_hook()) {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
-    // A thread that takes it now finds needm stopped.
+    // A thread that acquires the world now finds needm stopped.
     gate::release_world();
     undo(tls);
     Ok(())
@@ -177,9 +181,10 @@ fn undo(tls: &Tls) {
 pub(crate) extern "C" fn fork_child() {
     os::last_error::keeping(|| {
         let tls = Tls::current();
+        os::exit::fork_child();
         os::fault::fork_child();
         if LifecycleGuard::fork_child(tls) && !is_open() {
-            return; // it goes on in a moment
+            return; // this thread forked within `start` or `stop`, which goes on
         }
         world::fork_child();
         spawn::fork_child();
@@ -188,8 +193,8 @@ pub(crate) extern "C" fn fork_child() {
             // Another thread was about to start needm, or to undo its start.
             return undo(tls);
         }
-        // Unless a handler has interrupted what goes on with the list in a moment: then what
-        // others held stays theirs.
+        // Not if this is a handler that has interrupted a change of the list, which goes on later:
+        // then the Ms of threads that do not exist here stay bound.
         let own = tls.thread();
         if own.is_none_or(|own| !own.is_in_transfer()) {
             EXTRA.rebuild(own);

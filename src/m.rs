@@ -1,26 +1,28 @@
-//! The M: what a thread holds while callback code may run on it. The segment of the outermost
-//! callback is in the M, so that nothing on the G is touched before the gate is passed; those
-//! of nested ones are beside the stack, where nothing writes that runs on the G after C has
-//! jumped out of them.
+//! The M: what a thread holds while callback code may run on it.
 //!
-//! An M is a row of a table and never moves. All its fields are atomics, because
-//! signal handlers, a stopped world's visitor and the thread that reaps a dead thread's
-//! M read them from elsewhere; the orderings that carry meaning are said where
-//! they are used, the rest is `Relaxed`.
+//! The segment of the outermost callback is a field of the M, so that a callback touches
+//! nothing on the G before it has passed the gate. The segments of nested callbacks lie beside
+//! the stack, not on it: after C has jumped out of a nested callback, code that runs on the G
+//! overwrites that part of the stack, but not the segment.
+//!
+//! An M is a row of a table and never moves. All its fields are atomics, because other code
+//! reads them, too: the thread's signal handlers, the visitor of a stopped world, and the
+//! thread that reaps an exited one. An ordering other than `Relaxed` is explained where it is
+//! used.
 //!
 //! Invariants:
-//! - `seg` is the innermost segment, 0 outside callbacks, with a bit that is set only
-//!   while callback code may run on the G (`running.rs`). A segment whose `call` is 0
-//!   is being entered, and nothing runs on it yet.
-//! - `gsp` of a segment is not 0 exactly while C runs on the system stack for it,
-//!   or its thread waits in a safepoint; below it the G's stack is free.
-//! - `prev_held` chains what a thread holds, innermost first, and is written before
-//!   the M is published and after it is withdrawn.
+//! - `seg` is the address of the innermost segment, or 0 outside callbacks, and one bit,
+//!   `RUNNING`, which is set only while callback code may run on the G (`running.rs`). A
+//!   segment whose `call` is 0 is being entered, and nothing runs on it yet.
+//! - The `gsp` of a segment is not 0 exactly while its callback is on the system stack: in C
+//!   that it called, or waiting in needm. Below `gsp` the G's stack is free.
+//! - `prev_held` chains the Ms that a thread holds, innermost first. It is written before the M
+//!   is published and after it is withdrawn.
 //!
 //! # Safety
 //! A segment that a chain leads to is the M's own first one, or lies in the records of its G,
-//! which are mapped for as long as the M is. A segment's call stands on a stack whose frames
-//! wait for the callback, until the segment is taken off the chain.
+//! which are mapped for as long as the M is. A segment's call is in a frame that waits for the
+//! callback, until the segment is taken off the chain.
 #![allow(unsafe_code)] // segments and calls, by their addresses
 
 use crate::call::ALIGN;
@@ -34,7 +36,8 @@ use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
 
-/// Where `exit` may run for an ending that is not a return: below all that it reads.
+/// The stack pointer at which `exit` runs after an ending that is not a return: below
+/// everything that `exit` reads.
 pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     let call = segment.call.load(Relaxed);
     if !m.stack.holds(call as usize) {
@@ -44,18 +47,19 @@ pub(crate) fn exit_sp(m: &M, segment: &Segment) -> usize {
     if size == 0 {
         return m.position(segment);
     }
-    // SAFETY: the segment's call stands on the same G, and waits.
+    // SAFETY: the segment's call is on the same G, in a frame that waits for the callback.
     unsafe { (*call).arg as usize }
 }
 
-/// The end of what is in use on the system stack while `segment` runs: the call
-/// that it, or the nearest segment around it, was entered by from there.
+/// The lowest address in use on the system stack while `segment` runs: the call by which it, or
+/// the nearest segment around it, was entered from that stack.
 pub(crate) fn g0sp(m: &M, segment: &Segment) -> usize {
     let call = from_g0(m, segment).call.load(Relaxed);
     call as usize & !(ALIGN - 1)
 }
 
-/// The nearest segment, from `segment` on outwards, that was entered from another stack.
+/// The nearest segment, from `segment` outwards, that was entered from a stack other than this
+/// G.
 pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
     while m.stack.holds(segment.call.load(Relaxed) as usize)
         && let Some(outer) = segment.outer()
@@ -65,46 +69,40 @@ pub(crate) fn from_g0<'a>(m: &M, mut segment: &'a Segment) -> &'a Segment {
     segment
 }
 
-/// The context that needm lends to a thread.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let first = needm::callback(|cx| cx.m().map(needm::M::id))?;
-/// assert_eq!(first, needm::with_m(needm::M::id)); // it stays bound to the thread
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
+/// What a thread holds while its callbacks run. The Rust interface shows a copy of some of
+/// it (`api/m.rs`), never this.
 #[repr(C, align(128))]
-pub struct M {
+pub(crate) struct M {
     pub(crate) seg: AtomicUsize,
     pub(crate) top: AtomicUsize,
-    /// Not 0 if a plain return of the outermost callback leaves something to be done:
-    /// functions were deferred, or the stack's reserve was opened.
+    /// Not 0 if a plain return of the outermost callback has cleanup to do: functions were
+    /// deferred, the stack's reserve was opened, or the world was stopped.
     pub(crate) needs_cleanup: AtomicUsize,
     pub(crate) sig_lo: AtomicUsize,
     pub(crate) sig_len: AtomicUsize,
-    /// Whose it is: `pool/`.
+    /// Which thread it is bound to, and whether it is on the extra list: `pool/`.
     pub(crate) state: AtomicU32,
     /// The link of the list it is on.
     pub(crate) next: AtomicU32,
     pub(crate) index: AtomicU32,
     pub(crate) base: Segment,
-    /// The thread that holds it, or that had it last and may take it again.
+    /// The record of the thread that it is bound to, or that had it last and may rebind it.
     pub(crate) thread: AtomicPtr<()>,
-    /// 1 if the thread that took it owes the extra list a spare.
+    /// 1 if binding it left the extra list empty: its thread makes a spare.
     pub(crate) owes_spare: AtomicU32,
     /// The start of needm that it was made in.
     pub(crate) epoch: AtomicU32,
-    /// `pool/trim.rs`: when it was returned last, and whether it has memory to give up.
+    /// How many Ms had been returned when this one was returned last: `pool/trim.rs`.
     pub(crate) returned_at: AtomicU32,
+    /// Whether its stack has memory to give up: `pool/trim.rs`.
     pub(crate) touched: AtomicBool,
     /// Whether it is on the list: `pool/`.
     pub(crate) listed: AtomicBool,
-    /// Attached: it stays when a callback ends, in both bindings.
+    /// Attached: it stays bound when a callback ends, with either binding.
     pub(crate) attached: AtomicBool,
-    /// What the same thread held before.
+    /// The M that its thread held before it.
     pub(crate) prev_held: AtomicPtr<M>,
-    /// What was published before, with its pass: put back when this one is unbound.
+    /// The M that was published before it, and the `bound_epoch` of then: dropm restores both.
     pub(crate) prev_current: AtomicPtr<M>,
     pub(crate) prev_bound_epoch: AtomicU32,
     /// What the host keeps in it.
@@ -134,7 +132,7 @@ const _: () = {
 };
 
 impl M {
-    /// Makes row `index` an M with this stack of its own mapped.
+    /// Makes row `index` an M. Its stack is mapped already.
     pub(crate) fn fill(&self, index: u32) {
         self.index.store(index, Relaxed);
         self.top.store(self.stack.hi(), Relaxed);
@@ -147,23 +145,24 @@ impl M {
         &self.base
     }
 
-    /// The end of what a segment may use of the G's stack.
+    /// The upper end of a segment's part of the G's stack.
     pub(crate) fn position(&self, segment: &Segment) -> usize {
         let is_base = ptr::eq(segment, &raw const self.base);
         if is_base { self.stack.hi() } else { segment.at.load(Relaxed) }
     }
 
-    /// The record for a callback inside the innermost; `None` if there are too many.
+    /// The segment for a callback inside the innermost; `None` if there are too many.
     pub(crate) fn next_segment(&self) -> Option<&'static Segment> {
         let before = self.segment().filter(|innermost| !ptr::eq(*innermost, &raw const self.base));
         let (from, to) = self.stack.records();
         let at = before.map_or(from, |before| before.address() + size_of::<Segment>());
-        // SAFETY: within the records of this M's stack, aligned, and in use by none. It stays a
-        // segment for as long as the M's chain leads here.
+        // SAFETY: it is within the records of this M's stack, which are mapped for as long as
+        // the M is, and aligned. Zeros, or what an earlier callback left there, are a valid
+        // segment, since all its fields are atomics.
         (at + size_of::<Segment>() <= to).then(|| unsafe { &*(at as *const Segment) })
     }
 
-    /// As new, but for what the host keeps in it.
+    /// Makes it as new, except for what the host keeps in it.
     pub(crate) fn reset(&self) {
         if self.seg.load(Relaxed) == 0 && !self.attached.load(Relaxed) && !self.needs_cleanup() {
             return;
@@ -175,17 +174,17 @@ impl M {
         self.base.clear(ptr::null_mut(), ptr::null_mut());
     }
 
-    /// Notes that a plain return is not all there is to the outermost callback's end.
+    /// Has a plain return of the outermost callback clean up.
     pub(crate) fn set_needs_cleanup(&self) {
         self.needs_cleanup.store(1, Relaxed);
     }
 
-    /// Whether a plain return is not all there is to the outermost callback's end.
+    /// Whether a plain return of the outermost callback has cleanup to do.
     pub(crate) fn needs_cleanup(&self) -> bool {
         self.needs_cleanup.load(Relaxed) != 0
     }
 
-    /// Outside all callbacks: nothing is deferred, the reserve is closed.
+    /// Outside all callbacks: drops what is deferred, and closes the reserve.
     pub(crate) fn clean_up(&self) {
         if self.needs_cleanup() {
             self.needs_cleanup.store(0, Relaxed);
@@ -198,15 +197,15 @@ impl M {
         self.seg.load(SeqCst) & layout::m::RUNNING != 0
     }
 
-    /// Whether it has callbacks under way.
+    /// Whether a callback is under way on it: it has a segment.
     pub(crate) fn is_inside(&self) -> bool {
         self.seg.load(SeqCst) & !layout::m::RUNNING != 0
     }
 
     /// Sets the innermost segment, and whether callback code runs.
     ///
-    /// Only the thread that holds the M writes the word, and its handlers, which
-    /// put back what they found.
+    /// Only the thread that holds the M writes the word, and that thread's handlers, which put
+    /// back what they found.
     pub(crate) fn set_segment(&self, segment: *const Segment, running: bool) {
         self.seg.store(segment as usize | usize::from(running), Release);
     }
@@ -230,80 +229,37 @@ impl M {
     }
 
     /// A number of its own, from 1 on; the same for as long as needm runs.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// assert_eq!(needm::with_m(|m| m.id()), Some(1));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn id(&self) -> u64 {
+    pub(crate) fn id(&self) -> u64 {
         u64::from(self.index()) + 1
     }
 
     /// What the host keeps in it.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let value = std::ptr::without_provenance_mut(7);
-    /// needm::with_m(|m| m.set_local(value));
-    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn local(&self) -> *mut c_void {
+    pub(crate) fn local(&self) -> *mut c_void {
         self.local.load(Relaxed)
     }
 
     /// Keeps something of the host's in it.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let value = std::ptr::without_provenance_mut(7);
-    /// needm::with_m(|m| m.set_local(value));
-    /// assert_eq!(needm::callback(|cx| cx.m().map(|m| m.local() == value))?, Some(true));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn set_local(&self, local: *mut c_void) {
+    pub(crate) fn set_local(&self, local: *mut c_void) {
         self.local.store(local, Relaxed);
     }
 
     /// The lowest usable address of its G's stack, and one past the highest.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::attach()?;
-    /// let (lo, hi) = needm::with_m(|m| m.g_bounds()).expect("it has one");
-    /// assert!(hi - lo >= needm::DEFAULT_STACK_SIZE);
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn g_bounds(&self) -> (usize, usize) {
+    pub(crate) fn g_bounds(&self) -> (usize, usize) {
         (self.stack.lo(), self.stack.hi())
     }
 
-    /// What the same thread held before.
+    /// The M that its thread held before it.
     pub(crate) fn prev_held(&self) -> Option<&'static Self> {
         // SAFETY: Ms are not unmapped while a live thread holds them.
         unsafe { self.prev_held.load(Relaxed).as_ref() }
     }
 
-    /// What was published before.
+    /// The M that was published before it.
     pub(crate) fn prev_current(&self) -> Option<&'static Self> {
         // SAFETY: it was published by the thread that still holds it, so it is not unmapped.
         unsafe { self.prev_current.load(Relaxed).as_ref() }
-    }
-}
-
-impl core::fmt::Debug for M {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("M").field("id", &self.id()).finish_non_exhaustive()
     }
 }

@@ -1,17 +1,16 @@
-//! needm and dropm: this thread takes an M, and gives it back.
+//! needm and dropm: binds an M to this thread, and unbinds it.
 //!
-//! The M is published as needm's last step and withdrawn as dropm's first, so a
-//! signal handler that calls back in between sees a thread without an M and borrows
-//! another. What it borrows lies over what the thread holds, and goes back at the
-//! end of its callback.
+//! The M is published as needm's last step and withdrawn as dropm's first. So a signal
+//! handler that calls back in between sees a thread without an M, and binds another, on top
+//! of what the thread holds. The end of the handler's callback unbinds that one again.
 //!
-//! The steady path of per-call binding is in `arch/<arch>/entry.S` and does the same
-//! steps in the same order, for an M that was this thread's last and needs nothing
-//! but to be taken: `tls.rs` says when it may.
+//! The rebind fast path is in `arch/<arch>/entry.S` and does the same steps in the same
+//! order, for an M that was this thread's last and needs nothing else: `tls.rs` says when it
+//! is allowed.
 //!
 //! # Safety
 //! Pointers to Ms lead to rows of a table, which stay mapped while a live thread has a
-//! record. The thread that is here has one, or has been given the M by assembly.
+//! record. A thread that calls a function here has one, or has the M from assembly.
 #![allow(unsafe_code)] // an M from assembly
 
 use crate::barrier;
@@ -21,7 +20,7 @@ use crate::os::wait::{now, wait};
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
-use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicU32, Relaxed, SeqCst, compiler_fence};
 use crate::thread;
 use crate::thread::reap;
 use crate::thread_record::Thread;
@@ -33,24 +32,25 @@ crate::arch::upcalls! {
     "needm_dropm" => dropm_rebound,
 }
 
-/// How long one sleep of a waiter is at most before it looks for dead threads
-/// again, whose ends may wake no thread. Nanoseconds.
+/// The longest sleep of a waiter, in nanoseconds. Then it looks for exited threads again, because
+/// an exit may wake no waiter.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
 
-/// How long a waiter leaves it to others to make the spare. Nanoseconds.
+/// How long a waiter waits for another thread's spare before it makes an M itself, in
+/// nanoseconds.
 const GRACE: u64 = 1_000_000;
 
 impl Extra {
-    /// Takes the M that this thread had last, if it is still free.
+    /// Binds the M that this thread had last, if it is still free.
     fn rebind(&self, thread: &Thread) -> Option<&'static M> {
         let m = thread.last()?;
         claim(m, thread, false).then_some(m)
     }
 
-    /// Takes an M, waiting for one if need be: the first step of needm.
+    /// Binds an M, and waits for one if need be: the first step of needm.
     ///
-    /// `nested`: this thread holds an M already and must not leave it to others
-    /// to make one, since it may have interrupted the very thread that does.
+    /// `nested`: this thread holds an M already. It must not wait for a spare, because it may be
+    /// in a handler that has interrupted the code which makes that spare.
     pub(crate) fn acquire(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
         reap::reap_next();
         match self.pop(thread) {
@@ -61,7 +61,7 @@ impl Extra {
 
     #[cold]
     fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
-        let start = now();
+        let mut waiting = Waiting::begin();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
         // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
@@ -69,8 +69,8 @@ impl Extra {
         let mut waited = false;
         let result = loop {
             let seen = self.returned.load(SeqCst);
-            // Most often a spare is just being made, and going through all that there is
-            // would cost the more the more there is.
+            // Most often another thread is just making a spare. To go through all records and all
+            // Ms then costs more the more there are, and brings nothing.
             let may_make = self.made.load(Relaxed) < state::settings().max_ms();
             let thorough = waited || nested || !may_make;
             let mut found = self.pop(thread);
@@ -85,7 +85,7 @@ impl Extra {
             if !state::is_open() {
                 break Err(Error::NotStarted);
             }
-            let elapsed = now().saturating_sub(start);
+            let elapsed = waiting.elapsed();
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
@@ -113,7 +113,7 @@ impl Extra {
                 self.waits.fetch_add(1, Relaxed);
             }
             // model: a_waiter_that_reads_too_late
-            wait(&self.returned, seen, Some(nap));
+            waiting.sleep(&self.returned, seen, nap);
         };
         waiters().fetch_sub(1, SeqCst);
         result
@@ -130,12 +130,40 @@ impl Extra {
         }
         // model: a_taker_that_makes_no_spare
         for _ in 0..self.waiting().max(1) {
-            // What others make at the same time counts.
+            // Spares that other threads make at the same time count.
             let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
             if !wanted || !matches!(self.make(None), Ok(Some(_))) {
                 return;
             }
         }
+    }
+}
+
+/// For how long a thread has been waiting: by the clock or, where the system does not let it be
+/// read, by the sleeps.
+struct Waiting {
+    start: Option<u64>,
+    slept: u64,
+}
+
+impl Waiting {
+    /// What a sleep that ended early counts for, in nanoseconds: more than none, so that the wait
+    /// ends even if the system refuses to let the thread sleep.
+    const EARLY: u64 = 1000;
+
+    fn begin() -> Self {
+        Self { start: now(), slept: 0 }
+    }
+
+    fn elapsed(&self) -> u64 {
+        let by_clock = self.start.zip(now()).map(|(start, now)| now.saturating_sub(start));
+        by_clock.unwrap_or(self.slept)
+    }
+
+    /// Sleeps while `word` is `seen`, at most `nanos`.
+    fn sleep(&mut self, word: &AtomicU32, seen: u32, nanos: u64) {
+        let whole = wait(word, seen, Some(nanos));
+        self.slept = self.slept.saturating_add(if whole { nanos } else { Self::EARLY });
     }
 }
 
@@ -148,7 +176,7 @@ pub(crate) enum Want {
     Attach,
 }
 
-/// Takes an M for this thread and publishes it over whatever is.
+/// Binds an M to this thread, and publishes it in the place of the current one, if there is one.
 #[inline(never)] // as for `dropm`
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     loop {
@@ -160,7 +188,7 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
             None => Err(Error::NotStarted),
         };
         if let Ok(Some(Acquired::Fresh(m))) = taken {
-            state::settings().hooks().minit(m);
+            thread.in_hook(|| state::settings().hooks().minit(m));
         }
         thread.end_transfer(was_in_transfer);
         match taken? {
@@ -181,34 +209,34 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
 #[derive(Clone, Copy)]
 enum Acquired {
     Fresh(&'static M),
-    /// A handler has called back meanwhile, and its M is this thread's now.
+    /// A handler has called back meanwhile, and its M is still bound to this thread.
     Bound(&'static M),
 }
 
 fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
     loop {
-        let mut over = tls.m();
-        if let Some(stale) = over.filter(|m| !pool::is_held_by(m, thread)) {
+        let mut current = tls.m();
+        if let Some(stale) = current.filter(|m| !pool::is_held_by(m, thread)) {
             tls.publish(Some(stale), None, 0);
-            over = None;
+            current = None;
         }
-        if let Some(bound) = over.filter(|m| m.segment().is_none()) {
+        if let Some(bound) = current.filter(|m| m.segment().is_none()) {
             return Ok(Acquired::Bound(bound));
         }
-        // After what is published, which is held before: else a handler that comes in between
-        // and binds an M leaves one that is published and not seen to be held.
+        // Read after `current`, because an M is held before it is published. In the other order,
+        // a handler in between could bind an M that is seen as published but not as held.
         compiler_fence(SeqCst);
-        let below = thread.held().filter(|m| pool::is_held_by(m, thread));
+        let held = thread.held().filter(|m| pool::is_held_by(m, thread));
         let per_call = want == Want::Callback && state::settings().binds_calls();
-        let again = if per_call && below.is_none() { EXTRA.rebind(thread) } else { None };
+        let again = if per_call && held.is_none() { EXTRA.rebind(thread) } else { None };
         let m = match again {
             Some(m) => m,
-            None => EXTRA.acquire(thread, below.is_some())?,
+            None => EXTRA.acquire(thread, held.is_some())?,
         };
         m.prev_current
-            .store(over.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
+            .store(current.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
         m.prev_bound_epoch.store(tls.bound_epoch(), Relaxed);
-        if thread.hold(tls, m, below, over).is_ok() {
+        if thread.hold(tls, m, held, current).is_ok() {
             return Ok(Acquired::Fresh(m));
         }
         // A handler has called back since, and its M is bound now.
@@ -219,23 +247,23 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
     }
 }
 
-/// What lets a bound M take the steady path. Of the start of needm that the M is of,
-/// which may be over by now.
+/// The gate's value for which `m`, bound to `thread`, is allowed the bound fast path; 0 if it is
+/// not. The value is of the start of needm in which `m` was made, which may be over by now.
 pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
     if unbinds_on_exit(m) || !fast_path_allowed(thread) {
         return 0;
     }
-    // If a handler has bound it, that may have been before this was known.
+    // If a handler has bound it, the handler stack may not have been known then.
     thread.note_handler_stack(m);
     gate_of(m)
 }
 
-/// The gate's value while it is open in the start of needm that `m` is of.
+/// The gate's value while it is open in the start of needm in which `m` was made.
 pub(crate) fn gate_of(m: &M) -> u32 {
     state::gate_of(m.epoch.load(Relaxed))
 }
 
-/// What lets this thread's last M be taken again on the steady path.
+/// The gate's value for which this thread is allowed the rebind fast path; 0 if it is not.
 fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     let settings = state::settings();
     let hooks = settings.hooks();
@@ -243,59 +271,73 @@ fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     if plain && fast_path_allowed(thread) { gate_of(m) } else { 0 }
 }
 
-/// Whether neither the gate nor the thread's handler stack wants the slow path.
+/// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
 fn fast_path_allowed(thread: &Thread) -> bool {
-    !state::settings().enters_with_fence() && !thread.ready.needs_checks() && !tools::WATCH_SWITCHES
+    !barrier::enters_with_fence()
+        && !thread.ready.needs_checks()
+        && thread.notice.is_settled()
+        && !tools::WATCH_SWITCHES
 }
 
-/// Gives this thread's current M back.
+/// Unbinds this thread's current M.
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
-    let pass = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
-    tls.publish(Some(m), m.prev_current(), pass);
-    state::settings().hooks().unminit(m);
-    match tls.thread() {
+    let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
+    tls.publish(Some(m), m.prev_current(), epoch);
+    let thread = tls.thread();
+    let was_in_transfer = thread.map(Thread::begin_hook);
+    // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
+    let stays = state::is_open() || pool::unbinds_on_exit(m);
+    if stays {
+        state::settings().hooks().unminit(m);
+    }
+    if let Some((thread, was_in_transfer)) = thread.zip(was_in_transfer) {
+        thread.end_transfer(was_in_transfer);
+    }
+    match thread.filter(|_| stays) {
         Some(thread) => thread.return_m(m),
-        None => EXTRA.release(m),
+        None if stays => EXTRA.release(m),
+        None => {}
     }
 }
 
-/// From `needm_entry`: the last M was taken again, and the gate is closed.
+/// From `needm_entry`, rebind path: the gate closed on the way in, or the M is off the list and a
+/// plain store would lose it.
 extern "C" fn dropm_rebound(m: *const M) {
     // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
     dropm(Tls::current(), unsafe { &*m });
 }
 
 impl Thread {
-    /// Notes that this thread holds `m` now, unless a handler has bound an M since
-    /// `below` and `over` were read.
+    /// Notes that this thread holds `m` now, unless a handler has bound an M since `held` and
+    /// `current` were read.
     pub(crate) fn hold(
         &self,
         tls: &Tls,
         m: &'static M,
-        below: Option<&'static M>,
-        over: Option<&'static M>,
+        held: Option<&'static M>,
+        current: Option<&'static M>,
     ) -> Result<(), ()> {
-        let below = below.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
+        let held = held.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         let fresh = ptr::from_ref(m).cast_mut();
-        m.prev_held.store(below, Relaxed);
+        m.prev_held.store(held, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
         self.note_handler_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);
-        // A handler before that store may have bound one, which is published now;
-        // a handler after it has seen `m` and borrowed.
+        // A handler before that store may have bound an M, which is published now. A handler after
+        // it has seen `m`, has bound one on top, and has unbound that again.
         let now = tls.m();
-        if now.map(ptr::from_ref) != over.map(ptr::from_ref) {
-            self.m.store(now.map_or(below, |now| ptr::from_ref(now).cast_mut()), Relaxed);
+        if now.map(ptr::from_ref) != current.map(ptr::from_ref) {
+            self.m.store(now.map_or(held, |now| ptr::from_ref(now).cast_mut()), Relaxed);
             m.prev_held.store(ptr::null_mut(), Relaxed);
             m.prev_current.store(ptr::null_mut(), Relaxed);
             m.thread.store(ptr::null_mut(), Relaxed);
             return Err(());
         }
-        // What is borrowed goes back before what is below it, which stays the last one.
-        if below.is_null() {
+        // An M on top of another is unbound before that one, which stays the last one.
+        if held.is_null() {
             let before = self.last.swap(fresh, Relaxed);
             // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while a
             // live thread has a record; this one does.

@@ -1,7 +1,7 @@
 //! Drops the callbacks that C has jumped out of (`longjmp`), also those of a signal
 //! handler, so that a thread's records agree with where it is.
 //!
-//! Stacks that are not needm's are only asked about; nothing on them is read.
+//! About stacks that are not needm's it asks the system; it reads nothing on them.
 
 use crate::arch::needm_sp;
 use crate::call::Call;
@@ -29,6 +29,13 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
     (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
 }
 
+/// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
+/// count as running yet.
+pub(crate) fn is_back_unnoticed() -> bool {
+    let left = |m: &&M| m.is_inside() && !m.is_running();
+    Tls::current().m().filter(left).is_some_and(|m| m.stack.holds(needm_sp()))
+}
+
 /// This thread's M and innermost segment, in a callback or in C that one called.
 pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
@@ -45,21 +52,48 @@ pub(crate) fn current_m() -> Option<&'static M> {
     current(tls).filter(|_| state::is_open())
 }
 
+/// The callbacks that this thread is inside, those of its handlers included.
+#[cfg(feature = "capi")]
+pub(crate) fn depth() -> u32 {
+    let tls = Tls::current();
+    drop_abandoned(tls, needm_sp());
+    let (mut count, mut held) = (0, current(tls));
+    while let Some(m) = held {
+        let mut segment = m.segment();
+        while let Some(inner) = segment {
+            count += 1;
+            segment = inner.outer();
+        }
+        held = m.prev_current();
+    }
+    count
+}
+
+/// Bytes that are left on the G for the innermost callback; 0 outside.
+#[cfg(feature = "capi")]
+pub(crate) fn stack_left() -> usize {
+    let at = needm_sp();
+    let Some((m, segment)) = current_segment(Tls::current()) else { return 0 };
+    let in_use_from = if m.stack.holds(at) { at } else { segment.gsp.load(Relaxed) };
+    in_use_from.saturating_sub(m.stack.lo())
+}
+
 /// Whether this thread is inside a callback.
 pub(crate) fn is_inside(tls: &Tls) -> bool {
     drop_abandoned(tls, needm_sp());
     current(tls).is_some_and(|m| m.segment().is_some())
 }
 
-/// A stack pointer less than this above a record is on the same stack: no stack that a
-/// callback is made from is smaller. Only where nothing exact decides.
+/// A stack pointer that is less than this above a call counts as being on the same stack, because
+/// no stack from which callbacks are made is smaller. A guess, for stacks of unknown bounds only.
 const SAME_STACK: usize = 16 * 1024;
 
-/// A caller this far below C's starting point is C's, without asking further.
+/// A caller less than this below the point where C was called is in that C: no system call is
+/// needed to find out.
 const NEAR: usize = 64 * 1024;
 
-/// This thread's M, unless it has gone with an earlier start of needm: then the row
-/// still says whose it was, but not that it is an M.
+/// This thread's M, unless it is of an earlier start of needm: then its row is still reserved for
+/// this thread, but is no M any more.
 pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
     let thread = tls.thread()?;
     tls.m().filter(|m| pool::is_held_by(m, thread))
@@ -71,13 +105,13 @@ pub(crate) fn drop_segment(m: &M, segment: &Segment) {
     pop(m, segment, true);
 }
 
-/// Drops the innermost segment, and what is deferred in it. `unwound`: frames may be left
-/// of it.
+/// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
+/// return, so frames of it may be left on the G.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     tools::exited(
         m.stack.lo()..m.position(segment),
         &m.fiber,
-        &segment.around,
+        (&segment.around, &m::from_g0(m, segment).around),
         segment.outer().is_some(),
         unwound,
     );
@@ -91,18 +125,19 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
-/// Brings this thread's records in line with where it is: callbacks that were
-/// jumped out of (`longjmp`) are dropped, Ms that were borrowed for them go back.
+/// Drops the callbacks that were jumped out of (`longjmp`), and unbinds the Ms that were bound
+/// for them.
 ///
-/// `at` is the caller's stack pointer. On a G the answer is exact: what lies below
-/// it there is gone. Elsewhere a record is gone if `at` is where it stands, or above
-/// it on the same stack. Which stack is a handler's or the thread's own the system is
-/// asked; of others (fibers) only what is near together counts as one.
+/// `at` is the caller's stack pointer. If it is on a G, it decides exactly: segments below it are
+/// abandoned. If it is elsewhere, a segment is abandoned if its call is at `at`, or below `at` on
+/// the same stack. The system is asked for the bounds of the handler stack and of the thread's
+/// own stack; on other stacks (fibers) only addresses near each other count as the same stack.
 pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
     while let Some(m) = current(tls) {
         let Some(segment) = m.segment() else {
-            // It is idle, or about to be used by a callback that was interrupted;
-            // unless its borrower's stack is gone, back below to a G.
+            // The M is idle, or about to be used by a callback that this handler has interrupted.
+            // But if `at` is on the G of an earlier M, the code that bound this one was jumped
+            // out of.
             if !prev_g_holds(m, at) {
                 return;
             }
@@ -148,8 +183,8 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
     }
 }
 
-/// On its own G: segments below `at` are gone, and if C that the innermost, or one of
-/// those, called was jumped out of, callback code runs again.
+/// For an `at` on the M's own G: drops the segments below `at`. If the thread was in C that one
+/// of the callbacks called, that C was jumped out of, and callback code runs again.
 fn drop_abandoned_on_g(m: &M, at: usize) {
     while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
         drop_segment(m, inner);
@@ -165,15 +200,15 @@ fn drop_abandoned_on_g(m: &M, at: usize) {
     }
 }
 
-/// Whether `at` is on the G of an M that `m` was borrowed over: then the code that
-/// borrowed it has been jumped out of.
+/// Whether `at` is on the G of an M that was current before `m`: then the code that bound `m`
+/// was jumped out of.
 fn prev_g_holds(m: &M, at: usize) -> bool {
-    let mut over = m.prev_current();
-    while let Some(outer) = over {
+    let mut prev = m.prev_current();
+    while let Some(outer) = prev {
         if outer.stack.holds(at) {
             return true;
         }
-        over = outer.prev_current();
+        prev = outer.prev_current();
     }
     false
 }
@@ -186,7 +221,7 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
     Some(segment)
 }
 
-/// The outermost segment that was jumped out of, seen from `at`, off the G.
+/// The outermost segment that was jumped out of, for an `at` that is not on the M's G.
 fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     let stack = os::fault::handler_stack();
     let handling = stack.in_use();
@@ -200,12 +235,12 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
         let call = inner.call.load(Relaxed) as usize;
         if call != 0 && !m.stack.holds(call) {
             let here = at.abs_diff(call) < size_of::<Call>();
-            // The handler stack in effect may be what a handler has left of the whole.
+            // The handler stack in effect may be the part that is free below a handler.
             let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
-            let left = stack.holds(call) && !handling || known() && own(at);
+            let handler_is_over = stack.holds(call) && !handling || known() && own(at);
             let same = stack.holds(call) == handling;
             let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
-            if here || left || above {
+            if here || handler_is_over || above {
                 gone = Some(inner);
             }
         }

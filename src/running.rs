@@ -1,9 +1,9 @@
-//! A thread says that it runs callback code, and waits while the gate is closed; it says that
-//! it no longer does, and wakes the thread that stops the world.
+//! Marks an M as running callback code, after waiting for the gate to open; marks it as not
+//! running, and wakes the thread that stops the world.
 //!
 //! # Safety
-//! The owner of the world is reached by a pointer to its record. Records stay mapped while a
-//! live thread has one, and a thread that comes here has one.
+//! The owner of the world is reached by a pointer to its record. Records stay mapped while any
+//! live thread has one, and a thread that calls a function here has one.
 #![allow(unsafe_code)] // the owner's record
 
 use crate::barrier::order;
@@ -21,10 +21,10 @@ crate::arch::upcalls! {
     "needm_notify_stopper" => notify_stopper,
 }
 
-/// Says that `m` runs, once the gate lets it. False if needm was stopped.
+/// Marks `m` as running, after waiting for the gate to open. False if needm was stopped.
 ///
-/// Must not be called with the G's stack in use below the segment's `gsp`: it
-/// may sleep here while a collector reads that stack.
+/// The G's stack must not be in use below the segment's `gsp`, because a collector may scan the
+/// stack from there up while this sleeps.
 pub(crate) fn enter(m: &M) -> bool {
     m.set_running(true);
     order();
@@ -41,18 +41,11 @@ fn enter_closed(m: &M) -> bool {
             false
         };
     }
-    // Callback code that this thread's handler has interrupted does not run while
-    // the handler waits here, and its stopper must not wait for it.
-    let interrupted = || {
-        core::iter::successors(m.prev_held(), |below| below.prev_held())
-            .filter(|below| below.is_inside())
-    };
-    let was_running = interrupted().filter(|below| below.is_running()).count();
-    let mark = |running| interrupted().take(was_running).for_each(|m| m.set_running(running));
+    let interrupted = Interrupted::find(m.prev_held());
     loop {
         let seen = value();
         if !is_closed(seen) {
-            mark(true);
+            interrupted.mark(true);
             m.set_running(true);
             order();
             // model: a_gate_without_a_second_look
@@ -60,10 +53,10 @@ fn enter_closed(m: &M) -> bool {
                 return true;
             }
         }
-        mark(false);
+        interrupted.mark(false);
         leave(m);
         if !state::is_open() {
-            mark(true);
+            interrupted.mark(true);
             return false;
         }
         reap_dead_owner();
@@ -71,7 +64,46 @@ fn enter_closed(m: &M) -> bool {
     }
 }
 
-/// Says that `m` runs no callback code.
+/// The callbacks that a signal handler of this thread has interrupted. Their code does not run
+/// while the handler waits, so a stopper must not wait for it.
+struct Interrupted {
+    first: Option<&'static M>,
+    running: usize,
+}
+
+impl Interrupted {
+    /// Those of `first`, and of the Ms that this thread held before it.
+    fn find(first: Option<&'static M>) -> Self {
+        let all = Self { first, running: usize::MAX };
+        let running = all.iter().filter(|m| m.is_running()).count();
+        Self { first, running }
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'static M> {
+        let chain = core::iter::successors(self.first, |m| m.prev_held());
+        chain.filter(|m| m.is_inside()).take(self.running)
+    }
+
+    fn mark(&self, running: bool) {
+        self.iter().for_each(|m| m.set_running(running));
+    }
+}
+
+/// Runs `work`, which waits. No stopper waits for callbacks of this thread meanwhile: neither for
+/// that of `m`, its current M, nor for those below, which a handler has interrupted. Only if
+/// this thread owns the world afterwards, because none of them passes the gate.
+pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce()) {
+    let interrupted = Interrupted::find(m);
+    interrupted.mark(false);
+    order();
+    if is_closed(value()) {
+        notify_stopper();
+    }
+    work();
+    interrupted.mark(true);
+}
+
+/// Marks `m` as not running, and wakes the stopper if the gate is closed.
 pub(crate) fn leave(m: &M) {
     tools::release(tools::Order::Left);
     m.set_running(false);
@@ -88,7 +120,7 @@ extern "C" fn notify_stopper() {
     wake(&STOPPER_WAKE, u32::MAX >> 1);
 }
 
-/// Has the world go on if the thread that owns it has exited without a word.
+/// Starts the world if the thread that owns it has exited without starting it.
 pub(crate) fn reap_dead_owner() {
     // SAFETY: records stay mapped while a thread that has one may look at others, and this
     // thread has one.

@@ -30,11 +30,11 @@ pub(crate) struct Segment {
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
-    /// What the system has to put back at the end.
+    /// What the callback's end has to put back for the system: the mask, the handler stack.
     pub(crate) kept: Kept,
     /// Of a nested one: where its part of the G begins.
     pub(crate) at: AtomicUsize,
-    /// What a checking tool knew before.
+    /// What a sanitizer knew of the stack before this segment.
     pub(crate) around: tools::Around,
 }
 
@@ -42,7 +42,7 @@ layout::prove_segment!(Segment);
 
 const _: () = assert!(align_of::<Segment>() > layout::m::RUNNING);
 
-/// Callback code ran before, on this G.
+/// Callback code was running on this G when this callback began.
 pub(crate) const WAS_RUNNING: usize = 1;
 
 /// The M was bound for this callback, whose end unbinds it.
@@ -52,8 +52,8 @@ pub(crate) const BOUND_HERE: usize = layout::segment::BOUND_HERE;
 pub(crate) const UNWOUND: usize = 8;
 
 impl Segment {
-    /// As new, for `call`, inside `prev`. The call comes first: `callback::enter::build` tells by
-    /// it whether a handler has changed the rest since.
+    /// Makes the segment as new, for `call`, inside `prev`. Stores the call first:
+    /// `callback::enter::build` sees by it whether a handler has changed the rest since.
     pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
         self.call.store(call, Relaxed);
         compiler_fence(SeqCst);

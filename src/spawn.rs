@@ -10,7 +10,7 @@
 use core::ffi::c_void;
 
 use crate::arch;
-use crate::call::Function;
+use crate::call::{Function, PanicInfo};
 use crate::error::Error;
 use crate::os::wait::{wait, wake};
 use crate::os::{last_error, thread};
@@ -31,20 +31,33 @@ pub(crate) fn fork_child() {
     thread::fork_child();
 }
 
-/// What `spawn` gives the new thread: one callback, which ends the process if a
-/// panic ends it.
+/// What a thread runs: one callback, which ends the process if a panic ends it.
+#[derive(Clone, Copy)]
+pub(crate) struct Main {
+    pub(crate) function: Function,
+    pub(crate) arg: *mut c_void,
+    /// What its faults do: bits for `PanicInfo::size`.
+    pub(crate) tags: usize,
+    /// Called with `arg` when the callback is over and the M is given back.
+    pub(crate) over: Option<Function>,
+}
+
+/// What `spawn` gives the new thread.
 struct Spawned {
-    run: Run,
+    main: Main,
     answer: AtomicU32,
 }
 
-/// Makes a thread that runs `function(arg)` as a callback from birth.
-pub(crate) fn spawn(function: Function, arg: *mut c_void) -> Result<(), Error> {
+/// Makes a thread that runs `main` from birth. If this fails, nothing of `main` was called,
+/// and nothing will be.
+pub(crate) fn spawn(main: Main) -> Result<(), Error> {
+    // First: `lifecycle::stop` looks for spawned threads after it has said that needm is closed.
+    SPAWNING.fetch_add(1, SeqCst);
     if !is_open() {
+        SPAWNING.fetch_sub(1, SeqCst);
         return Err(Error::NotStarted);
     }
-    SPAWNING.fetch_add(1, SeqCst);
-    let spawned = Spawned { run: Run { function, arg }, answer: AtomicU32::new(0) };
+    let spawned = Spawned { main, answer: AtomicU32::new(0) };
     let started = start_thread(&spawned);
     // The new thread takes an M, and what it needs off this stack, before it answers.
     let answer = started.and_then(|()| {
@@ -83,11 +96,11 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
 }
 
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
-    let mut run = {
+    let mut main = {
         let attached = crate::attach::attach();
         // SAFETY: `spawn` waits until it is answered.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
-        let copied = spawned.run;
+        let copied = spawned.main;
         let word = core::ptr::from_ref(&spawned.answer);
         let answer = attached.map_or_else(|error| error.code().unsigned_abs(), |()| TAKEN);
         spawned.answer.store(answer, SeqCst);
@@ -98,10 +111,18 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
         }
         copied
     };
-    let mut info = crate::call::PanicInfo::new();
-    // SAFETY: `run` waits here for the callback.
-    let code = unsafe {
-        arch::needm_entry(Some(spawned_callback), (&raw mut run).cast(), 0, (&raw mut info).cast())
+    let mut info = PanicInfo::new();
+    info.size |= main.tags;
+    let code = loop {
+        // SAFETY: `main` and `info` wait here for the callback.
+        let code = unsafe {
+            let frame = (&raw mut main).cast();
+            arch::needm_entry(Some(spawned_callback), frame, 0, (&raw mut info).cast())
+        };
+        // A stop that meets a thread under way is refused, and opens again at once.
+        if code != Error::NotStarted.code() {
+            break code;
+        }
     };
     if let Some(error) = Error::from_code(code) {
         crate::fatal::throw(format_args!(
@@ -110,20 +131,18 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
         ));
     }
     let _ = crate::attach::detach();
+    if let Some(over) = main.over {
+        // SAFETY: the caller of `spawn` lets it be called with its argument, once.
+        unsafe { over(main.arg) };
+    }
     core::ptr::null_mut()
 }
 
-#[derive(Clone, Copy)]
-struct Run {
-    function: Function,
-    arg: *mut c_void,
-}
-
-unsafe extern "C" fn spawned_callback(run: *mut c_void) {
+unsafe extern "C" fn spawned_callback(main: *mut c_void) {
     // From here on `stop` sees a callback.
     SPAWNING.fetch_sub(1, SeqCst);
     // SAFETY: `spawned_main` waits with it.
-    let run = unsafe { &*run.cast::<Run>() };
+    let main = unsafe { &*main.cast::<Main>() };
     // SAFETY: the caller of `spawn` lets the function be called with its argument, once.
-    unsafe { (run.function)(run.arg) }
+    unsafe { (main.function)(main.arg) }
 }

@@ -1,15 +1,20 @@
-//! The memory of a G: its stack, guarded, and the deferred functions.
+//! The memory of a G: a guard, the stack above it, a page that nothing may touch, the deferred
+//! functions, and the records of nested callbacks.
 //!
 //! ```text
-//!  map                                                               map + len
-//!   | guard | reserve          | stack ...              | deferred | ... | records of nested |
-//!   | none  | none, or opened  | read, write            | functions      | callbacks         |
-//!           ^ limit            ^ lo                  hi ^                ^ records
+//!  map                                                                      map + len
+//!   | guard | reserve          | stack ...        | fence | deferred  | records of nested |
+//!   | none  | none, or opened  | read, write      | none  | functions | callbacks         |
+//!           ^ reserve          ^ lo            hi ^                   ^ records
 //! ```
 //!
+//! The guard is as large as the host asks for: C that no compiler has probed steps over a small
+//! one with a single frame, into what is mapped below. The fence keeps a callback that writes
+//! past the top of its stack from the deferred functions, which are pointers to code.
+//!
 //! Invariants, for every size of a page ([`Plan`]):
-//! - `hi` is not on a page's boundary: the deepest page of the stack and the
-//!   first deferred functions share one, so an M that has run takes one page.
+//! - All parts start on a page's boundary. An M whose callbacks defer nothing takes one page
+//!   once it has run.
 //! - The reserve is closed except while deferred functions run after an overflow.
 //! - A stack pointer belongs to this G if and only if it lies in `[map, hi]`.
 //!
@@ -26,56 +31,63 @@ use crate::os::memory::{self, Access};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
 use crate::tools;
 
-/// What deferred functions have to run on when the stack has run out, at least.
+/// The least stack that deferred functions have after the stack has run out, in bytes.
 const RESERVE: usize = 16 * 1024;
 
-/// Room for deferred functions on the page that the stack's top is on.
-const DEFERRED_ON_TOP: usize = 1024;
+/// Bytes for deferred functions, touched only if so many are deferred.
+const DEFERRED: usize = 16 * 1024;
 
-/// And on pages of their own, which are touched only if so many are deferred.
-const DEFERRED_MORE: usize = 16 * 1024;
-
-/// More than an address space holds: 47 bits of it are a program's on the widest
-/// architecture here, and half of what a word counts where that is less.
+/// A size that no address space holds: a program has 47 bits of addresses on 64 bits
+/// (linux/Documentation/arch/x86/x86_64/mm.rst), and no object is larger than half of the
+/// addresses on 32 bits.
 const LARGEST: usize = if usize::BITS > 47 { 1 << 47 } else { isize::MAX as usize };
 
-/// Where the parts of a G's memory are, in bytes from its start; all but `hi` on a page's
-/// boundary.
+/// Where the parts of a G's memory are, in bytes from its start; all on a page's boundary.
 #[derive(Clone, Copy, Debug)]
 struct Plan {
     /// The end of the guard, which is never opened, and the start of the reserve.
     reserve: usize,
     /// The lowest of the stack.
     lo: usize,
-    /// One past the highest of the stack, and the start of the deferred functions.
+    /// One past the highest of the stack, and the start of the fence.
     hi: usize,
-    /// The end of all; [`records_beside`] says what is between `hi` and here.
+    /// The end of all; [`Above`] says what is between `hi` and here.
     len: usize,
 }
 
 impl Plan {
-    /// For a stack of at least `size` bytes in pages of `page`; `None` if no address space
-    /// holds it.
-    fn new(page: usize, size: usize) -> Option<Self> {
+    /// For a stack of at least `size` bytes above a guard of at least `guard`, in pages of
+    /// `page`; `None` if no address space holds it.
+    fn new(page: usize, size: usize, guard: usize) -> Option<Self> {
         let up = |bytes: usize| bytes.checked_next_multiple_of(page);
-        let size = up(size)?;
-        let reserve = page;
-        let lo = reserve + up(RESERVE)?;
-        let top = lo.checked_add(size)?.checked_add(page)?;
-        let hi = top - DEFERRED_ON_TOP;
-        let (_, len) = records_beside(page, lo, hi)?;
+        let reserve = up(guard.max(1))?;
+        let lo = reserve.checked_add(up(RESERVE)?)?;
+        let hi = lo.checked_add(up(size.max(1))?)?;
+        let len = Above::new(page, lo, hi)?.end;
         (len <= LARGEST).then_some(Self { reserve, lo, hi, len })
     }
 }
 
-/// Where the records of nested callbacks are beside a stack from `lo` to `hi`: from, and to.
-fn records_beside(page: usize, lo: usize, hi: usize) -> Option<(usize, usize)> {
-    let top = hi.checked_add(DEFERRED_ON_TOP)?;
-    let records = top.checked_add(DEFERRED_MORE.next_multiple_of(page))?;
-    let size = top.checked_sub(page)?.checked_sub(lo)?;
-    // Each nested callback takes more of the stack than twice its record, or little more.
-    let end = records.checked_add((size / 2).checked_next_multiple_of(page)?)?;
-    Some((records, end))
+/// Where the parts above a stack are.
+struct Above {
+    /// The end of the fence, and the deferred functions.
+    deferred: usize,
+    /// The records of nested callbacks.
+    records: usize,
+    end: usize,
+}
+
+impl Above {
+    /// Beside a stack from `lo` to `hi`.
+    fn new(page: usize, lo: usize, hi: usize) -> Option<Self> {
+        let deferred = hi.checked_add(page)?;
+        let records = deferred.checked_add(DEFERRED.next_multiple_of(page))?;
+        // Half the size of the stack is enough: a nested callback takes about twice as much of
+        // the stack as its record is long.
+        let size = hi.checked_sub(lo)?;
+        let end = records.checked_add((size / 2).checked_next_multiple_of(page)?)?;
+        Some(Self { deferred, records, end })
+    }
 }
 
 /// A deferred function: needm's own copy, because the callback's frame is
@@ -97,7 +109,7 @@ pub(crate) struct Deferred {
 /// # needm::stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub const MAX_DEFERRED: usize = (DEFERRED_ON_TOP + DEFERRED_MORE) / size_of::<Deferred>();
+pub const MAX_DEFERRED: usize = DEFERRED / size_of::<Deferred>();
 
 /// A G's memory. All zeros is none.
 #[repr(C)]
@@ -105,7 +117,7 @@ pub(crate) struct Stack {
     map: AtomicUsize,
     lo: AtomicUsize,
     hi: AtomicUsize,
-    /// What a checking tool calls it.
+    /// The number that valgrind has given it.
     tool: AtomicUsize,
     /// Deferred functions that are pending, of all segments.
     deferred: AtomicU32,
@@ -113,25 +125,32 @@ pub(crate) struct Stack {
     opened: AtomicBool,
 }
 
-/// `size` rounded up to pages, if an address space can hold a G of it.
-pub(crate) fn round(size: usize) -> Option<usize> {
+/// `size` rounded up to pages, if an address space can hold a G of it above a guard of `guard`
+/// bytes.
+pub(crate) fn round(size: usize, guard: usize) -> Option<usize> {
     let page = memory::page_size();
-    Plan::new(page, size).map(|_| size.next_multiple_of(page))
+    Plan::new(page, size, guard).map(|_| size.next_multiple_of(page))
 }
 
 impl Stack {
-    /// Maps a stack of at least `size` usable bytes.
-    pub(crate) fn map(&self, size: usize) -> Result<(), Error> {
-        let plan = Plan::new(memory::page_size(), size).ok_or(Error::NoMemory)?;
+    /// Maps a stack of at least `size` usable bytes above a guard of at least `guard`.
+    pub(crate) fn map(&self, size: usize, guard: usize) -> Result<(), Error> {
+        let page = memory::page_size();
+        let plan = Plan::new(page, size, guard).ok_or(Error::NoMemory)?;
         let map = memory::map(plan.len, Access::None).map_err(|_| Error::NoMemory)?;
-        // SAFETY: the range is inside the mapping just made, which nothing uses yet.
-        let opened =
-            unsafe { memory::protect(map + plan.lo, plan.len - plan.lo, Access::ReadWrite) };
-        if opened.is_err() {
+        let (lo, used) = (map + plan.lo, plan.len - plan.lo);
+        // SAFETY: both ranges are inside the mapping just made, which nothing uses yet.
+        let made = unsafe {
+            memory::protect(lo, used, Access::ReadWrite)
+                .and_then(|()| memory::guard(map + plan.hi, page))
+        };
+        if made.is_err() {
             // SAFETY: it is the mapping just made, and no other thread has seen it.
             unsafe { memory::unmap(map, plan.len) };
             return Err(Error::NoMemory);
         }
+        // SAFETY: as said, the range is inside the mapping just made.
+        unsafe { memory::take_small_pages(lo, used) };
         self.map.store(map, Relaxed);
         self.lo.store(map + plan.lo, Relaxed);
         self.hi.store(map + plan.hi, Relaxed);
@@ -146,7 +165,7 @@ impl Stack {
     /// # Safety
     /// Nothing runs on it, and nothing will.
     pub(crate) unsafe fn unmap(&self) {
-        let (_, end) = self.records();
+        let end = self.above().end;
         let map = self.map.swap(0, Relaxed);
         if map != 0 {
             tools::stack_unmapped(self.tool.load(Relaxed));
@@ -156,18 +175,18 @@ impl Stack {
         }
     }
 
-    /// Tells valgrind that needm goes from a handler to this stack, back to where it was
-    /// before.
+    /// Tells valgrind that needm jumps from a handler to this stack, on which the thread was before
+    /// the signal.
     pub(crate) fn tell_valgrind_switched_back(&self) {
-        // valgrind still has it for the current one, since it does not look at handlers'
-        // stacks, and would take the way there for one on the stack.
+        // valgrind ignores handlers' stacks, so this one is the current stack to it still, and it
+        // would take the jump for a move of the stack pointer within the stack.
         tools::stack_unmapped(self.tool.load(Relaxed));
         self.tool.store(tools::stack_mapped(self.reserve(), self.hi()), Relaxed);
     }
 
-    /// The start of the reserve: the guard is one page.
+    /// The start of the reserve, where the guard ends.
     fn reserve(&self) -> usize {
-        self.map.load(Relaxed) + memory::page_size()
+        self.lo() - RESERVE.next_multiple_of(memory::page_size())
     }
 
     /// The lowest usable address.
@@ -180,10 +199,17 @@ impl Stack {
         self.hi.load(Relaxed)
     }
 
+    /// Where the parts above the stack are.
+    fn above(&self) -> Above {
+        let hi = self.hi();
+        let nowhere = Above { deferred: hi, records: hi, end: hi };
+        Above::new(memory::page_size(), self.lo(), hi).unwrap_or(nowhere)
+    }
+
     /// Where the records of nested callbacks are: from, and to.
     pub(crate) fn records(&self) -> (usize, usize) {
-        let nowhere = (self.hi(), self.hi());
-        records_beside(memory::page_size(), self.lo(), self.hi()).unwrap_or(nowhere)
+        let above = self.above();
+        (above.records, above.end)
     }
 
     /// Whether a stack pointer is on this stack, its guard included.
@@ -208,8 +234,8 @@ impl Stack {
         Ok(())
     }
 
-    /// Closes the reserve again, if it is open and nothing at `sp` or above
-    /// stands on it.
+    /// Closes the reserve, if it is open and the stack is in use from `sp` upwards only, above the
+    /// reserve.
     pub(crate) fn close_reserve(&self, sp: usize) {
         if self.opened.load(Relaxed) && sp >= self.lo() {
             // SAFETY: the stack is in use from `sp` upwards, which is above the reserve.
@@ -222,7 +248,7 @@ impl Stack {
     /// # Safety
     /// Nothing runs on it, or below it.
     #[cold]
-    #[inline(never)] // seldom done, and its callers' frames count
+    #[inline(never)] // it is rare, and would enlarge the frames of its callers
     unsafe fn close_opened_reserve(&self) {
         self.opened.store(false, Relaxed);
         let (start, lo) = (self.reserve(), self.lo());
@@ -250,14 +276,14 @@ impl Stack {
     /// Gives its pages up to the system, which brings new ones when they are touched.
     /// Nothing may be on it.
     pub(crate) fn discard(&self) {
-        let (start, (_, end)) = (self.lo(), self.records());
+        let (start, end) = (self.lo(), self.above().end);
         // SAFETY: inside this mapping, of which nothing is in use.
         unsafe { memory::discard(start, end - start) };
     }
 
     /// Where deferred function number `index` is kept.
     fn deferred_at(&self, index: u32) -> *mut Deferred {
-        (self.hi() + index as usize * size_of::<Deferred>()) as *mut Deferred
+        (self.above().deferred + index as usize * size_of::<Deferred>()) as *mut Deferred
     }
 
     /// Keeps a deferred function.
@@ -266,7 +292,7 @@ impl Stack {
         if count as usize >= MAX_DEFERRED {
             return Err(Error::NoMemory);
         }
-        // SAFETY: the place is from `hi` on, below `records`, because `count`
+        // SAFETY: the place is above the fence and below the records, because `count`
         // is below MAX_DEFERRED; only this G's thread writes there. A handler
         // that defers in between puts back the count it found.
         unsafe { self.deferred_at(count).write(deferred) };
@@ -289,7 +315,7 @@ impl Stack {
         self.deferred.store(before.saturating_sub(count), Relaxed);
     }
 
-    /// As new: nothing deferred, the reserve closed.
+    /// Forgets all that is deferred, and closes the reserve.
     pub(crate) fn reset(&self) {
         self.deferred.store(0, Relaxed);
         self.close_reserve(self.hi());
@@ -298,78 +324,80 @@ impl Stack {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        DEFERRED_MORE, DEFERRED_ON_TOP, Deferred, LARGEST, MAX_DEFERRED, Plan, RESERVE,
-        records_beside,
-    };
+    use super::{Above, DEFERRED, Deferred, LARGEST, MAX_DEFERRED, Plan, RESERVE};
 
     const PAGES: [usize; 3] = [4096, 16 * 1024, 64 * 1024];
     const SIZES: [usize; 7] = [0, 1, 512, 4096, 64 * 1024, 256 * 1024 + 1, 1 << 30];
+    const GUARDS: [usize; 4] = [0, 1, 4096, 1 << 20];
 
-    fn plans() -> impl Iterator<Item = (usize, usize, Plan)> {
-        PAGES.into_iter().flat_map(|page| {
-            SIZES.into_iter().map(move |size| {
-                (page, size, Plan::new(page, size).expect("an address space holds it"))
-            })
-        })
+    fn plan(page: usize, size: usize, guard: usize) -> Plan {
+        Plan::new(page, size, guard).expect("an address space holds it")
     }
 
-    fn records(page: usize, plan: &Plan) -> usize {
-        records_beside(page, plan.lo, plan.hi).expect("an address space holds it").0
+    fn above(page: usize, plan: &Plan) -> Above {
+        Above::new(page, plan.lo, plan.hi).expect("an address space holds it")
+    }
+
+    fn each(check: impl Fn(usize, usize, usize, Plan)) {
+        for page in PAGES {
+            for size in SIZES {
+                for guard in GUARDS {
+                    check(page, size, guard, plan(page, size, guard));
+                }
+            }
+        }
     }
 
     #[test]
     fn all_parts_start_on_a_page_and_in_their_order() {
-        for (page, size, plan) in plans() {
-            let records = records(page, &plan);
-            for edge in [plan.reserve, plan.lo, records, plan.len] {
-                assert_eq!(edge % page, 0, "{page} {size} {plan:?}");
-            }
-            assert!(0 < plan.reserve && plan.reserve < plan.lo && plan.lo < plan.hi);
-            assert!(plan.hi < records && records <= plan.len, "{page} {size} {plan:?}");
-        }
-    }
-
-    #[test]
-    fn the_stacks_top_shares_its_page_with_the_first_deferred_functions() {
-        for (page, size, plan) in plans() {
-            assert_ne!(plan.hi % page, 0, "{page} {size} {plan:?}");
-            assert_eq!(plan.hi / page, (plan.hi - 1) / page, "{page} {size} {plan:?}");
-            assert_eq!(plan.hi % 16, 0, "a stack's top is aligned for a call");
-        }
+        each(|page, size, guard, plan| {
+            let Above { deferred, records, end } = above(page, &plan);
+            let edges = [0, plan.reserve, plan.lo, plan.hi, deferred, records, end];
+            assert!(edges.iter().all(|edge| edge % page == 0), "{page} {size} {guard} {plan:?}");
+            assert!(edges.is_sorted_by(|a, b| a < b), "{page} {size} {guard} {plan:?}");
+            assert_eq!(end, plan.len);
+        });
     }
 
     #[test]
     fn every_part_holds_what_it_is_for() {
-        for (page, size, plan) in plans() {
-            assert_eq!(plan.reserve, page, "the guard: {page} {size} {plan:?}");
+        each(|page, size, guard, plan| {
+            assert!(plan.reserve >= guard.max(page), "{page} {size} {guard} {plan:?}");
             assert!(plan.lo - plan.reserve >= RESERVE, "{page} {size} {plan:?}");
             assert!(plan.hi - plan.lo >= size, "{page} {size} {plan:?}");
-            let records = records(page, &plan);
-            let deferred = records - plan.hi;
+            let above = above(page, &plan);
+            assert_eq!(above.deferred - plan.hi, page, "the fence: {page} {size} {plan:?}");
+            let deferred = above.records - above.deferred;
             assert!(deferred >= MAX_DEFERRED * size_of::<Deferred>(), "{page} {size} {plan:?}");
-            assert!(plan.len - records >= size / 2, "{page} {size} {plan:?}");
-            // A mapped stack finds its records by addresses.
-            let map = 1 << 20;
-            let there = records_beside(page, map + plan.lo, map + plan.hi);
-            assert_eq!(there, Some((map + records, map + plan.len)), "{page} {size}");
-        }
+            assert!(above.end - above.records >= size / 2, "{page} {size} {plan:?}");
+        });
+    }
+
+    #[test]
+    fn a_mapped_stack_finds_its_parts_by_addresses() {
+        each(|page, _, _, plan| {
+            let (map, parts) = (1 << 20, above(page, &plan));
+            let there = Above::new(page, map + plan.lo, map + plan.hi).expect("it is the same");
+            assert_eq!(there.deferred, map + parts.deferred);
+            assert_eq!((there.records, there.end), (map + parts.records, map + plan.len));
+        });
     }
 
     #[test]
     fn small_pages_are_laid_out_without_waste() {
-        let plan = Plan::new(4096, 64 * 1024).expect("an address space holds it");
+        let plan = plan(4096, 64 * 1024, 4096);
         assert_eq!(plan.lo, 5 * 4096);
-        assert_eq!(plan.hi, 22 * 4096 - DEFERRED_ON_TOP);
-        assert_eq!(records(4096, &plan), 22 * 4096 + DEFERRED_MORE);
-        assert_eq!(plan.len, records(4096, &plan) + 32 * 1024);
+        assert_eq!(plan.hi, 21 * 4096);
+        assert_eq!(above(4096, &plan).records, 22 * 4096 + DEFERRED);
+        assert_eq!(plan.len, 22 * 4096 + DEFERRED + 32 * 1024);
     }
 
     #[test]
     fn what_no_address_space_holds_is_refused() {
         for page in PAGES {
-            for size in [usize::MAX, usize::MAX - page, LARGEST, LARGEST - page] {
-                assert!(Plan::new(page, size).is_none(), "{page} {size:#x}");
+            for large in [usize::MAX, usize::MAX - page, LARGEST, LARGEST - page] {
+                assert!(Plan::new(page, large, 0).is_none(), "{page} {large:#x}");
+                assert!(Plan::new(page, 0, large).is_none(), "{page} {large:#x}");
             }
         }
     }

@@ -1,16 +1,13 @@
-//! Whether needm is started, for which time, and with which settings: read by all, written by
-//! `lifecycle.rs` alone.
+//! Whether needm is started, how often it has been (the epoch), and with which settings. All
+//! modules read this; `lifecycle.rs` alone writes it.
 //!
-//! # Safety
 //! The settings are written by the one thread that starts needm, while needm is not open. A
-//! thread reads them after it has found needm open, or is needm's own. One that is still on
-//! its way in from an earlier start reads either the old or the new numbers; it then meets the
-//! closed gate, or finds that its M is of another start, and begins again.
-#![allow(unsafe_code)] // the settings' cell
+//! thread reads them after it has found needm open, or while it starts needm itself. A thread
+//! that is still entering from an earlier start reads the old or the new numbers; it then meets
+//! the closed gate, or finds that its M is of another start, and begins again.
 
-use crate::settings::Settings;
+use crate::settings::Live;
 use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
-use core::cell::UnsafeCell;
 
 /// Whether callbacks are let in, or about to be.
 pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
@@ -18,19 +15,11 @@ pub(crate) static OPEN: AtomicBool = AtomicBool::new(false);
 /// How often needm has been started.
 pub(crate) static EPOCH: AtomicU32 = AtomicU32::new(0);
 
-/// Room for the settings.
-pub(crate) struct Cell(pub(crate) UnsafeCell<Settings>);
-
-// SAFETY: one thread writes, while none that counts on the answer reads: needm is not open.
-unsafe impl Sync for Cell {}
-
-/// The settings: [`settings`].
-pub(crate) static SETTINGS: Cell = Cell(UnsafeCell::new(Settings::DEFAULT));
+static SETTINGS: Live = Live::before();
 
 /// The settings that needm was started with last.
-pub(crate) fn settings() -> &'static Settings {
-    // SAFETY: they are not being written: needm is open, or the caller is starting it.
-    unsafe { &*SETTINGS.0.get() }
+pub(crate) fn settings() -> &'static Live {
+    &SETTINGS
 }
 
 /// Whether needm lets callbacks in.
@@ -45,7 +34,13 @@ pub(crate) fn epoch() -> u32 {
 
 /// The gate's value while it is open in start number `epoch` of needm.
 pub(crate) fn gate_of(epoch: u32) -> u32 {
-    epoch << 1
+    epoch << 2
+}
+
+/// The number of the start after start number `epoch`. [`gate_of`] is not 0 for it, and differs
+/// from that of the starts before.
+pub(crate) fn epoch_after(epoch: u32) -> u32 {
+    (epoch.wrapping_add(1) & u32::MAX >> 2).max(1)
 }
 
 /// The gate's value while the gate is open.

@@ -1,4 +1,4 @@
-//! The one door to atomics.
+//! The atomics of the whole crate come from here, so that a model can bring its own.
 
 pub(crate) use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 #[cfg(not(needm_loom))]

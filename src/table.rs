@@ -1,4 +1,4 @@
-//! Rows that never move: what Ms and threads are kept in.
+//! Tables whose rows never move: of Ms, and of threads' records.
 //!
 //! A row, once there, stays where it is until needm is stopped, so a
 //! pointer to it that was read a while ago still points to a row. That is what
@@ -16,7 +16,9 @@ use core::ptr;
 use crate::os::memory::{self, Access};
 use crate::sync::{AcqRel, Acquire, AtomicPtr, AtomicU32, Relaxed};
 
+/// Rows of the first chunk.
 const FIRST: u32 = 64;
+/// Chunks, at most: together some thousand million rows.
 const CHUNKS: usize = 24;
 
 /// What a row may be.
@@ -43,8 +45,8 @@ impl<E: Rows> Table<E> {
 
     /// The chunk that row `index` is in, and the row's place there.
     fn place(index: u32) -> (usize, usize) {
-        // Whatever the index, nothing here can panic; the table is full long before the
-        // sum is not the sum.
+        // Nothing here can panic, whatever the index. The sum wraps only for an index that no
+        // table reaches.
         let shifted = index.wrapping_add(FIRST) | 1;
         let chunk = FIRST.leading_zeros().saturating_sub(shifted.leading_zeros());
         (chunk as usize, index.wrapping_add(FIRST).wrapping_sub(FIRST << chunk) as usize)

@@ -1,6 +1,6 @@
-//! A foreign thread's record: what it holds, and whose it is.
+//! A thread's record: its Ms, what it needs for faults, and how its exit is noticed.
 //!
-//! The thread that changes `state` to `EXITING` takes the record apart; all others leave it
+//! The thread that changes `state` to `EXITING` dismantles the record; all others leave it
 //! alone.
 //!
 //! # Safety
@@ -32,19 +32,24 @@ impl Links for Table<Thread> {
     }
 }
 
-// `state`: one of these, and above them a count that rises with each thread that
-// gets the record. So a thread that has noticed one thread's exit cannot take the record
-// of the next apart.
-/// No thread's.
+// `state` is one of three phases, and above it a generation: a count that rises with each
+// thread that gets the record. So a thread that has noticed one thread's exit cannot dismantle
+// the record of the next thread.
+/// The phase of a record that no thread has.
 pub(crate) const FREE: u32 = 0;
-/// A thread's.
+/// The phase of a thread's record.
 pub(crate) const LIVE: u32 = 1;
-/// Being taken apart.
+/// The phase of a record that is being dismantled.
 const EXITING: u32 = 2;
-/// The bits of the three.
+/// The bits of the phase.
 pub(crate) const PHASE: u32 = 3;
-/// What the count rises by.
+/// What the generation rises by.
 pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
+
+/// In `in_transfer`: an M is on its way.
+const IN_TRANSFER: u32 = 1;
+/// In `in_transfer`: a hook runs for one.
+const IN_HOOK: u32 = 2;
 
 /// A thread's record.
 #[repr(C, align(128))]
@@ -54,14 +59,15 @@ pub(crate) struct Thread {
     pub(crate) m: AtomicPtr<M>,
     /// The M it had last.
     pub(crate) last: AtomicPtr<M>,
-    /// What an M's state is that is on the list and held by this thread.
+    /// The `state` of an M that is on the list and bound to this thread.
     pub(crate) claim: AtomicUsize,
     /// What it needs to be ready for faults.
     pub(crate) ready: Readiness,
     /// Not 0 while this thread binds an M or unbinds one: Ms that say they are its
-    /// own may then be missing from the chain that starts at `m`.
+    /// own may then be missing from the chain that starts at `m`. [`IN_HOOK`] while a hook of the
+    /// host's runs for one.
     pub(crate) in_transfer: AtomicU32,
-    /// 1 once the key's destructor has run and the record waits for the thread's end.
+    /// 1 once the key's destructor has run and the record is kept until the exit is noted.
     pub(crate) destructor_ran: AtomicU32,
     /// How its exit is noticed.
     pub(crate) notice: Notice,
@@ -73,10 +79,10 @@ pub(crate) struct Thread {
     pub(crate) index: AtomicU32,
     /// The start of needm that this thread knows of.
     pub(crate) epoch: AtomicU32,
-    /// 1 if it has known others: rows of theirs may say that they are its own.
+    /// 1 if it has known earlier starts: rows of those may still be reserved for this thread.
     pub(crate) had_earlier_epochs: AtomicU32,
-    /// The thread's own stack, once it was asked for: from, and to; 0 and 0 before,
-    /// 1 and 1 if that cannot be told.
+    /// The bounds of the thread's own stack, once asked for: lowest address and end. Before, 0
+    /// and 0; 1 and 1 if the system cannot say.
     pub(crate) stack: [AtomicUsize; 2],
 }
 
@@ -90,8 +96,8 @@ impl Thread {
 
     /// The M it had last, if needm has not been stopped since.
     pub(crate) fn last(&self) -> Option<&'static M> {
-        // SAFETY: set only to rows of the table, which `lifecycle::stop` keeps
-        // for as long as there is a live record of another thread's.
+        // SAFETY: set only to rows of the table, which stay mapped while this record is a live
+        // thread's.
         unsafe { self.last.load(Relaxed).as_ref() }
     }
 
@@ -102,21 +108,43 @@ impl Thread {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
-    /// Says that an M is on its way to or from this thread; what it said before. If the
-    /// needm is open now, it is not stopped until [`Thread::end_transfer`].
+    /// Marks an M as on its way to or from this thread, and returns the mark of before. If needm
+    /// is open now, it is not stopped until [`Thread::end_transfer`].
     pub(crate) fn begin_transfer(&self) -> u32 {
         let was = self.in_transfer.load(Relaxed);
-        self.in_transfer.store(1, Relaxed);
+        self.in_transfer.store(was | IN_TRANSFER, Relaxed);
         barrier::order();
         was
     }
 
-    /// Whether it knows of the present start of needm; `None` if that is over.
+    /// Marks a hook of the host's as running for an M of this thread, and returns the mark of before.
+    /// A hook may take long: needm is not stopped until [`Thread::end_transfer`].
+    pub(crate) fn begin_hook(&self) -> u32 {
+        let was = self.in_transfer.load(Relaxed);
+        self.in_transfer.store(was | IN_HOOK, Relaxed);
+        barrier::order();
+        was
+    }
+
+    /// Runs a hook of the host's for an M of this thread.
+    #[inline] // the host is called from few places: tests/nosplit/lists.rs
+    pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
+        let was = self.begin_hook();
+        hook();
+        self.end_transfer(was);
+    }
+
+    /// Whether a hook runs for an M of this thread.
+    pub(crate) fn is_in_hook(&self) -> bool {
+        self.is_in_use() && self.in_transfer.load(Relaxed) & IN_HOOK != 0
+    }
+
+    /// Whether the record is of needm's current start; `None` if needm is not open.
     pub(crate) fn is_current_epoch(&self) -> Option<bool> {
         state::is_open().then(|| self.epoch.load(Relaxed) == state::epoch())
     }
 
-    /// Says what was said before [`Thread::begin_transfer`].
+    /// Restores the mark of before [`Thread::begin_transfer`].
     pub(crate) fn end_transfer(&self, was: u32) {
         compiler_fence(SeqCst);
         self.in_transfer.store(was, Relaxed);
@@ -127,15 +155,15 @@ impl Thread {
         self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped);
     }
 
-    /// Has the fast path of `m` know which callers are handlers on the handler stack.
+    /// Copies the bounds of the handler stack to `m`, where the fast path reads them to recognize
+    /// callers that are handlers.
     pub(crate) fn note_handler_stack(&self, m: &M) {
         let (lo, len) = self.ready.bounds();
         m.sig_lo.store(lo, Relaxed);
         m.sig_len.store(len, Relaxed);
     }
 
-    /// Whether an M is on its way to or from this thread, or the record is being taken
-    /// apart.
+    /// Whether an M is on its way to or from this thread, or the record is being dismantled.
     pub(crate) fn is_in_transfer(&self) -> bool {
         match self.state() & PHASE {
             FREE => false,
@@ -144,7 +172,7 @@ impl Thread {
         }
     }
 
-    /// Withdraws its claims to Ms.
+    /// Forgets its Ms.
     pub(crate) fn clear_ms(&self) {
         self.m.store(ptr::null_mut(), Relaxed);
         self.last.store(ptr::null_mut(), Relaxed);
@@ -160,7 +188,7 @@ impl Thread {
         self.set_phase(LIVE);
     }
 
-    /// Whether it is a thread's, or being taken apart.
+    /// Whether a thread has it, or it is being dismantled.
     pub(crate) fn is_in_use(&self) -> bool {
         // model: a_stop_that_unmaps_records_of_the_exiting
         self.state.load(SeqCst) & PHASE != FREE
@@ -171,7 +199,7 @@ impl Thread {
         self.state.load(SeqCst)
     }
 
-    /// Takes the record apart, if it is the one that was seen in `state`.
+    /// Begins to dismantle the record, if it is still in `state`. The caller then has it to itself.
     pub(crate) fn begin_exit(&self, state: u32) -> bool {
         // model: a_reaper_without_a_claim
         state & PHASE == LIVE

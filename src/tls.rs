@@ -1,15 +1,15 @@
 //! This thread's block of thread-local words: `arch/<arch>/tls.S` defines it.
 //!
-//! Only its own thread reads or writes it, but its signal handlers do so between
-//! any two instructions: hence atomics, ordered for the compiler, and one
-//! compare-and-swap where a handler may have been first.
+//! Only its own thread reads or writes the block, but the thread's signal handlers do so
+//! between any two instructions. So the words are atomics, ordered for the compiler, and a
+//! compare-and-swap stands where a handler may have been first.
 //!
-//! Invariants:
-//! - `bound_epoch` is the gate's value only while `m` is bound to this thread and of that
-//!   start of needm; it is withdrawn before `m` is.
-//! - `rebind_epoch` is the gate's value only while a callback may take the M that the record
-//!   calls the last by one compare-and-swap, with nothing else to be done for the
-//!   thread or the M: its signal stack is in order, and there are no hooks to call.
+//! Invariants (the gate's value contains the epoch, the number of needm's start: `gate.rs`):
+//! - `bound_epoch` equals the gate's value only while `m` is bound to this thread and was made
+//!   in that start of needm. It is cleared before `m` is.
+//! - `rebind_epoch` equals the gate's value only while a callback may bind the thread's last M
+//!   with one compare-and-swap and nothing else: the thread's signal stack is in order, and
+//!   there are no hooks to call.
 //!
 //! # Safety
 //! The block lives as long as its thread. What it points to is a row of a table, which stays
@@ -59,9 +59,9 @@ impl Tls {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
-    /// Makes `m` current where `before` was: the last step of needm, and the first of
-    /// dropm. False if a handler has found `before` gone with an earlier start of needm, and
-    /// has published another.
+    /// Makes `m` current in the place of `before`: the last step of needm, and the first of
+    /// dropm. False if a handler was first: it found that `before` is of an earlier start of
+    /// needm, and published another M.
     pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, bound_epoch: u32) -> bool {
         let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         self.bound_epoch.store(0, Relaxed);
@@ -75,22 +75,22 @@ impl Tls {
         published
     }
 
-    /// The gate's value with which the steady path may be taken, or 0.
+    /// The gate's value for which the bound fast path is allowed, or 0.
     pub(crate) fn bound_epoch(&self) -> u32 {
         self.bound_epoch.load(Relaxed)
     }
 
-    /// Says for which value of the gate the steady path may be taken.
+    /// Allows the bound fast path while the gate has this value; 0 forbids it.
     pub(crate) fn set_bound_epoch(&self, gate: u32) {
         self.bound_epoch.store(gate, Relaxed);
     }
 
-    /// Says for which value of the gate the last M may be bound again unasked.
+    /// Allows the rebind fast path while the gate has this value; 0 forbids it.
     pub(crate) fn set_rebind_epoch(&self, gate: u32) {
         self.rebind_epoch.store(gate, Relaxed);
     }
 
-    /// Says that this thread has no M, and has to ask for the next.
+    /// Leaves this thread without a current M, and forbids both fast paths.
     pub(crate) fn withdraw(&self) {
         self.rebind_epoch.store(0, Relaxed);
         self.bound_epoch.store(0, Relaxed);

@@ -1,20 +1,19 @@
-//! The world gate: stopping all callback code, and letting it go on.
+//! Stops the world, which is all callback code, and starts it again.
 //!
-//! The gate is one 32-bit word: twice the number of needm's start, plus one
-//! while the gate is closed. A thread that comes in says "running" in its M and then reads
-//! the gate; the thread that closes the gate then reads each M, and either sees that, or has
-//! the entry see the closed gate. That is a store and a load that
-//! must not pass each other on both sides. The closing side pays for both with
-//! `membarrier`, a barrier on every running thread; where the system has none,
-//! entries go by the slow path, which has a fence (`barrier.rs`).
+//! A thread that enters a callback writes "running" to its M and then reads the gate. A thread
+//! that stops the world closes the gate and then reads each M. One of the two sees what the
+//! other wrote: the stopper sees "running", or the entering thread sees the closed gate. This
+//! holds if on each side the load does not pass the store before it. The stopper pays for both
+//! sides with `membarrier`, a barrier on every running thread; where the system has none,
+//! callbacks take the slow path, which has a fence (`barrier.rs`).
 //!
-//! Leaving is the same: "running" is withdrawn, then the gate is read; a thread that
-//! finds it closed wakes the stopper. Two more barriers on the closing side, once all Ms are
-//! at rest and before the gate is opened, order what callback code reads and writes
-//! against what is done in the stopped world; the assembly's way in and out has none.
+//! A thread that leaves a callback withdraws "running" and then reads the gate, in the same way;
+//! if the gate is closed, it wakes the stopper. The stopper runs two more barriers: when no M
+//! runs any more, and before it opens the gate. They order what callback code reads and writes
+//! against what is done in the stopped world, because the fast path has no barrier.
 //!
 //! # Safety
-//! Records of threads stay mapped while a live thread has one, and a thread that stops the
+//! Records of threads stay mapped while any live thread has one, and a thread that stops the
 //! world has one.
 #![allow(unsafe_code)] // records, by the address in an M
 
@@ -29,7 +28,7 @@ use crate::m::{M, MS};
 use crate::os::wait::wait;
 use crate::pool;
 use crate::reconcile;
-use crate::running::reap_dead_owner;
+use crate::running::{reap_dead_owner, while_none_runs};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread;
@@ -40,7 +39,7 @@ use crate::tools;
 use core::ffi::c_int;
 use core::ptr;
 
-/// As [`acquire_world`], to stop needm.
+/// As [`acquire_world`], to stop needm: this also refuses callbacks of the caller's handlers.
 pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
     reap_dead_owner();
     let taken = acquire_world(own);
@@ -58,7 +57,8 @@ fn wait_until_quiet(own: &Thread) {
             if !m.is_running() {
                 break;
             }
-            // A thread that died in a callback, or had jumped out of one, says nothing.
+            // A thread that exited in a callback, or after a jump out of one, never withdraws
+            // "running".
             // SAFETY: records stay mapped while a thread that has one may look at others, and the
             // stopper has one.
             // model: a_stopper_that_waits_for_the_dead
@@ -70,13 +70,13 @@ fn wait_until_quiet(own: &Thread) {
     }
 }
 
-/// Whether this M has callbacks under way, not counting one being entered.
+/// Whether a callback is under way on this M; one that is still at the gate does not count.
 pub(crate) fn in_callback(m: &M) -> bool {
     pool::is_ready(m) && m.is_inside()
 }
 
-/// Runs `work` with this thread counted as out: on its system stack, all its
-/// registers on the G's, if it runs callback code now.
+/// Runs `work` such that no stopper waits for this thread. If the thread runs callback code now,
+/// `work` runs on the system stack, and all registers are saved on the G.
 pub(crate) fn outside(mut work: impl FnMut()) {
     match reconcile::running_segment(Tls::current()) {
         Some((m, segment)) => ccall::on_g0(m, segment, &mut work),
@@ -99,15 +99,17 @@ pub(crate) fn stop() -> Result<(), Error> {
     if !acquire_world(own) {
         // model: a_stopper_that_waits_and_counts_as_running
         outside(|| {
-            loop {
-                let turn = TURN.load(SeqCst);
-                if acquire_world(own) {
-                    break;
+            while_none_runs(reconcile::current(tls), || {
+                loop {
+                    let turn = TURN.load(SeqCst);
+                    if acquire_world(own) {
+                        break;
+                    }
+                    // model: a_stopper_that_waits_for_a_dead_owner
+                    reap_dead_owner();
+                    wait(&TURN, turn, Some(MAX_SLEEP));
                 }
-                // model: a_stopper_that_waits_for_a_dead_owner
-                reap_dead_owner();
-                wait(&TURN, turn, Some(MAX_SLEEP));
-            }
+            });
         });
     }
     if !state::is_open() {
@@ -115,7 +117,7 @@ pub(crate) fn stop() -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     if let Some((m, segment)) = reconcile::current_segment(tls) {
-        // So that its plain return is noticed.
+        // So that a plain return of the callback calls `gate::returned`.
         m.set_needs_cleanup();
         STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
     }
@@ -138,15 +140,16 @@ pub(crate) fn start() -> Result<(), Error> {
 
 /// See [`crate::safepoint`].
 pub(crate) fn safepoint() {
-    if !is_closed(gate().load(Relaxed)) || owns_the_world() {
+    let closed = is_closed(gate().load(Relaxed)) && !owns_the_world();
+    if !closed && !reconcile::is_back_unnoticed() {
         return;
     }
-    // Going out and coming in again is what stops.
+    // The thread leaves the world, and waits at the gate on its way back.
     outside(|| ());
 }
 
-/// See [`crate::Stopped::each_m`]. From a callback the visits are made from the system
-/// stack, so that this M too has its registers where the others have theirs.
+/// See [`crate::Stopped::each_m`]. If a callback calls it, the visits run on the system stack,
+/// so that this M's registers are saved on its G like those of the others.
 pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result<c_int, Error> {
     if !owns_the_world() {
         return Err(Error::Invalid);
@@ -160,8 +163,8 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
     Ok(answer)
 }
 
-/// The lowest address that may be in use on the stack of an M that does not run. Of
-/// callback code that a handler has interrupted it is not known where it is: all of it.
+/// The lowest address that may be in use on the stack of an M that does not run. If a handler
+/// has interrupted its callback code, the stack pointer is not known: then the lowest of all.
 fn live_from(m: &M) -> usize {
     match m.segment().map_or(0, |inner| inner.gsp.load(SeqCst)) {
         0 => m.stack.lo(),

@@ -4,6 +4,9 @@
 
 mod common;
 
+#[path = "c_programs/names.rs"]
+mod names;
+
 #[path = "c_programs/sanitizers.rs"]
 mod sanitizers;
 
@@ -17,7 +20,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{c_compiler, command, libraries, manner, root, run_to_success, scratch};
+use common::{arch, c_compiler, command, libraries, manner, root, run_to_success, runner, scratch};
 
 /// How a program is linked.
 #[derive(Clone, Copy)]
@@ -76,6 +79,26 @@ fn compile_by(
     program
 }
 
+/// Runs a program with each size of pages that the architecture may have, which an emulator
+/// can be told.
+#[test]
+fn pages_may_be_larger() {
+    let sizes = arch::own().pages;
+    let words = runner();
+    let Some((emulator, rest)) = words.split_first().filter(|_| sizes.len() > 1) else {
+        println!("skipped: one size of pages, or no emulator that can be told of another");
+        return;
+    };
+    for name in ["registers", "endings", "pool", "signal_stack", "spawn", "world"] {
+        let program = compile(&format!("pages_may_be_larger_{name}"), name, Link::Archive);
+        for size in sizes {
+            let mut command = Command::new(emulator);
+            command.args(["-p", &size.to_string()]).args(rest).arg(&program);
+            run_to_success(&mut command, &program.with_extension(format!("{size}.log")));
+        }
+    }
+}
+
 fn run(program: &Path, arguments: &[&str]) {
     run_to_success(command(program).args(arguments), &program.with_extension("log"));
 }
@@ -100,6 +123,9 @@ programs! {
     ms_are_pooled_and_bound_per_call = "pool" Shared ["call"];
     exiting_threads_return_their_ms = "thread_exit" Archive [];
     exiting_threads_return_their_ms_per_call = "thread_exit" Shared ["call"];
+    many_thread_specific_keys = "many_keys" Archive [];
+    vfork_children_harm_nothing = "vfork" Archive [];
+    what_a_sandbox_refuses = "sandbox" Archive [];
     faults_of_every_kind_are_errors = "fault_kinds" Archive [];
     faults_of_every_kind_are_errors_per_call = "fault_kinds" Shared ["call"];
     faults_of_c_are_not_caught = "faults_in_c" Archive [];
@@ -108,6 +134,11 @@ programs! {
     callbacks_before_main_and_at_exit_per_call = "process_exit" Shared ["call"];
     a_forked_child_calls_back = "fork" Archive [];
     a_forked_child_calls_back_per_call = "fork" Shared ["call"];
+    nothing_is_reached_beside_a_g = "guards" Archive [];
+    programs_of_the_first_version_run = "first_version" Shared [];
+    a_signal_changes_no_register_of_a_fault = "fault_registers" Archive [];
+    callers_may_have_a_misaligned_stack = "alignment" Archive [];
+    questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
     memory_that_is_refused_is_an_error = "out_of_memory" Archive [];

@@ -168,12 +168,11 @@ fn compile(source: &Path, folder: &Path, scripts: &Path, program: &Path) -> Resu
     cc.args(["-ffreestanding", "-nostdlib", "-nostartfiles", "-static", "-no-pie"]);
     // The compiler must not turn own.c's memcpy into a call of itself.
     cc.args(["-fno-stack-protector", "-fno-tree-loop-distribute-patterns"]);
-    cc.args(["-Wl,-z,max-page-size=4096,--build-id=none,--gc-sections"]);
+    let arch = common::arch::own();
+    cc.args(arch.freestanding_c_flags);
+    cc.arg(format!("-Wl,-z,max-page-size={},--build-id=none,--gc-sections", arch.max_page()));
     cc.arg("-I").arg(root().join("include"));
-    cc.arg("-L")
-        .arg(scripts)
-        .arg("-T")
-        .arg(scripts.join(format!("{}.ld", common::arch::current().name)));
+    cc.arg("-L").arg(scripts).arg("-T").arg(scripts.join(format!("{}.ld", arch.name)));
     cc.arg(source).arg(root().join("tests/hosts/foreign.S"));
     cc.arg(folder.join("libneedm.a")).arg("-o").arg(program);
     try_compile(&mut cc)

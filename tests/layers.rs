@@ -67,8 +67,8 @@ impl Sources {
                     found.push(format!("{}: `crate::{shown}` runs up", path.display()));
                 }
                 if target == own_rank {
-                    let target = (1..=import.len()).rev().map(|len| import[..len].to_vec());
-                    let target = target.filter_map(|prefix| modules.get(&prefix).copied()).next();
+                    let mut prefixes = (1..=import.len()).rev().map(|len| import[..len].to_vec());
+                    let target = prefixes.find_map(|prefix| modules.get(&prefix).copied());
                     inside.entry(module).or_default().extend(target.filter(|to| *to != module));
                 }
             }

@@ -1,10 +1,13 @@
-//! The kernel calls no allocator: not on any callback's path, and its libraries
-//! do not even refer to one.
+//! needm calls no allocator: not on any path of a callback, and its libraries do not even refer
+//! to one.
+
+mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::process::Command;
 
+use common::{c_compiler, libraries};
 use needm::{CallbackError, Config};
 
 struct Counting;
@@ -17,16 +20,17 @@ fn count() {
     CALLS.with(|calls| calls.set(calls.get() + 1));
 }
 
-// SAFETY: every call is passed on as it came.
+// SAFETY: every call goes on to `System` with the arguments that it came with.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's.
+        // SAFETY: the caller gives a layout that this function may be called with, and `System`
+        // asks no more.
         unsafe { System.alloc(layout) }
     }
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
         count();
-        // SAFETY: the caller's.
+        // SAFETY: `at` is what `alloc` above got from `System` for this layout.
         unsafe { System.dealloc(at, layout) };
     }
 }
@@ -37,7 +41,8 @@ static COUNTING: Counting = Counting;
 fn nested(depth: u32) {
     let ended = needm::callback(|cx| {
         if depth == 0 {
-            needm::panic(std::ptr::null_mut());
+            // SAFETY: the callback's frames hold nothing.
+            unsafe { needm::panic(std::ptr::null_mut()) };
         }
         let _ = cx.ccall(|| nested(depth - 1));
     });
@@ -45,7 +50,7 @@ fn nested(depth: u32) {
 }
 
 #[test]
-fn no_callback_allocates_not_even_a_threads_first() {
+fn no_callback_allocates() {
     needm::start(Config::default()).expect("it is not started");
     let allocations = std::thread::spawn(|| {
         let before = CALLS.get();
@@ -54,8 +59,9 @@ fn no_callback_allocates_not_even_a_threads_first() {
             let _ = needm::callback(|_| ());
             nested(10);
             let null = std::hint::black_box(std::ptr::null_mut::<u8>());
-            // SAFETY: the fault ends the callback; see tests/rust_api.rs.
-            let _ = needm::callback(|_| unsafe { null.write_volatile(1) });
+            // SAFETY: the compiler does not know the address, so the volatile write is done, and
+            // faults: that ends the callback, which holds nothing.
+            let _ = unsafe { needm::callback_catching_faults(|_| null.write_volatile(1)) };
         }
         needm::detach().expect("outside");
         let _ = needm::callback(|_| ());
@@ -66,14 +72,12 @@ fn no_callback_allocates_not_even_a_threads_first() {
 }
 
 #[test]
-fn the_c_library_of_the_kernel_refers_to_no_allocator() {
-    let Some(folder) = std::env::var_os("NEEDM_LIB_DIR") else {
-        // Without qemu/test nobody says where the libraries are; it does, always.
-        return;
-    };
-    let library = std::path::Path::new(&folder).join("libneedm.so");
-    let cc = std::env::var_os("NEEDM_CC").unwrap_or_else(|| "cc".into());
-    let nm = Command::new(cc).arg("-print-prog-name=nm").output().expect("the C compiler runs");
+fn libneedm_refers_to_no_allocator() {
+    let library = libraries().join("libneedm.so");
+    let nm = Command::new(c_compiler())
+        .arg("-print-prog-name=nm")
+        .output()
+        .expect("the C compiler runs");
     let nm = String::from_utf8(nm.stdout).expect("a path");
     let symbols = Command::new(nm.trim()).args(["-D", "--undefined-only"]).arg(library).output();
     let symbols = String::from_utf8(symbols.expect("nm runs").stdout).expect("names");

@@ -1,4 +1,4 @@
-//! The Rust interface. The kernel is process-wide, so the tests take turns.
+//! The Rust interface. There is one needm in a process, so the tests take turns.
 
 use std::cell::Cell;
 use std::panic::panic_any;
@@ -10,7 +10,7 @@ use needm::{Binding, CallbackError, Config, Deferred, Error, Hooks, M, Refused};
 
 static TURN: Mutex<()> = Mutex::new(());
 
-/// A started kernel, stopped at the end.
+/// needm, started; the drop stops it.
 struct Started(#[allow(dead_code)] MutexGuard<'static, ()>);
 
 fn start(config: Config) -> Started {
@@ -32,7 +32,7 @@ fn fault() {
     unsafe { null.write_volatile(1) };
 }
 
-#[allow(unconditional_recursion)] // that is the point
+#[allow(unconditional_recursion)] // it overflows the stack
 fn overflow(depth: usize) -> usize {
     let frame = std::hint::black_box([depth; 64]);
     overflow(depth + 1) + frame[depth % 64]
@@ -40,7 +40,7 @@ fn overflow(depth: usize) -> usize {
 
 #[test]
 fn a_callback_returns_what_its_closure_returns_on_any_thread() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let text = String::from("borrowed");
     assert_eq!(needm::callback(|_| text.len()).expect("it returns"), 8);
     let threads: Vec<_> = (0..20_u64)
@@ -56,41 +56,47 @@ fn a_callback_returns_what_its_closure_returns_on_any_thread() {
 
 #[test]
 fn faults_overflows_and_panics_are_errors_with_their_details() {
-    let _kernel = start(Config { binding: Binding::Call, ..Config::default() });
+    let _started = start(Config { binding: Binding::Call, ..Config::default() });
     for _ in 0..100 {
-        let faulted = needm::callback(|_| fault());
+        // SAFETY: the callback's frames hold nothing.
+        let faulted = unsafe { needm::callback_catching_faults(|_| fault()) };
         assert!(matches!(faulted, Err(CallbackError::Fault(f)) if f.addr == 0 && f.signo == 11));
-        let overflowed = needm::callback(|_| overflow(0));
+        // SAFETY: the callback's frames hold nothing.
+        let overflowed = unsafe { needm::callback_catching_faults(|_| overflow(0)) };
         assert!(matches!(overflowed, Err(CallbackError::Overflow(_))));
         let value = (&raw const TURN).cast_mut().cast();
-        let panicked = needm::callback(|_| -> () { needm::panic(value) });
+        // SAFETY: the callback's frames hold nothing.
+        let panicked = needm::callback(|_| -> () { unsafe { needm::panic(value) } });
         assert!(matches!(panicked, Err(CallbackError::Panic(v)) if v == value));
     }
 }
 
 #[test]
 fn deferred_closures_run_last_in_first_out_and_recover() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let order = Cell::new(0);
     let first = |_: &Deferred| order.set(order.get() * 10 + 1);
     let second = |deferred: &Deferred| {
         order.set(order.get() * 10 + 2);
-        assert!(deferred.recover().is_some_and(|info| info.error() == Some(Error::Fault)));
+        assert!(deferred.recover().is_some_and(|info| info.error() == Error::Fault));
         assert!(deferred.recover().is_none());
     };
-    let ended = needm::callback(|cx| {
-        cx.defer(&first)?;
-        cx.defer(&second)?;
-        fault();
-        Ok::<_, Error>(())
-    });
+    // SAFETY: the callback's frames hold nothing.
+    let ended = unsafe {
+        needm::callback_catching_faults(|cx| {
+            cx.defer(&first)?;
+            cx.defer(&second)?;
+            fault();
+            Ok::<_, Error>(())
+        })
+    };
     assert!(matches!(ended, Err(CallbackError::Recovered)));
     assert_eq!(order.get(), 21);
 }
 
 #[test]
-fn callbacks_nest_through_ccall_and_borrow_what_is_around_them() {
-    let _kernel = start(Config::default());
+fn callbacks_nest_through_ccall_and_borrow_from_their_callers() {
+    let _started = start(Config::default());
     fn down(depth: u32) -> u32 {
         let deeper =
             needm::callback(
@@ -107,7 +113,7 @@ fn callbacks_nest_through_ccall_and_borrow_what_is_around_them() {
 
 #[test]
 fn misuse_is_refused() {
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     assert_eq!(needm::start(Config::default()), Err(Error::Already));
     let inside = needm::callback(|_| (needm::stop(), needm::detach(), needm::attach()));
     assert_eq!(inside.expect("it returns"), (Err(Error::Busy), Err(Error::Busy), Ok(())));
@@ -150,7 +156,7 @@ fn hooks_have_a_typed_value_in_each_m() {
     needm::start_with(Config::default(), &COUNTING).expect("it is not started");
     let same = needm::callback(|cx| {
         let value = cx.local::<Counting>().map(|value| value.load(SeqCst));
-        value.is_some() && value == cx.m().map(M::id)
+        value.is_some() && value == cx.m().map(|m| m.id())
     });
     assert!(same.expect("it returns"));
     assert_eq!(COUNTING.taken.load(SeqCst), 1);
@@ -164,7 +170,7 @@ fn hooks_have_a_typed_value_in_each_m() {
 fn a_stopped_world_stays_so_until_the_guard_is_dropped() {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     static OVER: AtomicUsize = AtomicUsize::new(0);
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let threads = [(); 4].map(|()| {
         thread::spawn(|| {
             while OVER.load(SeqCst) == 0 {
@@ -183,7 +189,9 @@ fn a_stopped_world_stays_so_until_the_guard_is_dropped() {
         assert_eq!(COUNT.load(SeqCst), before);
     }
     OVER.store(1, SeqCst);
-    threads.into_iter().for_each(|thread| thread.join().expect("it returns"));
+    for thread in threads {
+        thread.join().expect("it returns");
+    }
 }
 
 #[test]
@@ -208,14 +216,14 @@ fn a_spawned_closure_runs_as_a_callback() {
 
 #[cfg(feature = "std")]
 #[test]
-fn rust_panics_come_back_with_their_payload_and_drop_what_they_pass() {
+fn rust_panics_come_back_with_their_payload_and_drop_what_they_unwind() {
     struct Dropped<'a>(&'a Cell<u32>);
     impl Drop for Dropped<'_> {
         fn drop(&mut self) {
             self.0.set(self.0.get() + 1);
         }
     }
-    let _kernel = start(Config::default());
+    let _started = start(Config::default());
     let drops = Cell::new(0);
     let payload = |ended: Result<(), CallbackError>| match ended {
         Err(CallbackError::Panicked(payload)) => payload.downcast_ref::<u32>().copied(),
@@ -235,10 +243,13 @@ fn rust_panics_come_back_with_their_payload_and_drop_what_they_pass() {
         assert_eq!(payload(ended), Some(n + 1));
         // In a deferred function it replaces what there was.
         let deferred = |_: &Deferred| panic_any(n + 2);
-        let ended = needm::callback(|cx| {
-            let _ = cx.defer(&deferred);
-            fault();
-        });
+        // SAFETY: the callback's frames hold nothing.
+        let ended = unsafe {
+            needm::callback_catching_faults(|cx| {
+                let _ = cx.defer(&deferred);
+                fault();
+            })
+        };
         assert_eq!(payload(ended), Some(n + 2));
     }
     assert_eq!(drops.get(), 200);

@@ -25,17 +25,17 @@
    loading pc.
 
    # What orders memory here, where the processor does not
-   Nothing does: there is no barrier on the way in, nor on the way out. Each pair of accesses
-   that must keep its order is one of a pair with a stopper of the world. The stopper pays for
-   both with membarrier (src/barrier.rs): before it reads M_SEG, after it has found that no M
-   runs, and before it opens the gate again.
-   - M_SEG before the gate is read, in and out: as on x86_64.
-   - What fn has written and read, before M_SEG is 0. A stopper that sees that 0 sees it of a
-     store that has retired, and everything before it has, too; the stopper's next membarrier
-     then completes them.
-   - What fn reads, after the gate was found open. If it was read early, before the gate was
-     opened, then so was the gate, because the membarrier in between splits this thread's
-     instructions in two at one place.
+   Nothing does: there is no barrier on the way in, nor on the way out. Wherever two accesses
+   must keep their order, a stopper of the world is on the other side, and pays for both sides
+   with membarrier (src/barrier.rs): before it reads M_SEG, after it has found that no M runs,
+   and before it opens the gate again.
+   - The store to M_SEG comes before the load of the gate, in and out: as on x86_64.
+   - What fn writes and reads comes before the store of 0 to M_SEG. If a stopper sees that 0, the
+     store has retired, and so has everything before it; the stopper's next membarrier then
+     completes it all.
+   - What fn reads comes after the load that found the gate open. A read of fn's that came early,
+     before the gate was opened, would mean that the gate was read before that, too, because the
+     membarrier in between splits this thread's instructions in two at one place.
    Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs). */
 #include "asm.h"
         .syntax unified
@@ -281,14 +281,14 @@ ROUTINE(needm_entry)
 
         detours rebind
 
-        /* The M is bound to another thread, or off the list. */
+        /* The M is bound to another thread, or not on the list. */
 .Lother_holder:
         clrex
         mov     lr, #0
         str     lr, [r7, #THREAD_M]
         b       .Lslow
 
-        /* Another thread had the M in between: what it keeps of its thread is not ours. */
+        /* Another thread had the M in between: what the M notes of its thread is that one's. */
 .Lreclaimed:
         str     r7, [r4, #M_THREAD]
         ldr     lr, [r7, #THREAD_SIG_LO]
@@ -338,7 +338,7 @@ ROUTINE(needm_entry)
         bl      needm_enter                     /* -> the G's stack pointer, or 0 */
         cmp     r0, #0
         beq     .Lrefused
-        ldr     r4, [r5, #CALL_OUT]             /* r4: M, and the bits of CALL_PENDING */
+        ldr     r4, [r5, #CALL_OUT]             /* r4: M, plus bits of CALL_PENDING */
         mov     sp, r0
         tst     r4, #CALL_PENDING
         beq     2f

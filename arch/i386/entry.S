@@ -238,12 +238,12 @@ ROUTINE(needm_entry)
 
         detours rebind
 
-        /* The M is bound to another thread, or off the list. ecx: the thread's record. */
+        /* The M is bound to another thread, or not on the list. ecx: the thread's record. */
 .Lother_holder:
         movl    $0, THREAD_M(%ecx)
         jmp     .Lslow
 
-        /* Another thread had the M in between: what it keeps of its thread is not ours.
+        /* Another thread had the M in between: what the M notes of its thread is that one's.
            ecx: the thread's record. */
 .Lreclaimed:
         movl    %ecx, M_THREAD(%ebx)
@@ -293,7 +293,7 @@ ROUTINE(needm_entry)
         calll   needm_enter                     /* -> the G's stack pointer, or 0 */
         testl   %eax, %eax
         je      .Lrefused
-        movl    CALL_OUT(%edi), %ebx            /* ebx: M, and the bits of CALL_PENDING */
+        movl    CALL_OUT(%edi), %ebx            /* ebx: M, plus bits of CALL_PENDING */
         leal    -ARGS(%eax), %esp
         testb   $CALL_PENDING, %bl
         je      2f

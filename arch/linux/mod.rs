@@ -1,7 +1,9 @@
 //! What is different on each CPU under Linux: the room's part, and the declarations of its
 //! assembly; `slots.rs` is the same on all.
 
-pub(crate) use super::room::linux::{MIN_SIGNAL_STACK, SA_RESTORER, context, nr, syscall, thread};
+pub(crate) use super::room::linux::{
+    MEMBARRIER_SIGN, MIN_SIGNAL_STACK, SA_RESTORER, context, nr, syscall, thread,
+};
 
 pub(crate) mod slots;
 

@@ -140,8 +140,9 @@
 
    There are three paths. The first conditional branch chooses between the fast ones:
    - bound: BOUND_EPOCH is the gate's value. This thread's M is bound to it and in no callback.
-   - rebind: REBIND_EPOCH is. No M is bound to this thread. It binds the one that it had last,
-     by one compare-and-swap, if that is on the extra list; and unbinds it by one store.
+   - rebind: REBIND_EPOCH is the gate's value. No M is bound to this thread. It binds the one
+     that it had last, by one compare-and-swap, if that is on the extra list, and unbinds it by
+     one store.
    - slow: everything else, and what the fast paths leave to it, by needm_enter. */
 ROUTINE(needm_entry)
         .cfi_startproc
@@ -246,12 +247,12 @@ ROUTINE(needm_entry)
 
         detours rebind
 
-        /* The M is bound to another thread, or off the list. */
+        /* The M is bound to another thread, or not on the list. */
 .Lother_holder:
         movq    $0, THREAD_M(%r13)
         jmp     .Lslow
 
-        /* Another thread had the M in between: what it keeps of its thread is not ours. */
+        /* Another thread had the M in between: what the M notes of its thread is that one's. */
 .Lreclaimed:
         movq    %r13, M_THREAD(%rbx)
         movq    THREAD_SIG_LO(%r13), %rax
@@ -295,7 +296,7 @@ ROUTINE(needm_entry)
         callq   needm_enter                     /* -> the G's stack pointer, or 0 */
         testq   %rax, %rax
         je      .Lrefused
-        movq    CALL_OUT(%rsp), %rbx            /* rbx: M, and the bits of CALL_PENDING */
+        movq    CALL_OUT(%rsp), %rbx            /* rbx: M, plus bits of CALL_PENDING */
         movq    %rsp, %r12                      /* r12: Call, until the end */
         movq    %rax, %rsp
         testb   $CALL_PENDING, %bl

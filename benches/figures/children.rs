@@ -18,6 +18,7 @@ use needm_benches::{Started, loops};
 use super::table::{Goal, Table};
 use super::threads::call_back;
 use super::world;
+use crate::arch;
 
 pub(crate) const CHILD: &str = "--child";
 
@@ -168,7 +169,8 @@ pub(crate) fn measure(rows: &mut Table) {
     // The loop's own instructions, and those of the called function, are in both.
     match (instructions("instructions"), instructions("calls")) {
         (Some(with), Some(without)) => {
-            rows.add("instructions of the fast path", with - without, "", Goal::AtMost(60.0));
+            let most = Goal::AtMost(f64::from(arch::own().fast_instructions));
+            rows.add("instructions of the fast path", with - without, "", most);
         }
         _ => rows.note("instructions: not measured: there is no valgrind".into()),
     }

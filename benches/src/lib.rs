@@ -37,6 +37,10 @@ pub mod c {
         pub wait_ns: i64,
         /// Hooks; none here.
         pub hooks: *const c_void,
+        /// Bytes of the guard below a G.
+        pub guard_size: usize,
+        /// Reserved.
+        pub interrupt_signal: i32,
     }
 
     unsafe extern "C" {
@@ -123,6 +127,8 @@ impl Started {
             flags: 0,
             wait_ns: 0,
             hooks: std::ptr::null(),
+            guard_size: 0,
+            interrupt_signal: 0,
         };
         // SAFETY: `config` has the size that it says, and lives through the call.
         assert_eq!(unsafe { c::needm_start(&raw const config) }, 0);

@@ -32,7 +32,7 @@ uint64_t loop_calls(uint64_t n) {
     return now() - start;
 }
 
-static void store(void *word) { arch_store_fp_control(word); }
+static void store(void *word) { store_fp_control(word); }
 uint64_t loop_calls_that_store_fp_control(uint64_t n) {
     function *volatile call = store;
     uint32_t word = 0;
@@ -122,10 +122,10 @@ uint64_t loop_faults_left_by_jump(uint64_t n) {
 }
 void fault_here(void);
 extern char fault_resume[];
-__asm__(ARCH_FAULT_HERE);
+__asm__(FAULT_HERE);
 static void skip(int signal, siginfo_t *info, void *context) {
     (void)signal, (void)info;
-    ARCH_PC((ucontext_t *)context) = (uintptr_t)fault_resume;
+    CONTEXT_PC((ucontext_t *)context) = (uintptr_t)fault_resume;
 }
 uint64_t loop_faults_returned_from(uint64_t n) {
     struct sigaction before, ours = {.sa_sigaction = skip, .sa_flags = SA_SIGINFO};

@@ -1,19 +1,12 @@
-//! `libneedm.a` and `libneedm.so`: what `needm`'s feature `capi` exports, as
-//! libraries for C. Without the feature the libraries are empty.
+//! `libneedm.a` and `libneedm.so`: the C interface of `needm` as libraries.
 #![cfg_attr(not(feature = "std"), no_std)]
 
-#[cfg(feature = "capi")]
 extern crate needm as _;
 
-/// The kernel has no panicking path that can be reached; what is left is a bug
-/// in it, and the one right end for that is the one a C program expects.
+/// No panic of needm's own can be reached, so one would be a bug in it: it ends the process
+/// as a C program expects.
 #[cfg(not(any(feature = "std", feature = "freestanding")))]
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
-    #[cfg(feature = "capi")]
-    needm::abort("needm: internal panic");
-    #[cfg(not(feature = "capi"))]
-    loop {
-        core::hint::spin_loop();
-    }
+    needm::abort("needm: internal panic")
 }

@@ -117,6 +117,7 @@ extern "C" fn call(thread: c_long, round: c_long) {
         return;
     }
     let number = CALLBACKS.fetch_add(1, Relaxed);
+    #[allow(clippy::cast_sign_loss)] // counts; 32 bits wide on some targets
     let mixed = number ^ (thread as u64) << 32 ^ (round as u64) << 48;
     let mut random = Random(SEED.load(Relaxed).wrapping_add(mixed.wrapping_mul(0x9e37_79b9)) | 1);
     let answer = needm::callback(|cx| work(cx, &mut random, 0));

@@ -22,9 +22,13 @@ fn run() -> Option<i32> {
     needm::start(needm::Config::default()).ok()?;
     let answer = needm::callback(|_| 200).ok()?;
     // SAFETY: nothing is mapped at address 0, so the write faults and changes nothing.
-    // `black_box` hides the address from the compiler.
-    let fault = needm::callback(|_| unsafe { black_box(ptr::null_mut::<u8>()).write_volatile(1) });
-    let overflow = needm::callback(|_| deeper(0));
+    // `black_box` hides the address from the compiler. The callback's frames hold nothing that
+    // has a destructor.
+    let fault = unsafe {
+        needm::callback_catching_faults(|_| black_box(ptr::null_mut::<u8>()).write_volatile(1))
+    };
+    // SAFETY: nor do the frames of `deeper`.
+    let overflow = unsafe { needm::callback_catching_faults(|_| deeper(0)) };
     let ended = matches!(fault, Err(CallbackError::Fault(fault)) if fault.addr == 0)
         && matches!(overflow, Err(CallbackError::Overflow(_)));
     needm::stop().ok()?;

@@ -10,7 +10,7 @@
 //! The functions of `foreign.c` are declared as there. What they call may run on any thread,
 //! and on the handler's side at any instruction.
 
-#[path = "../../tests/arch/mod.rs"]
+#[path = "../../tests/arch/table.rs"]
 mod arch;
 mod work;
 
@@ -53,7 +53,7 @@ fn emulated() -> bool {
 
 /// Whether a thread that returns from a handler has another thread's thread pointer.
 fn handlers_lose_their_thread() -> bool {
-    emulated() && arch::current().emulator_loses_thread
+    emulated() && arch::own().qemu_mixes_up_threads
 }
 
 fn config(random: &mut Random) -> Config {

@@ -12,7 +12,7 @@ use std::ops::ControlFlow;
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use needm::{CallbackError, Context, Deferred, Error};
+use needm::{CallbackError, Context, Deferred, Error, PanicInfo};
 
 unsafe extern "C" {
     // examples/soak/foreign.c
@@ -85,10 +85,14 @@ where
     F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
 {
     one(&ACCOUNT.asked);
-    let answer = needm::callback(|cx| {
-        one(&ACCOUNT.ran);
-        f(cx)
-    });
+    // SAFETY: the frames of `f` hold nothing that must be dropped where it ends otherwise than
+    // by returning.
+    let answer = unsafe {
+        needm::callback_catching_faults(|cx| {
+            one(&ACCOUNT.ran);
+            f(cx)
+        })
+    };
     match answer {
         Err(CallbackError::Refused(Error::NotStarted)) => one(&ACCOUNT.refused),
         Err(CallbackError::Refused(Error::Overflow)) => one(&ACCOUNT.cramped),
@@ -112,7 +116,7 @@ fn deeper(depth: usize) -> usize {
 }
 
 fn plain(random: &mut Random) {
-    for _ in 0..1 + random.below(100) {
+    for _ in 0..=random.below(100) {
         let sum = random.below(1000);
         match call(|_| sum + 1) {
             Some(Ok(next)) if next == sum + 1 => {}
@@ -145,10 +149,13 @@ fn overflows() {
 fn panics() {
     let ended = call(|_| {
         one(&ACCOUNT.panics);
-        needm::panic(ptr::without_provenance_mut(7))
+        // SAFETY: the frames of this callback hold nothing.
+        unsafe { needm::panic(ptr::without_provenance_mut(7)) }
     });
     match ended {
-        Some(Err(CallbackError::Panic(value))) if value.addr() == 7 => one(&ACCOUNT.panics_met),
+        Some(Err(CallbackError::Panic(value))) if value.as_ptr().addr() == 7 => {
+            one(&ACCOUNT.panics_met);
+        }
         None => {}
         Some(Err(other)) => wrong("a panic", &other),
         Some(Ok(())) => wrong("a panic", &"returned"),
@@ -157,7 +164,11 @@ fn panics() {
 
 fn recovers() {
     let found = Cell::new(0);
-    let recover = |deferred: &Deferred| found.set(deferred.recover().map_or(0, |i| i.signo));
+    let recover = |deferred: &Deferred| {
+        if let Some(PanicInfo::Fault(fault)) = deferred.recover() {
+            found.set(fault.signo);
+        }
+    };
     let ended = call(|cx| {
         if cx.defer(&recover).is_ok() {
             write_through_null();
@@ -279,8 +290,9 @@ extern "C" fn in_a_child() -> c_int {
         }
     }
     // qemu-user aborts on a fault in the child of a process with threads.
-    let faults = crate::emulated()
-        || matches!(needm::callback(|_| write_through_null()), Err(CallbackError::Fault(_)));
+    // SAFETY: the callback's frames hold nothing.
+    let fault = || unsafe { needm::callback_catching_faults(|_| write_through_null()) };
+    let faults = crate::emulated() || matches!(fault(), Err(CallbackError::Fault(_)));
     c_int::from(!faults || !matches!(needm::callback(|_| 42), Ok(42)))
 }
 
@@ -299,7 +311,7 @@ pub(crate) fn live(seed: u64, number: u64) {
     let mut random = Random::new(seed, number);
     // qemu-user keeps memory of each exited thread: there, fewer threads run longer.
     let longest = if crate::emulated() { 1000 } else { 40 };
-    for _ in 0..1 + random.below(longest) {
+    for _ in 0..=random.below(longest) {
         match random.below(100) {
             0..40 => plain(&mut random),
             40..50 => faults(),

@@ -1,7 +1,7 @@
 //! Sequences of operations on needm, compared with a model of what must be true after each.
 //! `README.md` says how to run it and what the model knows.
 
-#[path = "../../tests/arch/mod.rs"]
+#[path = "../../tests/arch/table.rs"]
 mod arch;
 mod model;
 mod operation;

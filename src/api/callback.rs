@@ -9,26 +9,33 @@ use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::ptr;
 
-use crate::api::config::{self, Hooks};
-use crate::api::error::CallbackError;
+use crate::api::error::{CallbackError, PanicInfo};
+use crate::api::hooks::{self, Hooks};
+use crate::api::m::M;
 use crate::api::panics as caught;
 use crate::arch;
-use crate::attach as attaching;
-use crate::call::{Function, PanicInfo};
+use crate::call::{self, FORWARDS_FAULTS, Function, UNLESS_PANICKING};
 use crate::callback::{ccall, defer, panic as panics};
 use crate::error::Error;
-use crate::m::M;
-use crate::os::wait::{wait, wake};
 use crate::reconcile;
-use crate::sync::{AtomicU32, SeqCst};
 
 /// The inside of a callback. `'scope` is the callback's own time, deferred functions
 /// included; what they use must outlive it, and so cannot be the callback's locals.
 ///
 /// ```
+/// # use core::cell::Cell;
 /// # needm::start(needm::Config::default())?;
-/// let id = needm::callback(|cx| cx.m().map(|m| m.id()))?;
-/// assert_eq!(id, Some(1));
+/// let ended = Cell::new(false);
+/// let end = |_: &needm::Deferred| ended.set(true);
+/// let nested = needm::callback(|cx| {
+///     cx.defer(&end)?; // runs when the callback ends, however it does
+///     let (lo, hi) = cx.m().expect("a callback has one").g_bounds();
+///     assert!((lo..hi).contains(&(&raw const lo as usize))); // on the M's own stack
+///     // On the thread's own stack, as C would be: it may call back again.
+///     cx.ccall(|| needm::callback(|_| 6 * 7))
+/// })???;
+/// assert_eq!(nested, 42);
+/// assert!(ended.get());
 /// # needm::stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -45,13 +52,16 @@ pub struct Context<'scope, 'env: 'scope> {
 /// It nests: inside, [`Context::ccall`] runs code on the thread's own stack, which may
 /// call back again.
 ///
-/// A fault, an overflow or [`panic()`] in `f` skips the frames between there and here as
-/// `longjmp` would: their destructors do not run. Do not keep on them what must be
-/// dropped for safety's sake, a scope of threads for example. With the feature `std` a
-/// Rust panic unwinds those frames as always and is returned.
+/// - With the feature `std` a Rust panic unwinds `f` and is returned.
+/// - A hardware fault in `f`, or its stack running out, goes to the handler that was installed
+///   before needm: the process ends as it would without needm. If it was the stack, needm
+///   prints a line first. [`callback_catching_faults`] makes errors of these.
+/// - A thread must not exit inside `f` (`pthread_exit`, a cancellation): what unwinds its stack
+///   then cannot pass the callback's boundary, and aborts the process. Without the feature `std`
+///   a Rust panic does the same.
 ///
 /// # Errors
-/// [`CallbackError`] says how it ended, if not by returning.
+/// [`CallbackError`] says why there is no result.
 ///
 /// ```
 /// needm::start(needm::Config::default())?;
@@ -63,6 +73,73 @@ pub fn callback<'env, F, R>(f: F) -> Result<R, CallbackError>
 where
     F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
 {
+    // SAFETY: a fault in `f` does not come back.
+    unsafe { enter(f, FORWARDS_FAULTS) }
+}
+
+/// As [`callback`], but a hardware fault in `f`, or its stack running out, is an error.
+///
+/// A fault in a callback inside `f` is that callback's: it is returned there, or, if that is
+/// one of [`callback`]'s, ends the process. With the feature `std`, a fault while the thread
+/// panics (in the panic hook, or in a destructor that the unwinding runs) is not recovered
+/// either, and goes the way that [`callback`] describes: the hook holds locks of the standard
+/// library, which would stay locked for ever.
+///
+/// # Safety
+/// A fault, a stack that runs out, and [`panic()`] skip the frames between there and here, as
+/// `longjmp` does. No destructor in these frames runs, and all else is left as it was at that
+/// instruction. So wherever one of the three may happen (a stack may run out in any call):
+/// 1. The frames of `f`, and of what it calls on the callback's stack, hold no value on whose
+///    destructor safety rests: no scope of threads (`std::thread::scope`), no iterator that
+///    moves out of a collection (`Vec::drain`), no sort with a comparison that may fault, no
+///    guard that puts a broken value right, no pinned value that others point to.
+/// 2. What outlives `f` (captured by reference, static, reached through pointers) is in a state
+///    that safe code may see.
+/// 3. They hold no lock or borrow that is waited for afterwards: a mutex, a `RefCell`, the lock
+///    of the standard library's output, of its allocator, or of its panic hook. If the thread
+///    was panicking already when this was called, `f` does not start another panic.
+///
+/// [`Hooks::m_new`] may run on the callback's stack: the same holds for it. Frames of
+/// [`Context::ccall`] are not skipped by a fault there, which is never this callback's.
+///
+/// # Errors
+/// [`CallbackError`] says why there is no result.
+///
+/// ```
+/// # fn parse(text: &[u8]) -> usize { text.len() }
+/// needm::start(needm::Config::default())?;
+/// // SAFETY: the callback's frames hold nothing that has a destructor, nor a lock.
+/// let ended = unsafe {
+///     needm::callback_catching_faults(|_| {
+///         let length = parse(b"untrusted");
+///         std::hint::black_box(std::ptr::null_mut::<usize>()).write_volatile(length); // a bug
+///         length
+///     })
+/// };
+/// assert!(matches!(ended, Err(needm::CallbackError::Fault(fault)) if fault.addr == 0));
+/// assert_eq!(needm::callback(|_| 42)?, 42); // the thread can call back at once
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub unsafe fn callback_catching_faults<'env, F, R>(f: F) -> Result<R, CallbackError>
+where
+    F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
+{
+    // If it panics already, a panic of `f`'s cannot be told from that one.
+    let tags = if call::is_panicking() { 0 } else { UNLESS_PANICKING };
+    // SAFETY: the caller's promise is about just these frames; those of needm between hold
+    // nothing that has a destructor but `f` itself.
+    unsafe { enter(f, tags) }
+}
+
+/// Runs `f` on this thread's G; `tags` say what becomes of its faults.
+///
+/// # Safety
+/// The frames of `f` may be skipped by the faults that `tags` let come back.
+unsafe fn enter<'env, F, R>(f: F, tags: usize) -> Result<R, CallbackError>
+where
+    F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
+{
     struct Frame<F, R> {
         function: Option<F>,
         result: Option<caught::Caught<R>>,
@@ -71,15 +148,17 @@ where
     where
         F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
     {
-        // SAFETY: `callback` waits with just this frame.
+        // SAFETY: `enter` waits with just this frame.
         let frame = unsafe { &mut *frame.cast::<Frame<F, R>>() };
         if let Some(function) = frame.function.take() {
-            let cx = Context { scope: PhantomData, env: PhantomData, here: PhantomData };
-            frame.result = Some(caught::catch(|| function(&cx)));
+            // A constant: deferred functions may look at it when this frame is gone.
+            let cx = &Context { scope: PhantomData, env: PhantomData, here: PhantomData };
+            frame.result = Some(caught::catch(|| function(cx)));
         }
     }
     let mut frame = Frame { function: Some(f), result: None };
-    let mut info = PanicInfo::new();
+    let mut info = call::PanicInfo::new();
+    info.size |= tags;
     let mark = caught::mark();
     // SAFETY: `run` is for this frame, which waits here, as `info` does.
     let code = unsafe {
@@ -97,22 +176,12 @@ where
     Err(caught::take(mark, info.value).unwrap_or_else(|| CallbackError::new(code, &info)))
 }
 
-impl<'scope, 'env> Context<'scope, 'env> {
-    /// Runs `f` on the thread's own stack, out of the world.
+impl<'scope> Context<'scope, '_> {
+    /// Runs `f` on the thread's own stack, out of the world: a thread that stops the world
+    /// does not wait for it. A fault there is never the callback's.
     ///
     /// # Errors
     /// [`Error::Invalid`] off the callback's G: in a `ccall` of its own.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// let nested = needm::callback(|cx| {
-    ///     // On the thread's own stack, as C would be: it may call back again.
-    ///     cx.ccall(|| needm::callback(|_| 6 * 7))
-    /// })???;
-    /// assert_eq!(nested, 42);
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn ccall<F, R>(&self, f: F) -> Result<R, Error>
     where
         F: FnOnce() -> R,
@@ -135,17 +204,6 @@ impl<'scope, 'env> Context<'scope, 'env> {
     ///
     /// # Errors
     /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G.
-    ///
-    /// ```
-    /// # use core::cell::Cell;
-    /// # needm::start(needm::Config::default())?;
-    /// let ended = Cell::new(false);
-    /// let end = |_: &needm::Deferred| ended.set(true);
-    /// needm::callback(|cx| cx.defer(&end))??;
-    /// assert!(ended.get());
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     pub fn defer<F>(&self, f: &'scope F) -> Result<(), Error>
     where
         F: Fn(&Deferred),
@@ -162,42 +220,16 @@ impl<'scope, 'env> Context<'scope, 'env> {
     }
 
     /// The M that runs this callback.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::callback(|cx| {
-    ///     let (lo, hi) = cx.m().expect("a callback has one").g_bounds();
-    ///     let here = &raw const lo as usize;
-    ///     assert!((lo..hi).contains(&here)); // on the M's own stack
-    /// })?;
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
     #[must_use]
-    pub fn m(&self) -> Option<&'scope M> {
-        reconcile::current_m()
+    pub fn m(&self) -> Option<M> {
+        reconcile::current_m().map(M::of)
     }
 
-    /// The value that its M carries, if the kernel was started with hooks of this type.
-    ///
-    /// ```
-    /// # struct Runtime;
-    /// # impl needm::Hooks for Runtime {
-    /// #     type Local = String;
-    /// #     fn m_new(&self, m: &needm::M) -> Result<Option<&'static String>, needm::Refused> {
-    /// #         Ok(Some(Box::leak(Box::new(format!("M {}", m.id())))))
-    /// #     }
-    /// # }
-    /// # static RUNTIME: Runtime = Runtime;
-    /// needm::start_with(needm::Config::default(), &RUNTIME)?;
-    /// let own = needm::callback(|cx| cx.local::<Runtime>().cloned())?;
-    /// assert_eq!(own.as_deref(), Some("M 1"));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// The value that its M carries, if needm was started with hooks of this type; see
+    /// [`Hooks`] for an example.
     #[must_use]
     pub fn local<H: Hooks>(&self) -> Option<&'static H::Local> {
-        reconcile::current_m().and_then(config::local::<H>)
+        reconcile::current_m().and_then(hooks::local::<H>)
     }
 }
 
@@ -209,10 +241,12 @@ impl<'scope, 'env> Context<'scope, 'env> {
 /// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
 /// let ended: Result<(), _> = needm::callback(|cx| {
 ///     cx.defer(&recover).expect("there is room");
-///     needm::panic(std::ptr::without_provenance_mut(7))
+///     // SAFETY: the frames up to the callback hold nothing that has a destructor.
+///     unsafe { needm::panic(std::ptr::without_provenance_mut(7)) }
 /// });
 /// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
-/// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
+/// let Some(needm::PanicInfo::Panic(value)) = found.take() else { panic!() };
+/// assert_eq!(value.as_ptr().addr(), 7);
 /// # needm::stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -222,177 +256,23 @@ pub struct Deferred {
 }
 
 impl Deferred {
-    /// Stops the panic that runs this function, if there is one; what it was.
-    ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// let found = std::cell::Cell::new(None);
-    /// let recover = |deferred: &needm::Deferred| found.set(deferred.recover());
-    /// let ended: Result<(), _> = needm::callback(|cx| {
-    ///     cx.defer(&recover).expect("there is room");
-    ///     needm::panic(std::ptr::without_provenance_mut(7))
-    /// });
-    /// assert!(matches!(ended, Err(needm::CallbackError::Recovered)));
-    /// assert_eq!(found.get().map(|info| info.value.addr()), Some(7));
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// Stops what is ending the callback and runs this function, if there is such; what it was.
+    /// A Rust panic of the callback itself is not: it has unwound the callback already, and is
+    /// returned.
     #[must_use]
     pub fn recover(&self) -> Option<PanicInfo> {
-        panics::recover()
+        let info = panics::recover()?;
+        Some(caught::take_out(info.value).unwrap_or_else(|| PanicInfo::new(&info)))
     }
 }
 
-/// Ends the innermost callback with [`CallbackError::Panic`]. Outside a callback,
-/// prints one line and aborts.
+/// Ends the innermost callback with [`CallbackError::Panic`]; see [`Deferred`] for an example.
+/// Outside a callback, prints a line and aborts.
 ///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let value = std::ptr::without_provenance_mut(7);
-/// let ended: Result<(), _> = needm::callback(|_| needm::panic(value));
-/// assert!(matches!(ended, Err(needm::CallbackError::Panic(given)) if given == value));
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn panic(value: *mut c_void) -> ! {
+/// # Safety
+/// The frames between here and the start of the innermost callback are skipped, with those of
+/// a [`Context::ccall`] among them. For them and at this point holds what
+/// [`callback_catching_faults`] asks, whichever way the callback was started.
+pub unsafe fn panic(value: *mut c_void) -> ! {
     panics::panic(value)
-}
-
-/// Takes an M for this thread now, so that its first callback costs nothing; it stays
-/// until [`detach`] or the thread's end, in both bindings. The uppermost page of its
-/// stack is touched ahead; [`prefault`] does more. Not from a signal handler.
-///
-/// # Errors
-/// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// std::thread::spawn(|| {
-///     needm::attach()?;
-///     needm::prefault(16 * 1024)?;
-///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
-///     assert!(needm::with_m(|_| ()).is_some());
-///     needm::detach()?;
-///     assert!(needm::with_m(|_| ()).is_none());
-///     Ok::<(), needm::Error>(())
-/// })
-/// .join()
-/// .expect("the thread returns")?;
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn attach() -> Result<(), Error> {
-    attaching::attach_ready()
-}
-
-/// Touches the uppermost `bytes` of this thread's stack for callbacks ahead (all of it,
-/// if it has no more), so that one which uses no more than that meets no page fault: for
-/// real-time threads, after [`attach`].
-///
-/// # Errors
-/// [`Error::NotStarted`]; [`Error::Invalid`] without an M; [`Error::Busy`] inside a
-/// callback.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// std::thread::spawn(|| {
-///     needm::attach()?;
-///     needm::prefault(16 * 1024)?;
-///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
-///     assert!(needm::with_m(|_| ()).is_some());
-///     needm::detach()?;
-///     assert!(needm::with_m(|_| ()).is_none());
-///     Ok::<(), needm::Error>(())
-/// })
-/// .join()
-/// .expect("the thread returns")?;
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn prefault(bytes: usize) -> Result<(), Error> {
-    attaching::prefault(bytes)
-}
-
-/// Gives this thread's M back now, and its signal stack.
-///
-/// # Errors
-/// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// std::thread::spawn(|| {
-///     needm::attach()?;
-///     needm::prefault(16 * 1024)?;
-///     // From here on no callback makes a system call, or meets a page fault in 16 KiB.
-///     assert!(needm::with_m(|_| ()).is_some());
-///     needm::detach()?;
-///     assert!(needm::with_m(|_| ()).is_none());
-///     Ok::<(), needm::Error>(())
-/// })
-/// .join()
-/// .expect("the thread returns")?;
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn detach() -> Result<(), Error> {
-    attaching::detach()
-}
-
-/// Does something with this thread's M, if it has one.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// assert_eq!(needm::with_m(|m| m.id()), None);
-/// needm::attach()?;
-/// assert_eq!(needm::with_m(|m| m.id()), Some(1));
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn with_m<R>(f: impl FnOnce(&M) -> R) -> Option<R> {
-    reconcile::current_m().map(f)
-}
-
-/// Makes a thread that runs `f` as one callback from birth. A panic that ends it ends
-/// the process.
-///
-/// # Errors
-/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let (send, receive) = std::sync::mpsc::channel();
-/// needm::spawn(move || {
-///     // In a callback from birth.
-///     send.send(needm::with_m(|m| m.id()).is_some()).expect("somebody waits");
-/// })?;
-/// assert!(receive.recv()?);
-/// while needm::stop().is_err() {} // it is busy until the thread has ended
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub fn spawn<F>(f: F) -> Result<(), Error>
-where
-    F: FnOnce() + Send + 'static,
-{
-    struct Handed<F> {
-        function: Option<F>,
-        taken: AtomicU32,
-    }
-    unsafe extern "C" fn run<F: FnOnce()>(handed: *mut c_void) {
-        // SAFETY: `spawn` waits with it until `taken` is set.
-        let handed = unsafe { &mut *handed.cast::<Handed<F>>() };
-        let function = handed.function.take();
-        let taken = ptr::from_ref(&handed.taken);
-        handed.taken.store(1, SeqCst);
-        // Only its address is used from here on.
-        wake(taken, 1);
-        if let Some(function) = function {
-            caught::end_process(caught::catch(function));
-        }
-    }
-    let mut handed = Handed { function: Some(f), taken: AtomicU32::new(0) };
-    crate::spawn::spawn(run::<F>, (&raw mut handed).cast())?;
-    while handed.taken.load(SeqCst) == 0 {
-        wait(&handed.taken, 0, None);
-    }
-    Ok(())
 }

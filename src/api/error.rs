@@ -1,20 +1,25 @@
 //! Why a callback did not return a value.
+//!
+//! # Safety
+//! What is carried here is shared between threads as addresses, or as what may be shared.
+#![allow(unsafe_code)] // a pointer and a payload that other threads may hold
 
 use core::ffi::c_void;
 use core::fmt;
 
-use crate::call::PanicInfo;
+use crate::call;
 use crate::error::Error;
 
-/// What a fault was.
+/// Details of a hardware fault.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
-/// let ended: Result<(), _> = needm::callback(|_| {
-///     let null = std::hint::black_box(std::ptr::null_mut::<u8>());
-///     // SAFETY: what happens is the hardware's doing: a fault, which ends the callback.
-///     unsafe { null.write_volatile(1) }
-/// });
+/// // SAFETY: no frame of the callback holds anything.
+/// let ended: Result<(), _> = unsafe {
+///     needm::callback_catching_faults(|_| {
+///         std::hint::black_box(std::ptr::null_mut::<u8>()).write_volatile(1)
+///     })
+/// };
 /// let Err(needm::CallbackError::Fault(fault)) = ended else { panic!("{ended:?}") };
 /// assert_eq!((fault.signo, fault.addr), (11, 0)); // SIGSEGV
 /// # needm::stop()?;
@@ -33,9 +38,127 @@ pub struct Fault {
     pub pc: usize,
 }
 
-/// Why there is no result of a callback.
+/// What [`panic()`](crate::panic()) was given. Any thread may hold it, since nothing is read
+/// through it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PanicValue(*mut c_void);
+
+// SAFETY: it is an address, which safe code can only compare and print.
+unsafe impl Send for PanicValue {}
+// SAFETY: as for `Send`.
+unsafe impl Sync for PanicValue {}
+
+impl PanicValue {
+    /// The pointer itself.
+    #[must_use]
+    pub const fn as_ptr(self) -> *mut c_void {
+        self.0
+    }
+}
+
+impl PartialEq<*mut c_void> for PanicValue {
+    fn eq(&self, other: &*mut c_void) -> bool {
+        self.0 == *other
+    }
+}
+
+impl fmt::Debug for PanicValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:p}", self.0)
+    }
+}
+
+/// What a Rust panic carries: as [`Any`](core::any::Any), but shared between threads as far as
+/// its type may be.
+#[cfg(feature = "std")]
+pub struct PanicPayload(std::boxed::Box<dyn core::any::Any + Send>);
+
+// SAFETY: through a shared payload only a `T` that is `Sync` can be reached.
+#[cfg(feature = "std")]
+unsafe impl Sync for PanicPayload {}
+
+#[cfg(feature = "std")]
+impl PanicPayload {
+    pub(super) fn new(payload: std::boxed::Box<dyn core::any::Any + Send>) -> Self {
+        Self(payload)
+    }
+
+    /// The payload, if it is a `T`.
+    #[must_use]
+    pub fn downcast_ref<T: core::any::Any + Sync>(&self) -> Option<&T> {
+        self.0.downcast_ref()
+    }
+
+    /// The message of `panic!`, if that was what panicked.
+    #[must_use]
+    pub fn message(&self) -> Option<&str> {
+        let text = || self.downcast_ref::<std::string::String>().map(|text| &**text);
+        self.downcast_ref::<&str>().copied().or_else(text)
+    }
+
+    /// The payload as `catch_unwind` gives it, for `resume_unwind`.
+    #[must_use]
+    pub fn into_inner(self) -> std::boxed::Box<dyn core::any::Any + Send> {
+        self.0
+    }
+}
+
+#[cfg(feature = "std")]
+impl fmt::Debug for PanicPayload {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("PanicPayload").field(&self.message()).finish()
+    }
+}
+
+/// What was ending a callback when a deferred function
+/// [recovered](crate::Deferred::recover); see there for an example.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PanicInfo {
+    /// [`panic()`](crate::panic()), with this value.
+    Panic(PanicValue),
+    /// A hardware fault.
+    Fault(Fault),
+    /// A stack that had run out.
+    Overflow(Fault),
+    /// A Rust panic in a deferred function.
+    #[cfg(feature = "std")]
+    Panicked(PanicPayload),
+}
+
+impl PanicInfo {
+    /// What the C interface calls it.
+    #[must_use]
+    pub fn error(&self) -> Error {
+        match self {
+            Self::Panic(_) => Error::Panic,
+            Self::Fault(_) => Error::Fault,
+            Self::Overflow(_) => Error::Overflow,
+            #[cfg(feature = "std")]
+            Self::Panicked(_) => Error::Panic,
+        }
+    }
+
+    pub(super) fn new(info: &call::PanicInfo) -> Self {
+        let call::PanicInfo { signo, code, addr, pc, value, .. } = *info;
+        let fault = Fault { signo, code, addr, pc };
+        match Error::from_code(info.kind) {
+            Some(Error::Fault) => Self::Fault(fault),
+            Some(Error::Overflow) => Self::Overflow(fault),
+            _ => Self::Panic(PanicValue(value)),
+        }
+    }
+}
+
+/// Why a callback returned no value.
+///
+/// It can be handed to another thread, and `?` turns it into any error type that wants that.
 ///
 /// ```
+/// fn answer() -> Result<u32, Box<dyn std::error::Error + Send + Sync>> {
+///     Ok(needm::callback(|_| 42)?)
+/// }
+/// assert_eq!(answer().unwrap_err().to_string(), "needm is not started");
 /// let ended = needm::callback(|_| ());
 /// assert!(matches!(ended, Err(needm::CallbackError::Refused(needm::Error::NotStarted))));
 /// ```
@@ -45,23 +168,24 @@ pub enum CallbackError {
     /// The callback did not run.
     Refused(Error),
     /// [`panic()`](crate::panic()) ended it, with this value.
-    Panic(*mut c_void),
-    /// A hardware fault ended it.
+    Panic(PanicValue),
+    /// A hardware fault ended it: only in [`callback_catching_faults`](crate::callback_catching_faults).
     Fault(Fault),
-    /// Its stack ran out.
+    /// Its stack ran out: only in [`callback_catching_faults`](crate::callback_catching_faults).
     Overflow(Fault),
-    /// A panic, fault or overflow ended it, and a deferred function recovered.
+    /// A panic, fault or overflow was ending it, and a deferred function
+    /// [recovered](crate::Deferred::recover).
     Recovered,
-    /// A Rust panic ended it; its payload.
+    /// A Rust panic ended it.
     #[cfg(feature = "std")]
-    Panicked(std::boxed::Box<dyn core::any::Any + Send>),
+    Panicked(PanicPayload),
 }
 
 impl fmt::Display for CallbackError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Refused(error) => error.fmt(f),
-            Self::Panic(value) => write!(f, "panic({value:p}) ended the callback"),
+            Self::Panic(value) => write!(f, "panic({value:?}) ended the callback"),
             Self::Fault(fault) => write!(
                 f,
                 "signal {} (code {}) at {:#x} touching {:#x} ended the callback",
@@ -72,21 +196,35 @@ impl fmt::Display for CallbackError {
             }
             Self::Recovered => f.write_str("the callback was ended, and recovered"),
             #[cfg(feature = "std")]
-            Self::Panicked(_) => f.write_str("a Rust panic ended the callback"),
+            Self::Panicked(payload) => match payload.message() {
+                Some(message) => write!(f, "a Rust panic ended the callback: {message}"),
+                None => f.write_str("a Rust panic ended the callback"),
+            },
         }
     }
 }
 
 impl core::error::Error for CallbackError {}
 
+impl From<PanicInfo> for CallbackError {
+    /// What the callback would have returned, had nothing recovered.
+    fn from(info: PanicInfo) -> Self {
+        match info {
+            PanicInfo::Panic(value) => Self::Panic(value),
+            PanicInfo::Fault(fault) => Self::Fault(fault),
+            PanicInfo::Overflow(fault) => Self::Overflow(fault),
+            #[cfg(feature = "std")]
+            PanicInfo::Panicked(payload) => Self::Panicked(payload),
+        }
+    }
+}
+
 impl CallbackError {
-    pub(super) fn new(code: i32, info: &PanicInfo) -> Self {
-        let PanicInfo { signo, code: si_code, addr, pc, value, .. } = *info;
-        let fault = Fault { signo, code: si_code, addr, pc };
+    /// `code` is what the entry returned, `info` what an ending has filled in.
+    pub(super) fn new(code: i32, info: &call::PanicInfo) -> Self {
         match Error::from_code(code) {
-            Some(Error::Panic) => Self::Panic(value),
-            Some(Error::Fault) => Self::Fault(fault),
-            Some(Error::Overflow) if info.kind == code => Self::Overflow(fault),
+            // A frame that the stack does not hold has the code of an overflow.
+            Some(_) if info.kind == code => PanicInfo::new(info).into(),
             Some(error) => Self::Refused(error),
             None => Self::Recovered,
         }

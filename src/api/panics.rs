@@ -16,14 +16,14 @@ mod carried {
     use std::boxed::Box;
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-    use crate::api::error::CallbackError;
+    use crate::api::error::{CallbackError, PanicInfo, PanicPayload};
     use crate::callback::panic;
 
     pub(in crate::api) type Payload = Box<dyn Any + Send>;
     pub(in crate::api) type Caught<R> = Result<R, Payload>;
 
     /// The payload of a Rust panic in a deferred function, on its way to the callback's end
-    /// as a panic of the kernel's own, whose value is this one's address.
+    /// as a panic of needm's own, whose value is this one's address.
     pub(in crate::api) struct Carried {
         payload: Payload,
         below: *mut Carried,
@@ -58,14 +58,14 @@ mod carried {
     }
 
     pub(in crate::api) fn into_error(payload: Payload) -> CallbackError {
-        CallbackError::Panicked(payload)
+        CallbackError::Panicked(PanicPayload::new(payload))
     }
 
     pub(in crate::api) fn resume<R>(caught: Caught<R>) -> R {
         caught.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
-    /// Goes on as a panic of the kernel's, which replaces the one there is.
+    /// Goes on as a panic of needm's, which replaces the one there is.
     pub(in crate::api) fn replace(payload: Payload) -> ! {
         let carried = Box::into_raw(Box::new(Carried { payload, below: TOP.get() }));
         TOP.set(carried);
@@ -84,10 +84,18 @@ mod carried {
         let mut found = None;
         while let Some(carried) = pop(mark) {
             if ptr::eq(&raw const *carried, value.cast()) {
-                found = Some(CallbackError::Panicked(carried.payload));
+                found = Some(into_error(carried.payload));
             }
         }
         found
+    }
+
+    /// The Rust panic that is on its way as a panic of needm's with this value, if it is one:
+    /// then it is the uppermost, since it was raised last.
+    pub(in crate::api) fn take_out(value: *mut c_void) -> Option<PanicInfo> {
+        let uppermost = !value.is_null() && ptr::eq(TOP.get(), value.cast());
+        let carried = if uppermost { pop(ptr::null()) } else { None };
+        carried.map(|carried| PanicInfo::Panicked(PanicPayload::new(carried.payload)))
     }
 
     pub(in crate::api) fn end_process(caught: Caught<()>) {
@@ -107,7 +115,7 @@ mod none {
     use core::convert::Infallible;
     use core::ffi::c_void;
 
-    use crate::api::error::CallbackError;
+    use crate::api::error::{CallbackError, PanicInfo};
 
     pub(in crate::api) type Caught<R> = Result<R, Infallible>;
 
@@ -142,6 +150,10 @@ mod none {
     pub(in crate::api) fn forget(_: Mark) {}
 
     pub(in crate::api) fn take(_: Mark, _value: *mut c_void) -> Option<CallbackError> {
+        None
+    }
+
+    pub(in crate::api) fn take_out(_value: *mut c_void) -> Option<PanicInfo> {
         None
     }
 

@@ -3,9 +3,10 @@
 use core::marker::PhantomData;
 use core::ops::ControlFlow;
 
+use crate::api::m::M;
 use crate::api::panics as caught;
 use crate::error::Error;
-use crate::m::M;
+use crate::m;
 use crate::world;
 
 /// A world that this thread has stopped; it goes on when this is dropped.
@@ -26,6 +27,7 @@ use crate::world;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
+#[must_use = "the world goes on when this is dropped"]
 pub struct Stopped {
     /// The thread that stopped it is the one that starts it.
     here: PhantomData<*mut ()>,
@@ -36,26 +38,16 @@ pub struct Stopped {
 /// or at its end.
 ///
 /// If a fault, an overflow or [`panic()`](crate::panic()) ends the callback that has stopped
-/// it, with the guard undropped, the world goes on; so it does if the thread ends.
+/// it, with the guard undropped, the world goes on; so it does if the thread exits.
+///
+/// A callback that waits for something does not stop: if it waits for a lock that this thread
+/// holds, both wait for ever. So take no lock around this that callbacks take, or have them
+/// wait for it in a [`ccall`](crate::Context::ccall).
+///
+/// See [`Stopped`] for an example.
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::NoMemory`]; [`Error::Already`]: this thread has it stopped.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// needm::callback(|_| {
-///     let stopped = needm::stop_the_world().expect("this thread has not stopped it");
-///     // No other callback code runs now.
-///     let mut bytes = 0;
-///     stopped.each_m::<()>(|_, live| {
-///         bytes += live.len(); // what a collector would scan
-///         std::ops::ControlFlow::Continue(())
-///     });
-///     assert!(bytes > 0);
-/// })?;
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
 pub fn stop_the_world() -> Result<Stopped, Error> {
     world::stop().map(|()| Stopped { here: PhantomData })
 }
@@ -65,21 +57,9 @@ impl Stopped {
     /// its G's stack is in use from and to; all its registers are in that range. Ends
     /// early, with its value, where `visit` breaks.
     ///
-    /// ```
-    /// # needm::start(needm::Config::default())?;
-    /// needm::callback(|_| {
-    ///     let stopped = needm::stop_the_world().expect("this thread has not stopped it");
-    ///     // No other callback code runs now.
-    ///     let mut bytes = 0;
-    ///     stopped.each_m::<()>(|_, live| {
-    ///         bytes += live.len(); // what a collector would scan
-    ///         std::ops::ControlFlow::Continue(())
-    ///     });
-    ///     assert!(bytes > 0);
-    /// })?;
-    /// # needm::stop()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
+    /// It shows no more than that. What a callback has captured by reference, and what the
+    /// frames of a [`ccall`](crate::Context::ccall) hold, lies on the thread's own stack: a
+    /// collector must have other roots for it.
     pub fn each_m<B>(
         &self,
         mut visit: impl FnMut(&M, core::ops::Range<usize>) -> ControlFlow<B>,
@@ -87,17 +67,18 @@ impl Stopped {
         let mut ended = None;
         // It is stopped, and by this thread: nothing to refuse. The visits may be made from
         // another stack, over which no Rust panic goes.
-        let _ = world::each_m(|m, sp, hi| match caught::catch(|| visit(m, sp..hi)) {
-            Ok(ControlFlow::Continue(())) => 0,
-            Ok(ControlFlow::Break(value)) => {
-                ended = Some(Ok(value));
-                1
-            }
-            Err(payload) => {
-                ended = Some(Err(payload));
-                1
-            }
-        });
+        let _ =
+            world::each_m(|m: &m::M, sp, hi| match caught::catch(|| visit(&M::of(m), sp..hi)) {
+                Ok(ControlFlow::Continue(())) => 0,
+                Ok(ControlFlow::Break(value)) => {
+                    ended = Some(Ok(value));
+                    1
+                }
+                Err(payload) => {
+                    ended = Some(Err(payload));
+                    1
+                }
+            });
         ended.map(caught::resume)
     }
 }

@@ -1,4 +1,4 @@
-//! Calls from a callback back out to C: on the system stack, out of the world.
+//! Calls from a callback out to C, on the system stack. Meanwhile the M does not count as running.
 //!
 //! # Safety
 //! Work that goes to the system stack starts below the call that the thread left there, and
@@ -28,7 +28,7 @@ unsafe extern "C" {
     );
 }
 
-/// Runs `work` on the system stack, out of the world, from a G.
+/// From a G: runs `work` on the system stack, while the M does not count as running.
 pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
     struct Out<'a, W> {
         m: &'a M,
@@ -36,7 +36,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
         work: &'a mut W,
     }
     unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
-        // SAFETY: `on_g0` gives it its own `Out`, which waits on the G.
+        // SAFETY: `on_g0` passes the address of its own `Out`, and waits on the G meanwhile.
         let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
         tools::out(&m::from_g0(out.m, out.segment).around);
         running::leave(out.m);
@@ -55,7 +55,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
     }
 }
 
-/// Back from C, still on the system stack: what C left behind goes, then the gate.
+/// Back from C, still on the system stack: drops what C has jumped out of, and passes the gate.
 fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {

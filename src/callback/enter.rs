@@ -1,10 +1,10 @@
 //! The way in of a callback, on the slow path: the Rust side of `arch/<arch>/entry.S`.
 //!
-//! The fast paths never come here. [`enter`] is reached when this thread has no
-//! M that may be used or bound again unasked, is in a callback already, has a frame to
-//! copy, or finds the gate closed. It runs on the caller's stack, decides where on which G
-//! the callback goes, and returns that stack pointer; assembly switches, calls the
-//! function, and brings every kind of ending to `exit` (`exit.rs`).
+//! The fast paths never come here. [`enter`] is reached if this thread is allowed neither of
+//! them (`tls.rs`), is in a callback already, has a frame to copy, or finds the gate closed.
+//! It runs on the caller's stack, decides where on which G the callback goes, and returns that
+//! stack pointer. Assembly switches stacks, calls the function, and brings every kind of ending
+//! to `exit` (`exit.rs`).
 //!
 //! # Where a nested callback goes
 //! | the thread is | the new segment goes |
@@ -16,7 +16,7 @@
 //! The last is a signal handler on a signal stack, or a fiber.
 //!
 //! # Safety
-//! Pointers to calls and segments are live as long as `m.seg` leads to them.
+//! Calls and segments are valid for as long as `m.seg` leads to them (`m.rs`).
 #![allow(unsafe_code)] // records on stacks
 
 use crate::call::Call;
@@ -36,6 +36,8 @@ use crate::running;
 use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::thread;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
 use core::ptr;
@@ -45,13 +47,13 @@ crate::arch::upcalls! {
     "needm_on_g_prologue" => on_g_prologue,
 }
 
-/// The least stack that a callback is started with.
+/// The least stack that a callback starts with, in bytes.
 const MIN_STACK: usize = 512;
 
-/// What a nested callback leaves free above its part of the G.
+/// Bytes that a nested callback leaves free above its part of the G: [`part_below`].
 const GAP: usize = 96;
 
-/// Where a callback goes: its M, what of the G is free, the segment around it.
+/// Where a callback goes: its M, below which address its G is free, the segment around it.
 struct Place {
     pub(crate) m: &'static M,
     pub(crate) below: usize,
@@ -97,12 +99,13 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
         let m = place.m;
         let was_running = m.is_running();
         let passed = was_running || running::enter(m);
-        // If not, needm was stopped and started on the way: the M and its stack are
-        // of the start before, and all begins again.
+        // If not `current`, needm was stopped and started while this thread was at the gate: the M
+        // is of the earlier start, and everything begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
-        let entered = match passed {
-            true if current => prepare(call, &place, was_running),
-            _ => Err(Error::NotStarted),
+        let entered = if passed && current {
+            prepare(call, &place, was_running)
+        } else {
+            Err(Error::NotStarted)
         };
         if entered.is_ok() {
             return entered;
@@ -128,7 +131,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
         };
         let outer = Some(segment);
         if m.stack.holds(at) {
-            // Callback code runs there below all segments, so this is the lowest.
+            // Callback code runs there, below all segments: nothing is in use below `at`.
             let below = at;
             return Ok(Place { m, below, outer, bound_here: false });
         }
@@ -149,14 +152,16 @@ impl Place {
 
 /// Checks a handler stack that has to be checked.
 fn recheck_handler_stack(tls: &Tls, m: &M) {
-    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else { return };
-    thread.prepare(true);
+    let to_check = |thread: &&Thread| thread.ready.needs_checks() || !thread.notice.is_settled();
+    let Some(thread) = tls.thread().filter(to_check) else { return };
+    thread::prepare(tls, thread, true);
     if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
 }
 
-/// After the gate: builds the segment unless [`on_g_prologue`] has to. The G's stack pointer.
+/// After the gate: builds the segment, unless [`on_g_prologue`] has to. Returns the G's stack
+/// pointer.
 fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
@@ -196,8 +201,8 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, E
 
 /// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
 ///
-/// A handler that calls back before it is uses this segment too, and leaves its own call in
-/// it: then all begins again, as in assembly.
+/// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
+/// call in it. Then the segment is built again, as in assembly.
 fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bool) {
     let (segment, at) = part;
     let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
@@ -220,15 +225,16 @@ fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bo
         segment.kept.hold();
     }
     if call.size != 0 {
-        // SAFETY: the caller gives `size` bytes at `frame`; the G's stack has as many
-        // free from `arg` up to the segment.
+        // SAFETY: the caller passes `size` bytes at `frame`; the G's stack has as many free from
+        // `arg` upwards, in the part of this callback.
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
 }
 
-/// From `needm_entry`, on the G, after the gate: what could not be done before.
+/// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.
 extern "C" fn on_g_prologue(call: *mut Call) {
-    // SAFETY: entry code has it on its stack; this thread holds the M in it.
+    // SAFETY: entry code waits with the call on its stack; this thread holds the M in it, so the
+    // M's row is mapped.
     let (call, m) = unsafe {
         let call = &mut *call;
         let m = (call.out & !layout::call::PENDING) as *const M;
@@ -237,7 +243,7 @@ extern "C" fn on_g_prologue(call: *mut Call) {
     let pending = call.out & layout::call::PENDING;
     call.out -= pending & !PENDING_SEGMENT;
     if pending & PENDING_SEGMENT != 0 {
-        // `begin` has found that there is one.
+        // `prepare` has found that there is one.
         if let Some(segment) = m.next_segment() {
             let at = part_below(ptr::from_ref(call) as usize);
             build(call, m, (segment, at), WAS_RUNNING, false);
@@ -263,8 +269,9 @@ extern "C" fn on_g_prologue(call: *mut Call) {
     }
 }
 
-/// Where the part of a callback begins whose call stands on the G itself. Well below: C that
-/// calls needm again from the same place is above it, if it has jumped out of this one.
+/// Where the part of a callback begins whose call is on the G itself: [`GAP`] below the call. If
+/// code there jumps out of the callback and calls needm again from the same place, its stack
+/// pointer is then above that part.
 fn part_below(call: usize) -> usize {
     (call - GAP) & !(ALIGN - 1)
 }

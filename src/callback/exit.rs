@@ -1,8 +1,8 @@
 //! The end of a callback: what assembly calls on the way out.
 //!
 //! # Safety
-//! Assembly gives the call that it has built, which stands in its caller's frame, and the M
-//! that is bound to this thread.
+//! Assembly passes the call that it has built in its own frame, on the caller's stack, and the
+//! M that is bound to this thread.
 #![allow(unsafe_code)] // records on stacks
 
 use crate::call::Call;
@@ -26,17 +26,18 @@ crate::arch::upcalls! {
 }
 
 /// From `needm_entry` and `needm_unwind`, on the caller's stack: the callback is
-/// over, with `code`. Pops its segment and gives back what goes back.
+/// over, with `code`. Pops its segment, and unbinds the M if that is due.
 pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_int {
-    // SAFETY: entry code built the call, and this thread holds the M.
+    // SAFETY: entry code built the call and waits with it; this thread holds the M, so the M's row
+    // is mapped.
     let (call, m) = unsafe { (&*call, &*m) };
     let tls = Tls::current();
     drop_inside(tls, m, call);
     let Some(segment) = m.segment() else { return code };
     let size = segment.size.load(Relaxed);
     if size != 0 {
-        // SAFETY: the caller gave `size` bytes at `frame`, and waits; the copy still stands on
-        // the G, below the segment.
+        // SAFETY: the caller passed `size` bytes at `frame`, and waits; the copy is still on the
+        // G, in the segment's part.
         unsafe { ptr::copy_nonoverlapping(call.arg, call.frame, size) };
     }
     let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));
@@ -58,7 +59,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 
 /// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
 fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
-    // What a handler borrowed.
+    // Ms that handlers have bound on top.
     while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
         if current.prev_current().is_none() {
             break;
@@ -71,7 +72,8 @@ fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
     }
 }
 
-/// On the G of the innermost segment, which returns: it may have jumped back out of C.
+/// On the G: the innermost callback returns. If it came back from C by a jump, the M does not
+/// count as running yet.
 pub(crate) fn run_deferred(m: &M) {
     if let Some(segment) = m.segment() {
         if !m.is_running() {
@@ -82,19 +84,19 @@ pub(crate) fn run_deferred(m: &M) {
     defer::run_deferred(m);
 }
 
-/// From `needm_entry`'s slow way, on the G: the callback of `call` has returned, and left
-/// something to be done.
+/// From `needm_entry`, slow path, on the G: the callback of `call` has returned, and has deferred
+/// functions, or C has jumped out of callbacks inside it.
 extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
-    // SAFETY: this thread holds the M.
+    // SAFETY: this thread holds the M, so the M's row is mapped.
     let m = unsafe { &*m };
     drop_inside(Tls::current(), m, call);
     run_deferred(m);
 }
 
-/// From `needm_entry`'s steady paths, on the G: the outermost callback has returned,
-/// and left something to be done.
+/// From `needm_entry`, fast paths, on the G: the outermost callback has returned, and
+/// `needs_cleanup` is set.
 extern "C" fn on_g_cleanup(m: *const M) {
-    // SAFETY: this thread holds the M.
+    // SAFETY: this thread holds the M, so the M's row is mapped.
     let m = unsafe { &*m };
     // Callbacks inside it that it jumped out of.
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {

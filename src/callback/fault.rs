@@ -3,19 +3,20 @@
 //!
 //! `needm_on_fault` runs in the system's handler, on the handler stack. It uses nothing of
 //! the thread but its thread-local block, allocates nothing, and makes no system call
-//! unless a stack ran out. It waits for nothing, but for a stopped world where C has
-//! jumped back to a G that then faults.
+//! unless a stack ran out. It waits in one case only: C has jumped back to a G, the code
+//! there faults, and the world is stopped.
 //!
 //! # Safety
 //! A fault frame is written on the G's own stack, below all that is in use there.
 #![allow(unsafe_code)] // fault frames on a G
 
-use crate::call::{FaultFrame, PanicInfo};
+use crate::call::{Call, FaultFrame, PanicInfo};
+use crate::callback::overflow;
 use crate::callback::panic::{RAISED, raise};
 use crate::error::Error;
 use crate::fatal;
 use crate::m::M;
-use crate::os::fault::Fault;
+use crate::os::fault::{Fault, STACK_RAN_OUT};
 use crate::reconcile;
 use crate::state;
 use crate::sync::Relaxed;
@@ -56,11 +57,34 @@ extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
 const MIN_ROOM: usize = 2048;
 
 /// From the system's handler (`os/mod.rs`): a fault frame for `needm_sigpanic` on the G whose
-/// callback did this; 0 if no callback did.
+/// callback did this; 0 if no callback did, or if it does not recover from faults, and
+/// [`STACK_RAN_OUT`] if that was the fault.
 extern "C" fn on_fault(fault: *const Fault) -> usize {
     // SAFETY: the handler has it on its stack until this returns.
     let fault = unsafe { &*fault };
-    faulted(fault).map_or(0, |m| place_frame(m, fault))
+    match faulted(fault) {
+        Some(m) if recovers_faults(m) => place_frame(m, fault),
+        Some(m) if ran_out(m, fault) => {
+            overflow::report(m);
+            STACK_RAN_OUT
+        }
+        _ => 0,
+    }
+}
+
+/// Whether the innermost callback of `m` is one that a fault ends with an error.
+fn recovers_faults(m: &M) -> bool {
+    let call = m.segment().map_or(ptr::null_mut(), |segment| segment.call.load(Relaxed));
+    // SAFETY: null while the callback is being entered; else the caller's record, which
+    // stands on its stack until the callback is over.
+    unsafe { call.as_ref() }.is_some_and(Call::recovers_faults)
+}
+
+/// Whether the fault means that the stack has run out.
+fn ran_out(m: &M, fault: &Fault) -> bool {
+    fault.is_memory && m.stack.guards(fault.addr)
+        || !m.stack.holds(fault.sp)
+        || has_no_room_for_a_handler(m, fault)
 }
 
 /// The M whose callback's own code did this.
@@ -70,7 +94,7 @@ fn faulted(fault: &Fault) -> Option<&'static M> {
     while let Some(current) = m {
         let inside = current.segment().is_some();
         if inside && current.stack.holds(fault.sp) {
-            // Whatever was borrowed over it, or is further down on it, has been jumped out of.
+            // Ms bound on top of it, and callbacks further down on it, were jumped out of.
             reconcile::drop_abandoned(tls, fault.sp);
             return Some(current);
         }
@@ -96,18 +120,16 @@ const PUSHED: usize = 64;
 
 /// Puts the frame where `sigpanic` starts on the G's stack: below the red zone of the code
 /// that faulted, or on the reserve, if too little is left. Its address.
-#[inline(never)] // its frame is not below `faulted`
+#[inline(never)] // so that its frame is not on the stack while `faulted` runs
 fn place_frame(m: &M, fault: &Fault) -> usize {
     let (sp, below) = (fault.sp, fault.free_below);
     let stack = &m.stack;
-    let ran_out = fault.is_memory && stack.guards(fault.addr)
-        || !stack.holds(sp)
-        || has_no_room_for_a_handler(m, fault);
+    let ran_out = ran_out(m, fault);
     let cramped = below < stack.lo() + MIN_ROOM || !stack.holds(sp);
     let mut top = below;
     if cramped {
-        // Deferred functions go below, on the reserve. Should one of them have
-        // used that up, what is left starts over at its top.
+        // Deferred functions run below the frame, on the reserve. If one of them has used the
+        // reserve up, those that are left start over at its top.
         m.set_needs_cleanup();
         if stack.open_reserve().is_err() {
             fatal::throw(format_args!(

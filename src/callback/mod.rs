@@ -5,4 +5,5 @@ pub(crate) mod defer;
 pub(crate) mod enter;
 pub(crate) mod exit;
 pub(crate) mod fault;
+pub(crate) mod overflow;
 pub(crate) mod panic;

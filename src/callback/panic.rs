@@ -1,17 +1,16 @@
-//! Panics: raising one, the deferred functions on its way, recovering, and the
-//! end of the callback (unwindm).
+//! Panics: raising one, running the deferred functions, recovering, and ending the callback.
 //!
 //! A panic does not walk frames. It runs the deferred functions of the innermost
 //! callback, last in first out, below the frame that panicked, and then ends the
 //! callback as a return would. A panic raised by a deferred function takes over
 //! what is left to run, and replaces the one before.
 //!
-//! A fault becomes a panic in [`sigpanic`], which the signal handler has made look
-//! as if the faulting instruction had called it.
+//! A fault becomes a panic in `sigpanic` (`fault.rs`): the signal handler makes it look as if
+//! the faulting instruction had called that function.
 //!
 //! # Safety
-//! A panic stands in the frame that raises it, which is not left before the callback is over.
-//! A segment's call stands in its caller's frame, which waits for the callback.
+//! A panic is in the frame that raises it, which is not left before the callback is over. A
+//! segment's call is in a frame on the caller's stack, which waits for the callback.
 #![allow(unsafe_code)] // records on stacks
 
 use crate::arch::needm_call_on;
@@ -35,29 +34,8 @@ use core::ffi::c_void;
 use core::ptr;
 
 unsafe extern "C" {
-    /// `entry.S`: ends a callback from wherever it is.
+    /// `entry.S`: ends a callback from any depth.
     fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
-}
-
-impl PanicInfo {
-    /// An empty one, to be filled.
-    ///
-    /// ```
-    /// let info = needm::PanicInfo::new();
-    /// assert_eq!((info.kind, info.error()), (0, None));
-    /// ```
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            size: size_of::<Self>(),
-            kind: 0,
-            signo: 0,
-            code: 0,
-            addr: 0,
-            pc: 0,
-            value: ptr::null_mut(),
-        }
-    }
 }
 
 /// How many were raised in callbacks.
@@ -74,7 +52,7 @@ pub(crate) static RAISED: Raised =
 /// Stops the panic of the innermost callback; what it was, if there was one.
 pub(crate) fn recover() -> Option<PanicInfo> {
     let (_, segment) = reconcile::current_segment(Tls::current())?;
-    // SAFETY: a panic stands in a frame further up this G until its callback ends.
+    // SAFETY: null, or a panic in a frame further up this G, which stays until its callback ends.
     let panic = unsafe { segment.panic.load(Relaxed).as_mut()? };
     if panic.recovered {
         return None;
@@ -98,10 +76,10 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
     raise(m, segment, info)
 }
 
-/// A panic of C that a callback called: back in the world, and on its G.
+/// A panic raised in C that a callback called: the M runs again, and the panic goes on on its G.
 fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
     unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
-        // SAFETY: `raise_from_c` gives these three, and waits for ever.
+        // SAFETY: `raise_from_c` passes the addresses of these three, and never leaves its frame.
         unsafe {
             raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo))
         }
@@ -130,7 +108,8 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
         die(m, &panic.info);
     }
     let call = segment.call.load(Relaxed);
-    // SAFETY: the caller waits below its call.
+    // SAFETY: the call, and the info that its caller passed, are in frames that wait for the
+    // callback.
     panic.info.fill(unsafe { (*call).info });
     finish(m, segment, panic.info.kind)
 }
@@ -138,11 +117,11 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
 fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
     segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
-    // SAFETY: the segment's call stands in its caller's frame, which waits for just this.
+    // SAFETY: the segment's call is in a frame that waits for this very callback.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, m::exit_sp(m, segment)) }
 }
 
-/// The contract's one line, and death by the signal.
+/// Prints the one line of `NEEDM_UNRECOVERED_ABORTS`, and ends the process by the signal.
 fn die(m: &M, info: &PanicInfo) -> ! {
     let id = m.id();
     if info.signo == 0 {

@@ -1,4 +1,4 @@
-//! What a program without a C library is told by the one that started it.
+//! The arguments of a program without a C library.
 //!
 //! # Safety
 //! The system keeps a program's arguments for as long as it runs.

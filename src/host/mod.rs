@@ -16,7 +16,7 @@
 //! ```
 //!
 //! # Safety
-//! `_start` is the system's room's (`os/mod.rs`); here are its faces.
+//! `_start` is in the system's part (`os/mod.rs`); this module is the interface to it.
 #![allow(unsafe_code)] // what `_start` gives a program
 
 mod arguments;
@@ -86,7 +86,7 @@ pub fn write(file: i32, bytes: &[u8]) -> Result<usize, Errno> {
     program::write(file, bytes)
 }
 
-/// Prints one line to standard error; what is beyond 159 bytes is cut.
+/// Prints one line to standard error; what exceeds 159 bytes is cut off.
 ///
 /// ```ignore
 /// needm::host::print(format_args!("{} callbacks", 7));

@@ -5,7 +5,7 @@ use core::panic::PanicInfo;
 use crate::fatal;
 
 /// A panic of the program's Rust code: one line, and the end.
-#[panic_handler]
+#[cfg_attr(not(docsrs), panic_handler)] // documented beside `std`, which has one
 fn panic(info: &PanicInfo<'_>) -> ! {
     match info.location() {
         Some(at) => fatal::throw(format_args!(

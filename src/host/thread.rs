@@ -6,8 +6,8 @@ use core::mem;
 
 use crate::os::program::{self, Errno, Row, spawn_joinable};
 
-/// A thread that [`spawn`] has made. Dropped, it goes on alone, and leaves nothing when it
-/// returns; the stack of one that ends by the raw system call is the next thread's.
+/// A thread that [`spawn`] has made. If this is dropped, the thread runs on, and leaves nothing
+/// when it returns. If it exits by the raw system call, the next thread gets its stack.
 pub struct Thread {
     row: &'static Row,
     id: u32,
@@ -20,7 +20,7 @@ impl Thread {
         self.id
     }
 
-    /// Waits until it has ended.
+    /// Waits until it has exited.
     pub fn join(self) {
         self.into_row().join();
     }
@@ -39,12 +39,11 @@ impl Drop for Thread {
 }
 
 /// Runs `run` on a new thread, with at least `stack_size` bytes of stack and a guard below.
-/// Such a thread is a foreign one to needm, as any other, but that it returns what
-/// it holds at its end. (`needm::spawn` makes threads that are in a callback
-/// from birth.)
+/// To needm it is a foreign thread like any other. (`needm::spawn` makes threads that are in a
+/// callback from birth.)
 ///
 /// # Errors
-/// The system's; `ENOEXEC` (8) of a program that `linker/README.md` would not have.
+/// The system's; `ENOEXEC` (8) if the program is not linked as `linker/README.md` says.
 pub fn spawn<F: FnOnce() + Send + 'static>(stack_size: usize, run: F) -> Result<Thread, Errno> {
     spawn_joinable(stack_size, run).map(|(row, id)| Thread { row, id })
 }
@@ -70,12 +69,12 @@ impl ThreadArea {
         Layout::from_size_align(self.0.bytes(), self.0.align()).unwrap_or(Layout::new::<usize>())
     }
 
-    /// Lays it out at `at`; the thread pointer, which `clone` with `CLONE_SETTLS` is
-    /// given (on i386 as the base in a `user_desc`).
+    /// Lays it out at `at`, and returns the thread pointer, for `clone` with `CLONE_SETTLS` (on
+    /// i386 as the base in a `user_desc`).
     ///
     /// # Safety
     /// 1. [`layout`](Self::layout) at `at` is the caller's.
-    /// 2. It stays until the one thread that uses it has ended.
+    /// 2. It stays until the one thread that uses it has exited.
     pub unsafe fn lay_out(&self, at: *mut u8) -> usize {
         // SAFETY: the caller gives memory of this layout, for one thread.
         unsafe { self.0.copy_to(at) }

@@ -7,7 +7,7 @@
 //! This is a part of the contract in `os/mod.rs`, whose rules hold here.
 
 use super::room::fault as room;
-pub(crate) use super::terms::{Fault, Needs};
+pub(crate) use super::terms::{Fault, Needs, STACK_RAN_OUT};
 
 /// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
 /// handler.
@@ -15,8 +15,8 @@ pub(crate) fn install() {
     room::install();
 }
 
-/// Puts back what handled faults before, unless something else has been put over it
-/// since. What that hands on is still forwarded, for as long as needm is loaded.
+/// Puts back what handled faults before, unless another handler was installed on top since. What
+/// that handler passes on to needm is still forwarded, for as long as needm is loaded.
 pub(crate) fn uninstall() {
     room::uninstall();
 }
@@ -40,7 +40,7 @@ pub(crate) fn without_handlers<R>(work: impl FnOnce() -> R) -> R {
 /// The handler stack that the system has for this thread now.
 pub(crate) struct HandlerStack(room::Stack);
 
-/// Asks for it: a system call.
+/// Asks the system for it, by one system call.
 pub(crate) fn handler_stack() -> HandlerStack {
     HandlerStack(room::Stack::current())
 }
@@ -58,8 +58,8 @@ impl HandlerStack {
 }
 
 /// The part of a thread's record that keeps the thread ready for faults: its handler
-/// stack. All zeros is valid, and is ready for nothing. Only its own thread calls, but
-/// where something else is said.
+/// stack. All zeros is valid, and is ready for nothing. Only its own thread calls these
+/// functions, unless one says otherwise.
 #[repr(transparent)]
 pub(crate) struct Readiness {
     pub(crate) room: room::Readiness,
@@ -69,8 +69,8 @@ impl Readiness {
     /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
     /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
     /// has been found in order often enough. `tell` is given the bounds of a stack that
-    /// is made here, and says what a checking tool calls it. A thread for which there
-    /// is no memory goes without.
+    /// is made here, and returns the number that valgrind has given it. A thread for which
+    /// there is no memory goes without.
     pub(crate) fn prepare(
         &self,
         careful: bool,
@@ -100,13 +100,14 @@ impl Readiness {
         self.room.holds(address)
     }
 
-    /// Whether below `caller`, a handler on that stack, there is room for a fault.
+    /// Whether the handler stack has room for a fault while `caller`, a handler on it, waits for
+    /// its callback.
     pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
         self.room.has_room_below(caller, needs)
     }
 
-    /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the
-    /// handler stack: handlers to come use what is free below it.
+    /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the handler
+    /// stack: from here on handlers do not overwrite what is in use of that stack.
     pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
         self.room.make_way(&kept.0, caller, needs);
     }
@@ -122,13 +123,13 @@ impl Readiness {
         self.room.release()
     }
 
-    /// The thread is gone. Called by another.
+    /// The thread has exited. Called by another.
     pub(crate) fn forget(&self) {
         self.room.forget();
     }
 
-    /// Unmaps a stack that was made here, which no thread has, and tells `forget` its
-    /// name. Called by any thread.
+    /// Unmaps a stack that was made here, which no thread has, and tells `forget` its number.
+    /// Called by any thread.
     pub(crate) fn unmap(&self, forget: impl FnOnce(usize)) {
         self.room.unmap(forget);
     }

@@ -25,7 +25,7 @@
 //!
 //! Assembly reads two words of a room's `Readiness`, its first two, `base` and `size`: the
 //! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
-#![allow(unsafe_code)] // forwards the promises that callers of the room make
+#![allow(unsafe_code)] // functions whose callers have to promise something
 
 #[cfg(all(target_os = "linux", not(needm_loom)))]
 #[path = "linux/mod.rs"]
@@ -74,7 +74,8 @@ pub(crate) mod memory {
     /// # Safety
     /// `start` and `len` are those of one [`map`], and nothing refers to the range.
     pub(crate) unsafe fn unmap(start: usize, len: usize) {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is one whole mapping of `map`, and nothing refers to it, by this
+        // function's own contract.
         unsafe { room::unmap(start, len) }
     }
 
@@ -84,8 +85,29 @@ pub(crate) mod memory {
     /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
     /// way that is no longer allowed.
     pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is part of one mapping of `map`, and is used only as `access` allows,
+        // by this function's own contract.
         unsafe { room::protect(start, len, access) }.map_err(|_| Refused)
+    }
+
+    /// Makes a range inaccessible for good, without a mapping of its own where the system can.
+    ///
+    /// # Safety
+    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it.
+    pub(crate) unsafe fn guard(start: usize, len: usize) -> Result<(), Refused> {
+        // SAFETY: the range is part of one mapping of `map`, and nothing uses it, by this
+        // function's own contract.
+        unsafe { room::guard(start, len) }.map_err(|_| Refused)
+    }
+
+    /// Has a range take ordinary pages only, so that it takes memory only where it is touched.
+    /// Cannot fail.
+    ///
+    /// # Safety
+    /// The range is whole pages of one mapping that [`map`] made.
+    pub(crate) unsafe fn take_small_pages(start: usize, len: usize) {
+        // SAFETY: the range is part of one mapping of `map`, by this function's own contract.
+        unsafe { room::take_small_pages(start, len) }
     }
 
     /// Gives the memory of a range back. It reads as zeros afterwards, or as before where
@@ -95,7 +117,8 @@ pub(crate) mod memory {
     /// The range is whole pages of one mapping that [`map`] made, and what it holds is not
     /// needed.
     pub(crate) unsafe fn discard(start: usize, len: usize) {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: the range is part of one mapping of `map`, and nothing there is needed, by this
+        // function's own contract.
         unsafe { room::discard(start, len) }
     }
 }
@@ -107,9 +130,9 @@ pub(crate) mod wait {
 
     /// Sleeps while `word` is `value`, at most `nanos`; `None` is for ever. The comparison
     /// and going to sleep are one step for a [`wake`] that comes after a change of the word.
-    /// May return early; the caller looks again.
-    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) {
-        room::wait(word, value, nanos);
+    /// May return early; the caller looks again. Says whether all of that time has passed.
+    pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
+        room::wait(word, value, nanos)
     }
 
     /// Wakes up to `count` threads that sleep on the word at this address. The address is
@@ -118,8 +141,9 @@ pub(crate) mod wait {
         room::wake(word, count);
     }
 
-    /// Nanoseconds of a clock that only goes forward.
-    pub(crate) fn now() -> u64 {
+    /// Nanoseconds of a clock that only goes forward; `None` if the system does not let it be
+    /// read.
+    pub(crate) fn now() -> Option<u64> {
         room::now()
     }
 }
@@ -135,9 +159,9 @@ pub(crate) mod barrier {
     }
 
     /// A full barrier on every thread of this process that is running. Only after
-    /// [`register`] has said yes.
-    pub(crate) fn run() {
-        room::run();
+    /// [`register`] has said yes. False if the system refuses it by now: there was no barrier.
+    pub(crate) fn run() -> bool {
+        room::run()
     }
 }
 
@@ -154,7 +178,8 @@ pub(crate) mod thread {
     /// # Safety
     /// `main` may be called with `arg` on another thread.
     pub(crate) unsafe fn start(main: Main, arg: *mut c_void) -> Result<(), i32> {
-        // SAFETY: the caller promises what the room asks for.
+        // SAFETY: `main` may be called with `arg` on another thread, by this function's own
+        // contract.
         unsafe { room::start(main, arg) }
     }
 
@@ -193,6 +218,11 @@ pub(crate) mod exit {
         room::end();
     }
 
+    /// In a forked child, before anything else here: the process is another one.
+    pub(crate) fn fork_child() {
+        room::fork_child();
+    }
+
     /// The part of a thread's record that notices its exit. All zeros is valid, and watches
     /// nothing. It must not move while it watches.
     ///
@@ -201,9 +231,21 @@ pub(crate) mod exit {
     pub(crate) struct Notice(room::Notice);
 
     impl Notice {
-        /// The record is this thread's from now on: notes which thread that is.
+        /// From now on the record is this thread's: notes which thread that is.
         pub(crate) fn begin(&self, block: usize) {
             self.0.begin(block);
+        }
+
+        /// Whether it is known which thread's the record is. Not if a process that shares this
+        /// one's memory (a child of `vfork`) was first to use the record.
+        pub(crate) fn is_known(&self) -> bool {
+            self.0.is_known()
+        }
+
+        /// Whether this record needs nothing more. If not, the thread calls [`Notice::watch`] again
+        /// later, after [`Notice::begin`] if the record is not known.
+        pub(crate) fn is_settled(&self) -> bool {
+            self.0.is_settled()
         }
 
         /// Has this thread call `on_exit(value)` when it exits, once. May be repeated, also
@@ -212,7 +254,7 @@ pub(crate) mod exit {
             self.0.arm(value);
         }
 
-        /// Has the system note this thread's exit here, if it does such things.
+        /// Has the system note this thread's exit here, if the system can.
         pub(crate) fn watch(&self, block: usize) {
             self.0.watch(block);
         }
@@ -309,7 +351,7 @@ pub(crate) mod program {
     /// `align`, `bytes`, `copy_to`.
     pub(crate) use room::ThreadArea;
     /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
-    /// its number. `Row::join` waits until it has ended; `Row::leave_alone`: it is not joined.
+    /// its number. `Row::join` waits until it has exited; `Row::leave_alone`: it is not joined.
     pub(crate) use room::{Row, spawn_joinable};
     /// `exit(status)`: ends the process. `write(file, bytes)`: writes what of them the
     /// file takes.

@@ -14,13 +14,13 @@ pub(crate) enum Access {
 /// What a new thread runs; what it returns goes nowhere.
 pub(crate) type Main = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
 
-/// What runs on a thread that exits: it is given what `Notice::arm` was.
+/// What runs on a thread that exits, with the value that `Notice::arm` got.
 pub(crate) type OnExit = unsafe extern "C" fn(*mut c_void);
 
 /// A fault, as the system tells of it.
 #[repr(C)]
 pub(crate) struct Fault {
-    /// What hosts know this kind of fault by: its signal's number, on every system.
+    /// The number by which hosts know this kind of fault: that of the signal, on every system.
     pub(crate) number: c_int,
     /// The system's closer description (`si_code`).
     pub(crate) code: c_int,
@@ -44,22 +44,26 @@ pub(crate) struct Fault {
 pub(crate) struct Needs {
     /// Whether faults are handled; if not, no thread needs such a stack.
     pub(crate) handled: bool,
-    /// The size of one that is made.
+    /// The size of a handler stack that needm makes.
     pub(crate) stack: usize,
-    /// What one that the thread brought must have to be used as it is.
+    /// The least size of a handler stack of the thread's own that needm uses.
     pub(crate) least: usize,
-    /// Below a handler that calls back: what the callback's end takes there.
+    /// What the end of a handler's callback needs on the handler's stack, below the handler.
     pub(crate) exit_room: usize,
 }
 
+/// An answer of [`needm_on_fault`].
+pub(crate) const STACK_RAN_OUT: usize = 1;
+
 unsafe extern "C" {
     /// What needm makes of a fault; called on the handler stack of the thread that has
-    /// faulted. 0: it is not a callback's, and the room does what would have been done
-    /// without needm. Else the address of a `FaultFrame` on a G: the room leaves the
+    /// faulted. 0: needm leaves it alone, and the room does what would have been done
+    /// without needm; [`STACK_RAN_OUT`]: likewise, and the stack that the thread was on has
+    /// run out. Else the address of a `FaultFrame` on a G: the room leaves the
     /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
     pub(crate) fn needm_on_fault(fault: *const Fault) -> usize;
 
-    /// A thread that the room made is at its end, and no handler runs on it any more:
-    /// what is kept of it goes.
+    /// A thread that the room made is about to exit, and no handler runs on it any more: its
+    /// record is freed.
     pub(crate) safe fn needm_thread_exit();
 }

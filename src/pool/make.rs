@@ -1,4 +1,4 @@
-//! Where Ms come from and where they go: newextram, the end of a start, a forked child.
+//! Makes Ms, unmakes them when needm is stopped, and sorts them out in a forked child.
 //!
 //! # Safety
 //! The stack of an M is unmapped only when no thread is in a callback on it or may enter one:
@@ -16,7 +16,7 @@ use core::iter::successors;
 use core::ptr;
 
 impl Extra {
-    /// Makes an M, for `thread` or for the list; `None` if there are `max_ms`.
+    /// Makes an M, bound to `thread` or on the list; `None` if there are `max_ms` already.
     pub(crate) fn make(&self, thread: Option<&Thread>) -> Result<Option<&'static M>, Error> {
         let settings = state::settings();
         let max = settings.max_ms();
@@ -38,7 +38,7 @@ impl Extra {
             None => MS.add().map_err(|_| Error::NoMemory)?,
         };
         let m = MS.get(index).ok_or(Error::NoMemory)?;
-        if let Err(error) = m.stack.map(settings.stack_size()) {
+        if let Err(error) = m.stack.map(settings.stack_size(), settings.guard_size()) {
             self.blank.push(&MS, index);
             return Err(error);
         }
@@ -63,21 +63,22 @@ impl Extra {
         Ok(m)
     }
 
-    /// Undoes what [`Extra::make`] did, but for its count. A row that a thread holds
-    /// stays with it.
+    /// Undoes what [`Extra::make`] did, except for the count. The row of a bound M stays reserved
+    /// for its thread.
     fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
         tools::stack_gone(m.stack.lo()..m.stack.hi(), &m.fiber);
-        // SAFETY: nothing runs on it, and an M that is not READY is not entered.
+        // SAFETY: the M is new, or needm is stopped, so nothing runs on it; and it is not READY,
+        // so no callback enters it.
         unsafe { m.stack.unmap() };
         if before.is_ok_and(|before| stays(before) == 0) {
             self.blank.push(&MS, m.index());
         }
     }
 
-    /// Frees the rows that `thread` still held when needm was stopped: those of
-    /// starts before `epoch`, or all.
+    /// Frees the rows that a stop of needm has left reserved for `thread`: those of starts
+    /// other than `epoch`, or all.
     pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {
         let own = held_by(thread);
         let is_old = |m: &&M| epoch.is_none_or(|epoch| m.epoch.load(Relaxed) != epoch);
@@ -95,7 +96,7 @@ impl Extra {
 
     /// Unmaps the stack of every M, and leaves its row blank.
     ///
-    /// Only for `lifecycle::stop`, when no thread is in a callback or on its way.
+    /// Only for `lifecycle.rs`, when no thread is in a callback or enters one.
     pub(crate) fn end(&self) {
         for m in MS.iter().filter(|m| is_ready(m)) {
             state::settings().hooks().m_free(m);
@@ -110,14 +111,15 @@ impl Extra {
         self.listed.store(0, SeqCst);
     }
 
-    /// Forgets the list; the table's rows are about to go.
+    /// Forgets both lists, because the table's rows are about to be unmapped.
     pub(crate) fn forget_rows(&self) {
         self.forget_list();
         self.blank.clear();
     }
 
-    /// In a forked child: what no longer has a thread is free again. A row in which a
-    /// thread was just making an M is lost; it cannot be told from one of `own`'s.
+    /// In a forked child: frees the Ms of threads that do not exist here, and lists all free ones.
+    /// A row in which a thread was just making an M is lost, because it looks like one in which
+    /// `own` is making an M.
     pub(crate) fn rebuild(&self, own: Option<&Thread>) {
         let held = || {
             let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));

@@ -1,11 +1,11 @@
-//! The extra list: the Ms that are bound to no thread; which threads wait for one; newextram.
+//! The extra list: the Ms that are bound to no thread, and the threads that wait for one.
 //!
-//! An M's `state` says whose it is, and is the only thing that does:
+//! An M's `state` says which thread it is bound to, and nothing else does:
 //!
 //! | bits | |
 //! | --- | --- |
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
-//! | `LISTED` | it was not popped since it was put on the list, as far as its holder needs to know |
+//! | `LISTED` | no thread has popped it since it was put on the list: its holder may unbind it by a store |
 //! | `HELD` and the rest | the number of the thread that it is bound to |
 //! | `HELD` without `READY` | a stop of needm has unmapped its stack; the row stays reserved while its thread may still read it, until [`Extra::retire`] |
 //!
@@ -15,12 +15,14 @@
 //! clears `listed`, then `LISTED`, and tries the next; the thread that unbinds it puts it on
 //! the list again.
 //!
-//! A callback on the fast path unbinds by a store, which may undo that clearing. So:
-//! - A thread that pops an M makes its `listed` false, and if it was bound looks then whether
-//!   it is free by now; a thread that unbinds one makes it free and then looks at `listed`;
-//!   and the thread that makes `listed` true puts the M on the list, bound or not.
-//! - An M that is free is on the list, or is the last one of a live thread, which
-//!   releases it in [`Extra::release_last`] when it has another, and when it exits.
+//! A callback on the fast path unbinds by a plain store, which may undo that clearing: the M
+//! then looks listed, but is not. So:
+//! - A thread that pops an M sets `listed` to false. If the M was bound, the thread then looks
+//!   again whether it is free by now. A thread that unbinds an M on the slow path makes it free
+//!   and then looks at `listed`. The thread that changes `listed` to true puts the M on the
+//!   list, bound or not.
+//! - An M that is free is on the list, or is the last one of a live thread. That thread puts it
+//!   on the list ([`Extra::release_last`]) when it has another last one, and when it exits.
 //!
 //! A thread that is killed between two of these steps leaves an M that is free but
 //! not on the list: [`Extra::sweep`] finds it when the list is empty.
@@ -50,7 +52,7 @@ crate::arch::upcalls! {
 
 /// It has a stack, and its hooks have run.
 pub(crate) const READY: u32 = 1;
-/// It was not popped since it was put on the list.
+/// No thread has popped it since it was put on the list.
 pub(crate) const LISTED: u32 = 2;
 
 const _: () = assert!(READY | LISTED == layout::m::IDLE);
@@ -58,18 +60,19 @@ const _: () = assert!(READY | LISTED == layout::m::IDLE);
 /// It is bound to a thread.
 pub(crate) const HELD: u32 = 4;
 
+/// Above these bits: the number of that thread's record.
 const OWNER_SHIFT: u32 = 3;
 
 /// The list, and the threads that wait for it.
 pub(crate) struct Extra {
     pub(crate) idle: List,
-    /// Rows on it; never fewer than there are.
+    /// How many rows are on it, or a few more: raised before a push, lowered after a pop.
     pub(crate) listed: AtomicU32,
     /// Rows of the table that hold no M.
     pub(crate) blank: List,
-    /// Ms made and not refused, or being made.
+    /// Ms that exist, those that are just being made included.
     pub(crate) made: AtomicU32,
-    /// Changes when an M comes back while a thread waits: what waiters sleep on.
+    /// Changes when an M is unbound while a thread waits. Waiters sleep on it.
     pub(crate) returned: AtomicU32,
     pub(crate) waits: AtomicU64,
     pub(crate) timeouts: AtomicU64,
@@ -94,7 +97,7 @@ pub(crate) fn waiters() -> &'static AtomicU32 {
     unsafe { &needm_gate.waiters }
 }
 
-/// From `needm_entry`: an M has come back, and a thread waits.
+/// From `needm_entry`: an M was unbound, and a thread waits for one.
 pub(crate) extern "C" fn wake() {
     EXTRA.wake();
 }
@@ -104,17 +107,17 @@ pub(crate) fn held_by(thread: &Thread) -> u32 {
     HELD | thread.index() << OWNER_SHIFT
 }
 
-/// The state of an M that is on the list and held by this thread.
+/// The state of an M that is on the list and bound to this thread.
 pub(crate) fn listed_and_held_by(thread: &Thread) -> u32 {
     READY | LISTED | held_by(thread)
 }
 
-/// Whether this thread holds this M.
+/// Whether this M is bound to this thread.
 pub(crate) fn is_held_by(m: &M, thread: &Thread) -> bool {
     m.state.load(Relaxed) & !LISTED == READY | held_by(thread)
 }
 
-/// Whether a thread holds this M.
+/// Whether this M is bound to a thread.
 pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
 }
@@ -128,7 +131,7 @@ pub(crate) fn is_ready(m: &M) -> bool {
     m.state.load(SeqCst) & READY != 0
 }
 
-/// Takes `m` if it is free; `popped` from the list, or wherever it is.
+/// Binds `m` to `thread` if it is free. `popped`: the caller has just popped it from the list.
 pub(crate) fn claim(m: &M, thread: &Thread, popped: bool) -> bool {
     let mut state = m.state.load(SeqCst);
     while state & (READY | HELD) == READY {
@@ -143,13 +146,13 @@ pub(crate) fn claim(m: &M, thread: &Thread, popped: bool) -> bool {
 }
 
 impl Extra {
-    /// Takes the first M of the list.
+    /// Binds the first M of the list that is free.
     pub(crate) fn pop(&self, thread: &Thread) -> Option<&'static M> {
         loop {
             let (index, last) = self.idle.pop(&MS)?;
             self.listed.fetch_sub(1, SeqCst);
             let m = MS.get(index)?;
-            // If so, this thread unbinds it, and then knows that it is not listed.
+            // On success the state is not LISTED, so this thread enlists the M when it unbinds it.
             let mut mine = claim(m, thread, true);
             // model: a_popped_m_that_is_not_listed_again
             m.listed.store(false, Release);
@@ -162,22 +165,22 @@ impl Extra {
                 m.owes_spare.store(u32::from(last), Relaxed);
                 return Some(m);
             }
-            // Its holder is to know, and looks at this word anyway.
+            // Tells its holder, which reads this word to unbind the M.
             m.state.fetch_and(!LISTED, SeqCst);
         }
     }
 
-    /// Takes an M that is free but not on the list.
+    /// Binds an M that is free but not on the list.
     pub(crate) fn sweep(thread: &Thread) -> Option<&'static M> {
         let m = MS.iter().find(|m| claim(m, thread, false))?;
         m.owes_spare.store(1, Relaxed);
         Some(m)
     }
 
-    /// Unbinds an M: the last step of dropm. It is as new, and no thread's.
+    /// Unbinds an M, which is as new by now: the last step of dropm.
     pub(crate) fn release(&self, m: &M) {
         let mut state = m.state.load(Relaxed);
-        // If needm was stopped in the meantime, the M has gone with it.
+        // If needm was stopped meanwhile, the row is no M any more.
         while is_held_ready(state) {
             // model: a_release_that_publishes_nothing
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
@@ -187,8 +190,8 @@ impl Extra {
         }
     }
 
-    /// `thread` has another last M than this now. False if it was another thread's, or has
-    /// gone with an earlier start of needm.
+    /// Puts `m` on the list, because `thread` no longer keeps it as its last one. False if
+    /// another thread has had it since, or if it is of an earlier start of needm.
     pub(crate) fn release_last(&self, m: &M, thread: &Thread) -> bool {
         let own = ptr::from_ref(thread).cast_mut().cast();
         let was = m.thread.load(Relaxed) == own
@@ -230,12 +233,13 @@ impl Extra {
         waiters().load(SeqCst)
     }
 
-    /// Whether an M is on its way to or from a thread that does not keep it.
+    /// Whether an M is bound that the end of a callback unbinds. With no callback under way, it
+    /// is just being bound or unbound.
     pub(crate) fn any_in_transfer(&self) -> bool {
         MS.iter().any(|m| is_ready(m) && is_held(m) && unbinds_on_exit(m))
     }
 
-    /// Counts of Ms: made, idle, held.
+    /// Counts of Ms: made, idle, bound.
     pub(crate) fn count(&self) -> (u64, u64, u64) {
         let held = MS.iter().filter(|m| is_ready(m) && is_held(m)).count() as u64;
         let ready = MS.iter().filter(|m| is_ready(m)).count() as u64;
@@ -243,12 +247,13 @@ impl Extra {
     }
 }
 
-/// Whether the callback that took `m` gives it back in any case.
+/// Whether `m` was bound on top of another M: then the end of its callback unbinds it, with
+/// either binding.
 pub(crate) fn is_temporary(m: &M) -> bool {
     !m.prev_held.load(Relaxed).is_null()
 }
 
-/// Whether `m` goes back when its outermost callback ends.
+/// Whether the end of its outermost callback unbinds `m`.
 pub(crate) fn unbinds_on_exit(m: &M) -> bool {
     is_temporary(m) || state::settings().binds_calls() && !m.attached.load(Relaxed)
 }

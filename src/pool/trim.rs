@@ -1,10 +1,10 @@
-//! The memory of idle Ms goes back to the system: a burst of threads must not cost
+//! Gives the memory of idle Ms back to the system, because a burst of threads must not cost
 //! its stacks for ever.
 //!
-//! The Ms that threads gave back last are the next to be taken and stay warm. Each one
-//! that is given back pushes another out of a ring; if that has not been used since, its
-//! stack's pages are given up. So a burst pays for itself while it ends, and threads
-//! that come and go steadily find warm Ms and pay nothing.
+//! The Ms that were returned last are bound next, and keep their memory. Each M that is
+//! returned pushes an older one out of a ring; if that one has not been bound since, its
+//! stack's pages are given up. So the end of a burst releases the stacks of the burst, while
+//! steady traffic reuses warm ones.
 
 use crate::m::{M, MS};
 use crate::pool;
@@ -12,17 +12,17 @@ use crate::pool::EXTRA;
 use crate::sync::{AtomicU32, Relaxed};
 use crate::thread_record::Thread;
 
-/// Ms given back last that keep their memory.
+/// How many of the Ms that were returned last keep their memory.
 const WARM: usize = 64;
 
-/// The Ms that threads gave back last: their rows' numbers plus one, 0 where none was.
+/// The Ms that were returned last: their rows' numbers plus one, 0 where there is none.
 static RECENT: [AtomicU32; WARM] = [const { AtomicU32::new(0) }; WARM];
 
-/// Ms given back by threads so far; also the next place in [`RECENT`].
+/// Ms returned so far; modulo [`WARM`], the next place in [`RECENT`].
 static RETURNED: AtomicU32 = AtomicU32::new(0);
 
-/// Notes that a thread has no more use for `m`, and gives up the memory of the one that
-/// was given back [`WARM`] times ago, if it is still idle. `thread` is the one that unbinds `m`.
+/// Notes that `thread` returns `m`, and gives up the memory of the M that was returned [`WARM`]
+/// returns ago, if that one is still idle.
 pub(crate) fn note_returned(m: &M, thread: &Thread) {
     let now = RETURNED.fetch_add(1, Relaxed);
     m.returned_at.store(now, Relaxed);

@@ -4,13 +4,12 @@
 //! The record keeps what the thread needs for faults (`os::fault::Readiness`), the M it had
 //! last, and what notices its exit (`os::exit::Notice`): the thread itself calls
 //! [`on_exit`], or another thread finds that it has exited ([`reap`]). A thread that needs an
-//! M or a record looks at some records each time, and at all of them when there are no more
-//! to be had; a thread that makes an M also asks the system about some.
+//! M or a record checks a few records each time. A thread that makes an M also asks the system
+//! about a few. A thread that waits for an M checks all.
 //!
-//! Where the system notes the exit in the record, [`on_exit`] only returns the Ms: the
-//! handler stack stays with the thread for what is left of it, and the record with the
-//! handler stack, until the exit is noted. Taking the handler stack out is a system call,
-//! which the thread's end makes needless.
+//! Where the system itself notes the exit in the record, [`on_exit`] only returns the Ms. The
+//! thread keeps its handler stack, and the record with it, until the exit is noted, because to
+//! remove the stack takes a system call, which the exit makes needless.
 //!
 //! # Safety
 //! Records are rows of a table, reached by reference. Rows stay mapped until [`stop`] has
@@ -40,8 +39,8 @@ crate::arch::upcalls! {
     "needm_thread_exit" => exit_current,
 }
 
-/// How often `stop` looks whether they are done, a millisecond each: one that was
-/// killed in the middle is not waited for for ever.
+/// How often [`wait_until`] checks, a millisecond apart: a thread that was killed in the middle
+/// of a change must not block a stop for ever.
 const WAIT_ROUNDS: u32 = 1000;
 
 /// Has exits noticed. Only for `lifecycle::start`.
@@ -58,21 +57,35 @@ fn arm(thread: &Thread) {
 /// a handler.
 pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    thread.prepare(careful);
+    prepare(tls, thread, careful);
     Ok(thread)
 }
 
-/// This thread's record, taken now if it has none.
+/// Makes this thread ready for faults. If a process that shares the memory was the first to use the
+/// record, finds out which thread's it is; that process has set up its own handler stack, so this
+/// thread's has to be checked.
+pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) {
+    if !thread.notice.is_settled() {
+        if !thread.notice.is_known() {
+            thread.ready.check_again(state::settings().needs());
+            thread.notice.begin(tls.address());
+        }
+        thread.notice.watch(tls.address());
+    }
+    thread.prepare(careful);
+}
+
+/// This thread's record, allocated now if it has none.
 #[inline(never)] // one place from which the C library is called: tests/nosplit/lists.rs
 pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
     if let Some(thread) = tls.thread() {
         if thread.epoch.load(Relaxed) != state::epoch() {
-            // What it held of an earlier start is found not to be an M any more.
+            // Rows of an earlier start that it still refers to fail `pool::is_held_by`.
             thread.adopt_epoch();
             arm(thread);
         }
         if thread.destructor_ran.load(Relaxed) != 0 {
-            // From another key's destructor: ours has to run once more.
+            // This is a callback from another key's destructor: ours has to run once more.
             thread.destructor_ran.store(0, Relaxed);
             arm(thread);
         }
@@ -89,11 +102,11 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
     Ok(thread)
 }
 
-/// This thread exits, and `value` is what [`arm`] gave. It waits for nothing. If needm is
-/// being stopped, the record waits for the thread's end.
+/// This thread exits, and `value` is what [`arm`] passed. Waits for nothing: if needm is being
+/// stopped, the record is left to be reaped.
 ///
-/// A C library gives a thread the memory of one that was joined, and with it what a raw exit
-/// has left there: then the value is another thread's record, or no thread's.
+/// A C library gives a new thread the memory of a joined one, in which a raw exit has left the
+/// old thread's value: then `value` is another thread's record, or a free one.
 extern "C" fn on_exit(value: *mut c_void) {
     let tls = Tls::current();
     let own = tls.thread().filter(|own| ptr::eq(*own, value.cast::<Thread>()));
@@ -105,14 +118,14 @@ extern "C" fn on_exit(value: *mut c_void) {
     }
 }
 
-/// Returns the Ms of this thread; the record waits for its end. [`stop`] unmaps no
-/// record that is a thread's, and waits while one is being taken apart.
+/// Returns the Ms of this thread, and keeps its record until the exit is noted. [`stop`] unmaps
+/// no record that is in use, and waits while one is being dismantled.
 fn exit_keeping_record(tls: &Tls, thread: &Thread) {
     if !thread.begin_exit(thread.state()) {
         return;
     }
     if state::is_open() {
-        // First: a callback from here on has this run once more.
+        // Before the rest, so that a callback from here on arms the destructor again.
         thread.destructor_ran.store(1, Relaxed);
         return_ms(tls, thread);
     }
@@ -128,8 +141,8 @@ fn return_ms(tls: &Tls, thread: &Thread) {
     thread.return_all_ms();
 }
 
-/// `needm_thread_exit`: this thread, which the system's room has made, is at its end. No
-/// handler calls in afterwards.
+/// `needm_thread_exit` (`os/terms.rs`): this thread, which needm made without a C library, is
+/// about to exit. No handler runs on it any more.
 extern "C" fn exit_current() {
     let tls = Tls::current();
     while_open(|| {
@@ -153,16 +166,16 @@ fn exit_thread(tls: &Tls, thread: &Thread) {
         // model: a_record_released_before_its_threads_end that
         thread.release();
     } else {
-        // This thread still runs on the handler stack: the record waits for its end.
+        // This thread still runs on the handler stack: the record is kept until it has exited.
         thread.resume_live();
     }
 }
 
-/// Ends needm's hold on this thread, and on all that have exited. Returns
-/// whether any other thread still has a record. Only for `lifecycle::undo`.
+/// Frees the records of this thread and of all threads that have exited. Returns whether any
+/// other thread still has one. Only for `lifecycle.rs`.
 pub(crate) fn stop(tls: &Tls) -> bool {
     exit::end();
-    // A handler may have interrupted what uses the record.
+    // Not if this is a handler that has interrupted code which uses the record.
     if let Some(own) = tls.thread().filter(|own| !own.is_in_transfer()) {
         exit_thread(tls, own);
     }
@@ -183,8 +196,8 @@ pub(crate) fn stop(tls: &Tls) -> bool {
     }
     if !live {
         FREE_THREADS.clear();
-        // SAFETY: no live thread's block leads to a record, and needm is
-        // closed: no thread is on the way to get one.
+        // SAFETY: no record is in use, so no live thread's block leads to one; and needm is
+        // closed, so no thread allocates one.
         unsafe { THREADS.clear() };
     }
     live

@@ -17,11 +17,18 @@ use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THRE
 use crate::tls::Tls;
 use core::ptr;
 
-/// Records that are looked at for ended threads, each time, by a thread that lacks a record
-/// or an M; and by one that gets one, if there are no more.
+/// How many records a thread checks for an exit when it lacks a record or an M. Where there are
+/// no more records than that, [`reap_next`] checks all, else one.
 pub(crate) const CHECKS: u32 = 8;
 
-/// Threads that take a record, or one apart: [`while_open`].
+/// How often [`reap_next`] asks the system about threads whose exit nothing else shows: once in so
+/// many times, because each question is a system call.
+const ASKS_ONCE_IN: u32 = 32;
+
+/// Counts for [`ASKS_ONCE_IN`].
+static REAPED: AtomicU32 = AtomicU32::new(0);
+
+/// Threads that are allocating or dismantling a record: [`while_open`].
 pub(crate) static RECORD_CHANGES: AtomicU32 = AtomicU32::new(0);
 
 /// Where [`next_to_check`] begins.
@@ -32,8 +39,8 @@ pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, 
     while_open(|| Thread::allocate(tls).ok_or(Error::NoMemory)).transpose()
 }
 
-/// Does `work`, which [`stop`] waits for before it unmaps anything; `None` if needm is
-/// being stopped.
+/// Does `work`; `None` if needm is being stopped. `thread::stop` waits for the work before it
+/// unmaps anything.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     // model: a_change_that_is_announced_too_late
     // model: a_change_that_is_announced_unordered
@@ -45,45 +52,49 @@ pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     done
 }
 
-/// Looks at a record, or at all if they are few, for threads that have ended; how many Ms
-/// came back.
+/// Checks the next record, or all if they are few, and reaps threads that have exited. Returns
+/// how many Ms came back.
 pub(crate) fn reap_next() -> u32 {
     let count = if THREADS.len() > CHECKS { 1 } else { CHECKS };
-    next_to_check(count).map(|thread| thread.reap(false)).sum()
+    // Not one atomic step, as in `next_to_check`.
+    let turn = REAPED.load(Relaxed).wrapping_add(1);
+    REAPED.store(turn, Relaxed);
+    let ask = turn.is_multiple_of(ASKS_ONCE_IN);
+    next_to_check(count).map(|thread| thread.reap(ask)).sum()
 }
 
-/// Looks at some more, and asks the system about those of which nothing else tells. Before
-/// an M is made, so that threads that exit unnoticed do not take one each.
+/// Checks some more records, and asks the system about threads whose exit nothing else shows.
+/// Called before an M is made, so that threads which exit unnoticed do not take a new M each.
 pub(crate) fn reap_next_asking() -> u32 {
     next_to_check(CHECKS).map(|thread| thread.reap(true)).sum()
 }
 
-/// The record of a thread that has ended, now the caller's. Only while needm does not
-/// stop.
+/// The record of a thread that has exited, now the caller's. Only while needm is not being
+/// stopped.
 fn reuse_dead() -> Option<&'static Thread> {
     next_to_check(CHECKS).find(|t| t.seen_exited(false).is_some_and(|state| t.claim_record(state)))
 }
 
-/// The records whose turn it is: one after the other, from the first to the last. Were the
-/// hand to go in strides, or its place to depend on how many there are, some might never
-/// have their turn, and the table would grow instead.
+/// The records whose turn it is: round robin, one step at a time. With longer steps, or a start
+/// that depends on the number of records, some might never have their turn, and the table would
+/// grow instead.
 fn next_to_check(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
     (0..count.min(len)).filter_map(move |_| {
-        let hand = NEXT_TO_CHECK.load(Relaxed);
-        let at = if hand < len { hand } else { 0 };
-        // Not in one step: where two look at the same one, nothing is lost.
+        let next = NEXT_TO_CHECK.load(Relaxed);
+        let at = if next < len { next } else { 0 };
+        // Not one atomic step: two threads may check the same record, which does no harm.
         NEXT_TO_CHECK.store(at + 1, Relaxed);
         THREADS.get(at)
     })
 }
 
-/// Looks whether one thread has ended.
+/// Reaps `thread` if it has exited, and asks the system if nothing else shows it.
 pub(crate) fn reap(thread: &Thread) {
     thread.reap(true);
 }
 
-/// Looks at all records for threads that have ended; how many Ms came back.
+/// Checks all records, and reaps threads that have exited. Returns how many Ms came back.
 pub(crate) fn reap_all() -> u32 {
     THREADS.iter().map(|thread| thread.reap(true)).sum()
 }
@@ -93,8 +104,13 @@ pub(crate) fn any_in_transfer() -> bool {
     THREADS.iter().any(Thread::is_in_transfer)
 }
 
+/// Whether a hook of the host's runs for an M that is on its way to or from a thread.
+pub(crate) fn any_in_hook() -> bool {
+    THREADS.iter().any(Thread::is_in_hook)
+}
+
 impl Thread {
-    /// A record for this thread, without anything yet.
+    /// An empty record for this thread: a free one, that of an exited thread, or a new row.
     fn allocate(tls: &Tls) -> Option<&'static Self> {
         let free = FREE_THREADS.pop(&THREADS).and_then(|(index, _)| THREADS.get(index));
         let thread = match free.or_else(reuse_dead) {
@@ -121,7 +137,7 @@ impl Thread {
         Some(thread)
     }
 
-    /// Gives back the innermost M that it holds, as new.
+    /// Unbinds the innermost M of this thread, as new.
     pub(crate) fn return_m(&self, m: &M) {
         let was = self.begin_transfer();
         m.reset();
@@ -131,18 +147,19 @@ impl Thread {
         if !(state::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), m)) {
             m.thread.store(ptr::null_mut(), Relaxed);
         }
-        // Before it goes: a handler that calls back afterwards may hold another.
+        // Before the release, because a handler that calls back after it may bind another M.
         let own = ptr::from_ref(m).cast_mut();
         let _ = self.m.compare_exchange(own, below, Relaxed, Relaxed);
         EXTRA.release(m);
         self.end_transfer(was);
     }
 
-    /// Goes on in the present start of needm. Rows of the one that it knew stay its
-    /// own for now, and are no Ms: what this has interrupted may be about to look at one.
+    /// Makes this a record of the current start of needm. Rows of the start before stay reserved
+    /// for this thread, and are no Ms: if this runs in a handler, the code that the handler has
+    /// interrupted may be about to read one.
     pub(crate) fn adopt_epoch(&self) {
         let known = self.epoch.load(Relaxed);
-        // Its row may be an M again by now, and on the list.
+        // The row of its last M may hold a new M by now, which is on the list.
         self.last.store(ptr::null_mut(), Relaxed);
         let renewed = self.epoch.compare_exchange(known, state::epoch(), Relaxed, Relaxed);
         if renewed.is_ok() && self.had_earlier_epochs.swap(1, Relaxed) != 0 {
@@ -150,7 +167,7 @@ impl Thread {
         }
     }
 
-    /// The thread is at its end, and looks at no row any more.
+    /// Frees the rows that are reserved for this thread, which reads none any more.
     fn retire_rows(&self) {
         let knows = self.epoch.load(Relaxed) == state::epoch();
         if !knows || self.had_earlier_epochs.load(Relaxed) != 0 {
@@ -158,13 +175,13 @@ impl Thread {
         }
     }
 
-    /// Gives back all that this thread held, which has ended or is about to; how many
-    /// Ms that was. What a handler takes in between stays noted.
+    /// Unbinds all Ms of this thread, which has exited or is about to, and returns how many that
+    /// were. An M that a handler binds in between stays recorded.
     pub(crate) fn return_all_ms(&self) -> u32 {
         let mut count = 0;
         let mut give = |m: &M| {
             count += 1;
-            state::settings().hooks().unminit(m);
+            self.in_hook(|| state::settings().hooks().unminit(m));
             trim::note_returned(m, self);
             self.return_m(m);
         };
@@ -181,13 +198,13 @@ impl Thread {
         // model: an_exit_in_transfer_that_is_not_swept
         if self.in_transfer.load(Relaxed) != 0 {
             self.in_transfer.store(0, Relaxed);
-            // It ended in the middle of taking one, or of giving one back.
+            // The thread exited in the middle of binding an M, or of unbinding one.
             MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(give);
         }
         // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while
         // this record is in use.
         while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
-            // No thread binds this one again as its last.
+            // From here on no thread rebinds this one as its last.
             // model: a_last_m_that_stays_with_the_dead
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
@@ -196,26 +213,27 @@ impl Thread {
         count
     }
 
-    /// The record is no thread's any more.
+    /// Frees the record.
     pub(crate) fn release(&self) {
         self.clear();
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
     }
 
-    /// What a record is as long as it is no thread's.
+    /// Takes out of the record what still refers to its thread.
     pub(crate) fn clear(&self) {
         self.retire_rows();
         self.notice.forget();
     }
 
-    /// Takes the record of an ended thread apart; how many Ms came back.
+    /// Dismantles the record if its thread has exited; `ask` the system if nothing else shows it.
+    /// Returns how many Ms came back.
     pub(crate) fn reap(&self, ask: bool) -> u32 {
-        let ended = self.seen_exited(ask);
-        ended.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
+        let exited = self.seen_exited(ask);
+        exited.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
     }
 
-    /// The state of a record whose thread has ended.
+    /// The record's state, if its thread has exited.
     pub(crate) fn seen_exited(&self, ask: bool) -> Option<u32> {
         // model: a_reaper_that_looks_too_late
         let state = self.state();
@@ -223,8 +241,9 @@ impl Thread {
         has_exited.then_some(state)
     }
 
-    /// Takes the record of a thread that has ended apart, if it is still in `state`. Only
-    /// while needm does not stop, or for the thread that stops it.
+    /// Dismantles the record of an exited thread, if it is still in `state`: returns the Ms, and
+    /// frees the record. Returns how many Ms came back. Only while needm is not being stopped, or
+    /// for the thread that stops it.
     pub(crate) fn dismantle(&self, state: u32) -> u32 {
         let count = self.strip(state);
         // model: a_record_that_is_never_used_again
@@ -235,7 +254,8 @@ impl Thread {
         count.unwrap_or(0)
     }
 
-    /// The same, but the record is then the caller's; false if it is not.
+    /// As [`Thread::dismantle`], but the record is then the caller's. False if another thread was
+    /// first.
     fn claim_record(&self, state: u32) -> bool {
         let whole = self.strip(state).is_some();
         if whole {
@@ -244,6 +264,7 @@ impl Thread {
         whole
     }
 
+    /// Returns the Ms of an exited thread; `None` if its record is no longer in `state`.
     fn strip(&self, state: u32) -> Option<u32> {
         if !self.begin_exit(state) {
             return None;

@@ -41,6 +41,7 @@ pub(crate) struct Around {
 impl Around {
     pub(crate) fn clear(&self) {
         self.size.store(0, Relaxed);
+        self.own_fake.store(ptr::null_mut(), Relaxed);
     }
 }
 
@@ -48,7 +49,8 @@ impl Around {
 #[repr(C)]
 pub(crate) struct Fiber([AtomicUsize; 0]);
 
-/// Goes to a stack with the fake stack that it had; the one of before, its bounds.
+/// Tells of a switch to a stack that has this fake stack. Returns the fake stack and the bounds of
+/// the stack before.
 fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize, usize) {
     let (mut left, mut before, mut bytes) = (ptr::null_mut(), ptr::null(), 0);
     // The two are one step: a handler's callback must not switch in between.
@@ -59,6 +61,23 @@ fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize,
         __sanitizer_finish_switch_fiber(fake, &raw mut before, &raw mut bytes);
     });
     (left, before as usize, bytes)
+}
+
+/// As [`switch`], for good: the fake stack that is current is destroyed.
+fn leave(bottom: usize, size: usize, fake: *mut c_void) {
+    // SAFETY: as in `switch`. No frame that is on the fake stack will run again.
+    without_handlers(|| unsafe {
+        __sanitizer_start_switch_fiber(ptr::null_mut(), bottom as *const c_void, size);
+        __sanitizer_finish_switch_fiber(fake, ptr::null_mut(), ptr::null_mut());
+    });
+}
+
+/// Destroys the fake stack of a G, which is not the current one.
+fn destroy(stack: &Range<usize>, fake: *mut c_void) {
+    if !fake.is_null() {
+        let (here, bottom, size) = switch(stack.start, stack.len(), fake);
+        leave(bottom, size, here);
+    }
 }
 
 /// See `none.rs`, as for all that follows.
@@ -72,13 +91,19 @@ pub(crate) fn entered(stack: Range<usize>, _: &Fiber, around: &Around, _nested: 
 pub(crate) fn exited(
     stack: Range<usize>,
     _: &Fiber,
-    around: &Around,
+    (around, from_g0): (&Around, &Around),
     _nested: bool,
     unwound: bool,
 ) {
-    let size = around.size.swap(0, Relaxed);
-    if size != 0 {
-        let _ = switch(around.bottom.load(Relaxed), size, around.fake.load(Relaxed));
+    // On the system stack, the fake stack of the innermost segment is with the one that was
+    // entered from there.
+    let out = from_g0.size.load(Relaxed) == 0;
+    let (size, fake) = (around.size.swap(0, Relaxed), around.fake.load(Relaxed));
+    if !out {
+        leave(around.bottom.load(Relaxed), size, fake);
+    } else {
+        let outer = if size == 0 { ptr::null_mut() } else { fake };
+        destroy(&stack, from_g0.own_fake.swap(outer, Relaxed));
     }
     if unwound {
         let (lo, end) = (stack.start, stack.end);
@@ -96,7 +121,7 @@ pub(crate) fn out(around: &Around) {
 }
 
 pub(crate) fn back(stack: Range<usize>, around: &Around, _own: &Around) {
-    let own = around.own_fake.load(Relaxed);
+    let own = around.own_fake.swap(ptr::null_mut(), Relaxed);
     let (fake, bottom, size) = switch(stack.start, stack.len(), own);
     around.fake.store(fake, Relaxed);
     around.bottom.store(bottom, Relaxed);

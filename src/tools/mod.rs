@@ -7,7 +7,7 @@
 //! | ThreadSanitizer | each change of stacks, as fibers; what the gate orders | feature `tsan` |
 //!
 //! The features are for libraries that are linked into programs built with that
-//! sanitizer. All callbacks then go the slow way, which has room to tell.
+//! sanitizer. All callbacks then take the slow path, which tells it.
 
 #[cfg(feature = "asan")]
 #[path = "asan.rs"]
@@ -38,5 +38,5 @@ pub(crate) enum Order {
     Started,
 }
 
-/// Whether callbacks have to go where these functions are called.
+/// Whether all callbacks have to take the slow path, where these functions are called.
 pub(crate) const WATCH_SWITCHES: bool = cfg!(any(feature = "asan", feature = "tsan"));

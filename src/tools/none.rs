@@ -21,8 +21,16 @@ pub(crate) struct Fiber([AtomicUsize; 0]);
 /// The callback of `segment` begins, on the G.
 pub(crate) fn entered(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool) {}
 
-/// `segment` is over, `unwound` or by its return; its caller's stack is the current one.
-pub(crate) fn exited(_: Range<usize>, _: &Fiber, _: &Around, _nested: bool, _unwound: bool) {}
+/// `segment` is over, `unwound` or by its return; its caller's stack is the current one. The
+/// second `Around` is that of the segment from which [`out`] would be told.
+pub(crate) fn exited(
+    _: Range<usize>,
+    _: &Fiber,
+    _: (&Around, &Around),
+    _nested: bool,
+    _unwound: bool,
+) {
+}
 
 /// The callback of `segment` has gone to the system stack.
 pub(crate) fn out(_: &Around) {}
@@ -33,8 +41,8 @@ pub(crate) fn back(_: Range<usize>, _: &Around, _own: &Around) {}
 /// The G is about to be unmapped.
 pub(crate) fn stack_gone(_: Range<usize>, _: &Fiber) {}
 
-/// What other threads did before they [`release`]d is done.
+/// What other threads did before their [`release`] is before what this thread does now.
 pub(crate) fn acquire(_: Order) {}
 
-/// What this thread did is there for a thread that [`acquire`]s.
+/// What this thread has done is before what a thread does after its [`acquire`].
 pub(crate) fn release(_: Order) {}

@@ -1,8 +1,8 @@
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!
-//! A G is a fiber. A thread that binds an M comes after the one that unbound it, which is what the extra
-//! list sees to, unseen by the tool.
+//! A G is a fiber. The extra list orders a thread that binds an M after the one that unbound
+//! it; the tool does not see that, so it is told.
 //!
 //! The tool has no way to end a thread, or to jump, out of a fiber: under it callbacks
 //! must not be left by `pthread_exit` or `longjmp`.
@@ -91,7 +91,13 @@ pub(crate) fn entered(_: Range<usize>, fiber: &Fiber, around: &Around, nested: b
     unsafe { __tsan_acquire(ptr::from_ref(fiber).cast_mut().cast()) };
 }
 
-pub(crate) fn exited(_: Range<usize>, fiber: &Fiber, around: &Around, nested: bool, unwound: bool) {
+pub(crate) fn exited(
+    _: Range<usize>,
+    fiber: &Fiber,
+    (around, _): (&Around, &Around),
+    nested: bool,
+    unwound: bool,
+) {
     // SAFETY: the tool only takes the address for a name.
     unsafe { __tsan_release(ptr::from_ref(fiber).cast_mut().cast()) };
     let before = around.before.swap(ptr::null_mut(), Relaxed);

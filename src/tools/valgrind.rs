@@ -27,7 +27,7 @@ pub(crate) fn begin() {
     WATCHED.store(request(RUNNING_ON_VALGRIND, 0, 0) != 0, Relaxed);
 }
 
-/// `lo..hi` is a stack; what it is called.
+/// `lo..hi` is a stack; returns valgrind's number for it.
 pub(crate) fn stack_mapped(lo: usize, hi: usize) -> usize {
     if WATCHED.load(Relaxed) { request(STACK_REGISTER, lo, hi) } else { 0 }
 }
@@ -39,7 +39,7 @@ pub(crate) fn stack_unmapped(id: usize) {
     }
 }
 
-/// Needm is about to write to a stack below its stack pointer.
+/// needm is about to write to a stack below its stack pointer.
 pub(crate) fn writes(from: usize, bytes: usize) {
     if WATCHED.load(Relaxed) {
         request(MAKE_MEM_UNDEFINED, from, bytes);

@@ -10,6 +10,10 @@
 #include "i386.h"
 #elif defined __arm__
 #include "arm.h"
+#elif defined __aarch64__
+#include "aarch64.h"
+#elif defined __riscv && __riscv_xlen == 64
+#include "riscv64.h"
 #else
 #error "no header in tests/arch for this architecture"
 #endif

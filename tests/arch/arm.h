@@ -10,67 +10,63 @@
 #include <sys/syscall.h>
 
 /* The system call that maps memory. */
-#define ARCH_SYS_MAP SYS_mmap2
-
-/* Whether the emulator gives a thread that returns from a handler the thread pointer of the
- * thread that was made last. This is about qemu-i386. */
-#define ARCH_EMULATOR_LOSES_THREAD 0
+#define SYS_MAP SYS_mmap2
 
 /* Whether the stack of the function that this stands in was aligned at its call, as the ABI
  * says: to 8 bytes, which an object of that alignment finds. */
-#define ARCH_CALL_IS_ALIGNED \
+#define CALL_IS_ALIGNED \
     ({ _Alignas(8) volatile char aligned_[8]; aligned_[0] = 1; (uintptr_t)aligned_ % 8 == 0; })
 
 /* The program counter in a handler's ucontext_t. */
-#define ARCH_PC(context) ((context)->uc_mcontext.arm_pc)
+#define CONTEXT_PC(context) ((context)->uc_mcontext.arm_pc)
 
 /* Instructions that fault. Division by zero gives 0, and unaligned words are read. */
-#define ARCH_ILLEGAL "udf #9"
-#define ARCH_BREAKPOINT "bkpt #0"
-#define ARCH_DIVISION_FAULTS 0
-#define ARCH_ALIGNMENT_FAULTS 0
+#define ILLEGAL_INSTRUCTION "udf #9"
+#define ALIGNMENT_FAULTS 0
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */
-#define ARCH_FUNCTION(name) \
+#define FAULT_FUNCTION(name) \
     ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": "
-#define ARCH_HERE(name) #name "_here: "
-#define ARCH_FAULTING_FUNCTIONS                                                   \
+#define FAULT_LABEL(name) #name "_here: "
+#define FAULTING_FUNCTIONS                                                   \
     ".text\n.syntax unified\n.arm\n"                                              \
-    ARCH_FUNCTION(reads) "nop\n" ARCH_HERE(reads) "ldrb r0, [r0]\n bx lr\n"       \
-    ARCH_FUNCTION(writes) "mov r1, #1\n" ARCH_HERE(writes) "strb r1, [r0]\n bx lr\n" \
-    ARCH_FUNCTION(illegal) "\n" ARCH_HERE(illegal) "udf #9\n"                     \
-    ARCH_FUNCTION(traps) "\n" ARCH_HERE(traps) "bkpt #0\n"
-#define ARCH_TOUCHING_FUNCTION                                                    \
+    FAULT_FUNCTION(reads) "nop\n" FAULT_LABEL(reads) "ldrb r0, [r0]\n bx lr\n"       \
+    FAULT_FUNCTION(writes) "mov r1, #1\n" FAULT_LABEL(writes) "strb r1, [r0]\n bx lr\n" \
+    FAULT_FUNCTION(illegal) "\n" FAULT_LABEL(illegal) "udf #9\n"                     \
+    FAULT_FUNCTION(traps) "\n" FAULT_LABEL(traps) "bkpt #0\n"
+#define TOUCHING_FUNCTION                                                    \
     ".text\n.syntax unified\n.arm\n.globl touches_after\n"                        \
-    ARCH_FUNCTION(touches) "nop\n" ARCH_HERE(touches) "ldrb r0, [r0]\ntouches_after: bx lr\n"
+    FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches) "ldrb r0, [r0]\ntouches_after: bx lr\n"
 
 /* No single step: the processor has no trap flag. */
-#define ARCH_HAS_SINGLE_STEP 0
+#define HAS_SINGLE_STEP 0
 
 /* What a call must preserve, as probe() finds it. */
-enum { ARCH_SAVED = 8 };
+enum { SAVED_REGISTERS = 8 };
 typedef struct {
-    uint32_t saved[ARCH_SAVED];
+    uint32_t saved[SAVED_REGISTERS];
     uint32_t fpscr;
     uint32_t pad;
     uint64_t d[8];
-} arch_state;
-static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 1; }
+} register_state;
+static inline uint32_t register_pattern(int n) { return 0x22222200u + (uint32_t)n + 1; }
 /* FPSCR without its condition and exception flags, which belong to no function. */
-#define ARCH_CHECK_STATE(after, csr, fcw)                                      \
+#define CHECK_REGISTER_STATE(after, csr, fcw)                                      \
     do {                                                                       \
         CHECK_EQ((after).fpscr & 0x07f79f00, (csr) & 0x07f79f00);              \
         (void)(fcw);                                                           \
         for (int d_ = 0; d_ < 8; d_++)                                         \
-            CHECK((after).d[d_] == (uint64_t)arch_pattern(d_) * 0x100000001u); \
+            CHECK((after).d[d_] == (uint64_t)register_pattern(d_) * 0x100000001u); \
     } while (0)
 /* FPSCR; the second word is not used. */
-#define ARCH_CONTROL_WORDS {{0, 0}, {0x00400000, 0}, {0x01000000, 0}, {0x03c00000, 0}}
-/* int probe(arguments of needm_callback, FPSCR, 0, arch_state *after): loads every
+#define CONTROL_WORDS {{0, 0}, {0x00400000, 0}, {0x01000000, 0}, {0x03c00000, 0}}
+/* int probe(arguments of needm_callback, FPSCR, 0, register_state *after): loads every
  * callee-saved register with a pattern, calls needm_callback, stores what it finds.
  * void trash(void (*then)(void *), FPSCR, 0): changes all of them, and calls `then`. */
-#define ARCH_REGISTER_FUNCTIONS \
+#define REGISTER_FUNCTIONS \
     ".text\n.syntax unified\n.arm\n.fpu vfpv3-d16\n.globl probe\n.type probe,%function\nprobe:\n" \
     " push {r4-r11, lr}\n vpush {d8-d15}\n sub sp, sp, #12\n" /* 9 * 4 + 64 + 12 = 112 */ \
     " vmrs ip, fpscr\n str ip, [sp]\n" \
@@ -91,13 +87,13 @@ static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 
     " vmov d8, r4, r4\n vmov.f64 d9, d8\n vmov.f64 d10, d8\n vmov.f64 d11, d8\n vmov.f64 d12, d8\n vmov.f64 d13, d8\n" \
     " vmov.f64 d14, d8\n vmov.f64 d15, d8\n bic sp, sp, #15\n mov r0, #0\n blx ip\n udf #3\n"
 
-
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
- * Thread-local storage lies above the thread pointer, behind two words or more. */
-#define ARCH_START \
+ * Thread-local storage lies above the thread pointer, behind two words. */
+#define START_CALLS_START \
     ".arm; .globl _start; .type _start, %function; _start: mov r0, sp; bic sp, sp, #15; bl start"
-#define ARCH_TLS_IS_BELOW 0
-static inline int arch_set_thread_pointer(void *pointer) {
+#define TLS_IS_BELOW 0
+#define TCB_BYTES 8
+static inline int set_thread_pointer(void *pointer) {
     enum { NR_SET_TLS = 0xf0005 }; /* __ARM_NR_set_tls: arch/arm/include/uapi/asm/unistd.h */
     register long number __asm__("r7") = NR_SET_TLS;
     register void *answer __asm__("r0") = pointer;
@@ -105,30 +101,38 @@ static inline int arch_set_thread_pointer(void *pointer) {
     return answer == 0;
 }
 
+/* The third word of Linux's sigaction: the code that a handler returns to. */
+#define RESTORER_WORD(code) ((uintptr_t)(code))
+
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void arch_getpid(void) {
+static inline __attribute__((always_inline)) void raw_getpid(void) {
     register long number __asm__("r7") = SYS_getpid;
     register long answer __asm__("r0");
     __asm__ volatile("svc #0" : "=r"(answer) : "r"(number) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: FPSCR. */
-static inline void arch_store_fp_control(uint32_t *word) { __asm__ volatile("vmrs %0, fpscr" : "=r"(*word)); }
+static inline void store_fp_control(uint32_t *word) { __asm__ volatile("vmrs %0, fpscr" : "=r"(*word)); }
 
-/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
-#define ARCH_FAULT_HERE                                                               \
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
+#define FAULT_HERE                                                               \
     ".text\n.arm\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "mov r0, #0\nstr r0, [r0]\n.globl fault_resume\nfault_resume:\nbx lr\n"
 
-/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
-static inline void arch_divide_by_zero(void) {}
-#define ARCH_ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
-#endif /* __ASSEMBLER__ */
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
+#define DIVISION_FAULTS 0
+static inline void divide_by_zero(void) {}
+#define ILLEGAL_CODE 1 /* ILL_ILLOPC: arch/arm/kernel/traps.c */
+
+/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
+ * pointer of the thread that was made last. */
+#define QEMU_MIXES_UP_THREADS 0
+#endif
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro ARCH_FOREIGN_CLONE
+.macro FOREIGN_CLONE
         .syntax unified
         .arm
 foreign_clone:
@@ -153,7 +157,7 @@ foreign_clone:
         udf     #0
         .ltorg
 .endm
-.macro ARCH_FOREIGN_CALL
+.macro FOREIGN_CALL
         .syntax unified
         .arm
 foreign_call:
@@ -167,7 +171,7 @@ foreign_call:
         svc     0
         pop     {r4, r7, pc}
 .endm
-.macro ARCH_FOREIGN_RESTORER
+.macro FOREIGN_RESTORER
         .syntax unified
         .arm
 foreign_restorer:

@@ -10,69 +10,87 @@
 #include <sys/syscall.h>
 
 /* The system call that maps memory. */
-#define ARCH_SYS_MAP SYS_mmap2
-
-/* Whether the emulator gives a thread that returns from a handler the thread pointer of the
- * thread that was made last. qemu-i386 7.2 has one table of segments for all threads. */
-#define ARCH_EMULATOR_LOSES_THREAD 1
+#define SYS_MAP SYS_mmap2
 
 /* Whether the stack of the function that this stands in was aligned at its call, as the ABI
  * says: to 16 bytes, before the return address and the frame pointer were pushed. */
-#define ARCH_CALL_IS_ALIGNED (((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16 == 0)
+#define CALL_IS_ALIGNED (((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16 == 0)
+
+/* Calls a function with four words, on a stack that is `off` bytes away from its alignment. */
+#define CALL_MISALIGNED(function, words, off)                                                \
+    ({                                                                                       \
+        long result_, off_ = (off);                                                          \
+        __asm__ volatile("movl %%esp, %%edi\n andl $-16, %%esp\n subl %%ecx, %%esp\n"         \
+                         "pushl 12(%%esi)\n pushl 8(%%esi)\n pushl 4(%%esi)\n pushl (%%esi)\n" \
+                         "call *%%eax\n movl %%edi, %%esp"                                   \
+                         : "=a"(result_), "+c"(off_)                                         \
+                         : "0"(function), "S"(words)                                         \
+                         : "edi", "edx", "memory", "cc");                                    \
+        result_;                                                                             \
+    })
 
 /* The program counter in a handler's ucontext_t. */
-#define ARCH_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
+#define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
 
 /* Instructions that fault. */
-#define ARCH_ILLEGAL "ud2"
-#define ARCH_BREAKPOINT "int3"
-#define ARCH_DIVISION_FAULTS 1
-#define ARCH_ALIGNMENT_FAULTS 1
+#define ILLEGAL_INSTRUCTION "ud2"
+#define ALIGNMENT_FAULTS 1
+/* Whether qemu-user checks alignment, too. */
+#define QEMU_CHECKS_ALIGNMENT 0
 
 /* Functions of one argument, an address. `name_here` is the instruction that faults; the
  * last one ends with `touches_after`. */
-#define ARCH_FUNCTION(name) \
+#define FAULT_FUNCTION(name) \
     ".globl " #name ", " #name "_here\n.type " #name ", %function\n" #name ": "
-#define ARCH_HERE(name) #name "_here: "
-#define ARCH_ARGUMENT "movl 4(%esp), %ecx\n"
-#define ARCH_WHERE "(%ecx)"
+#define FAULT_LABEL(name) #name "_here: "
+#define LOAD_ARGUMENT "movl 4(%esp), %ecx\n"
+#define AT_ARGUMENT "(%ecx)"
 /* Has alignment checked (Intel SDM volume 3, 2.3, "AC"). */
-#define ARCH_CHECK_ALIGNMENT "pushfl\n orl $0x40000, (%esp)\n popfl\n"
-#define ARCH_FAULTING_FUNCTIONS                                                               \
+#define CHECK_ALIGNMENT "pushfl\n orl $0x40000, (%esp)\n popfl\n"
+#define FAULTING_FUNCTIONS                                                               \
     ".text\n"                                                                                 \
-    ARCH_FUNCTION(reads) ARCH_ARGUMENT ARCH_HERE(reads) "movb " ARCH_WHERE ", %al\n ret\n"    \
-    ARCH_FUNCTION(writes) ARCH_ARGUMENT ARCH_HERE(writes) "movb $1, " ARCH_WHERE "\n ret\n"   \
-    ARCH_FUNCTION(illegal) "\n" ARCH_HERE(illegal) "ud2\n"                                    \
+    FAULT_FUNCTION(reads) LOAD_ARGUMENT FAULT_LABEL(reads) "movb " AT_ARGUMENT ", %al\n ret\n"    \
+    FAULT_FUNCTION(writes) LOAD_ARGUMENT FAULT_LABEL(writes) "movb $1, " AT_ARGUMENT "\n ret\n"   \
+    FAULT_FUNCTION(illegal) "\n" FAULT_LABEL(illegal) "ud2\n"                                    \
     /* A trap interrupts the next instruction. */                                             \
-    ARCH_FUNCTION(traps) "int3\n" ARCH_HERE(traps) "ret\n"                                    \
-    ARCH_FUNCTION(divides) "xorl %ecx, %ecx\n movl $1, %eax\n cltd\n" ARCH_HERE(divides) "idivl %ecx\n" \
-    ARCH_FUNCTION(misaligned) ARCH_ARGUMENT ARCH_CHECK_ALIGNMENT ARCH_HERE(misaligned)        \
-        "movl " ARCH_WHERE ", %eax\n"
-#define ARCH_TOUCHING_FUNCTION                                                                \
-    ".text\n.globl touches_after\n" ARCH_FUNCTION(touches) ARCH_ARGUMENT ARCH_HERE(touches)   \
-    "movb " ARCH_WHERE ", %al\ntouches_after: ret\n"
+    FAULT_FUNCTION(traps) "int3\n" FAULT_LABEL(traps) "ret\n"                                    \
+    FAULT_FUNCTION(divides) "xorl %ecx, %ecx\n movl $1, %eax\n cltd\n" FAULT_LABEL(divides) "idivl %ecx\n" \
+    FAULT_FUNCTION(misaligned) LOAD_ARGUMENT CHECK_ALIGNMENT FAULT_LABEL(misaligned)        \
+        "movl " AT_ARGUMENT ", %eax\n"
+#define TOUCHING_FUNCTION                                                                \
+    ".text\n.globl touches_after\n" FAULT_FUNCTION(touches) LOAD_ARGUMENT FAULT_LABEL(touches)   \
+    "movb " AT_ARGUMENT ", %al\ntouches_after: ret\n"
 
 /* Single step: the trap flag sends SIGTRAP after each instruction (Intel SDM volume 1,
  * 3.4.3.3). */
-#define ARCH_HAS_SINGLE_STEP 1
-#define ARCH_STEP_FUNCTIONS                                            \
+#define HAS_SINGLE_STEP 1
+#define STEP_FUNCTIONS                                            \
     ".text\n.globl steps_on\n.type steps_on, @function\nsteps_on:\n"     \
     " pushf\n orl $0x100, (%esp)\n popf\n ret\n"                       \
     ".globl steps_off\n.type steps_off, @function\nsteps_off:\n"        \
     " pushf\n andl $~0x100, (%esp)\n popf\n ret\n"
+/* Faults with values that are known in the registers which a call preserves; whether a traced
+ * program has them. */
+#define FAULT_WITH_KNOWN_REGISTERS                                                           \
+    __asm__ volatile("movl $0x11, %%ebx\n movl $0x22, %%esi\n movl $0x33, %%edi\n"           \
+                     "movl $0x44, %%ebp\n movl $1, 0"                                       \
+                     : : : "ebx", "esi", "edi", "memory")
+#define HAS_KNOWN_REGISTERS(regs) \
+    ((regs).ebx == 0x11 && (regs).esi == 0x22 && (regs).edi == 0x33 && (regs).ebp == 0x44)
+#define STEPPED_SP(regs) ((uintptr_t)(regs).esp)
 /* In a handler: the interrupted code goes on without it. */
-#define ARCH_STOP_STEPPING(context) ((context)->uc_mcontext.gregs[REG_EFL] &= ~0x100)
+#define STOP_STEPPING(context) ((context)->uc_mcontext.gregs[REG_EFL] &= ~0x100)
 
 /* What a call must preserve, as probe() finds it. */
-enum { ARCH_SAVED = 4 };
+enum { SAVED_REGISTERS = 4 };
 typedef struct {
-    uint32_t saved[ARCH_SAVED];
+    uint32_t saved[SAVED_REGISTERS];
     uint32_t mxcsr;
     uint16_t fcw, tags;
     uint32_t flags;
-} arch_state;
-static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 1; }
-#define ARCH_CHECK_STATE(after, csr, fcw)               \
+} register_state;
+static inline uint32_t register_pattern(int n) { return 0x22222200u + (uint32_t)n + 1; }
+#define CHECK_REGISTER_STATE(after, csr, fcw)               \
     do {                                                \
         CHECK_EQ((after).mxcsr & 0xffc0, (csr) & 0xffc0); \
         CHECK_EQ((after).fcw & 0xf3f, (fcw) & 0xf3f);   \
@@ -80,12 +98,12 @@ static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 
         CHECK_EQ((after).flags & 0x400, 0); /* the direction flag */ \
     } while (0)
 /* MXCSR and the x87 control word: each pair differs from the next in rounding or masks. */
-#define ARCH_CONTROL_WORDS \
+#define CONTROL_WORDS \
     {{0x1f80, 0x37f}, {0x3f80, 0x77f}, {0x9fc0, 0x27f}, {0x7f80, 0xf7f}, {0x9f80, 0x37f}, {0x1d80, 0x37f}}
-/* int probe(arguments of needm_callback, MXCSR, FCW, arch_state *after): loads every
+/* int probe(arguments of needm_callback, MXCSR, FCW, register_state *after): loads every
  * callee-saved register with a pattern, calls needm_callback, stores what it finds.
  * void trash(void (*then)(void *), MXCSR, FCW): changes all of them, and calls `then`. */
-#define ARCH_REGISTER_FUNCTIONS \
+#define REGISTER_FUNCTIONS \
     ".text\n.globl probe\n.type probe,@function\nprobe:\n" \
     " push %ebx\n push %ebp\n push %esi\n push %edi\n" \
     " sub $44, %esp\n" /* aligned to 16; the arguments start at 64(%esp) */ \
@@ -108,14 +126,13 @@ static inline uint32_t arch_pattern(int n) { return 0x22222200u + (uint32_t)n + 
     " mov $-1, %ebx\n mov $-1, %ebp\n mov $-1, %esi\n mov $-1, %edi\n" \
     " sub $12, %esp\n and $-16, %esp\n movl $0, (%esp)\n cld\n call *%eax\n ud2\n"
 
-
 /* Hosts without a C library: a _start that calls start(stack), and the thread pointer.
  * Thread-local storage lies below the thread pointer, which points to itself. */
-#define ARCH_START                                                           \
+#define START_CALLS_START                                                           \
     ".globl _start; _start: xorl %ebp, %ebp; movl %esp, %eax; andl $-16, %esp; " \
     "subl $12, %esp; pushl %eax; call start"
-#define ARCH_TLS_IS_BELOW 1
-static inline int arch_set_thread_pointer(void *pointer) {
+#define TLS_IS_BELOW 1
+static inline int set_thread_pointer(void *pointer) {
     /* struct user_desc: a new entry, the base, the limit, 32 bits and in pages */
     unsigned descriptor[4] = {-1u, (unsigned)pointer, 0xfffff, 0x51};
     long answer;
@@ -124,31 +141,39 @@ static inline int arch_set_thread_pointer(void *pointer) {
     return answer == 0;
 }
 
+/* The third word of Linux's sigaction: the code that a handler returns to. */
+#define RESTORER_WORD(code) ((uintptr_t)(code))
+
 /* The instruction of a system call, for tests/nosplit to find. */
-static inline __attribute__((always_inline)) void arch_getpid(void) {
+static inline __attribute__((always_inline)) void raw_getpid(void) {
     long answer;
     __asm__ volatile("int $0x80" : "=a"(answer) : "a"(SYS_getpid) : "memory");
 }
 
 /* What needm_entry saves of the floating-point environment: MXCSR, the slower part. */
-static inline void arch_store_fp_control(uint32_t *word) { __asm__ volatile("stmxcsr %0" : "=m"(*word)); }
+static inline void store_fp_control(uint32_t *word) { __asm__ volatile("stmxcsr %0" : "=m"(*word)); }
 
-/* fault_here() writes to address 0; a handler that sets ARCH_PC to fault_resume has it return. */
-#define ARCH_FAULT_HERE                                                        \
+/* fault_here() writes to address 0; a handler that sets CONTEXT_PC to fault_resume has it return. */
+#define FAULT_HERE                                                        \
     ".text\n.globl fault_here\n.type fault_here, %function\nfault_here:\n" \
     "movl $0, 0\n.globl fault_resume\nfault_resume:\nret\n"
 
-/* Divides by zero, where that faults; and the si_code of an undefined instruction. */
-static inline void arch_divide_by_zero(void) {
+/* Whether dividing by zero faults, and the si_code of an undefined instruction. */
+#define DIVISION_FAULTS 1
+static inline void divide_by_zero(void) {
     __asm__ volatile("xorl %%ecx, %%ecx; xorl %%edx, %%edx; movl $1, %%eax; divl %%ecx" ::: "eax", "ecx", "edx");
 }
-#define ARCH_ILLEGAL_CODE 2 /* ILL_ILLOPN: arch/x86/kernel/traps.c */
-#endif /* __ASSEMBLER__ */
+#define ILLEGAL_CODE 2 /* ILL_ILLOPN: arch/x86/kernel/traps.c */
+
+/* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
+ * pointer of the thread that was made last: qemu-i386 has one table of segments for all. */
+#define QEMU_MIXES_UP_THREADS 1
+#endif
 
 #ifdef __ASSEMBLER__
 /* The routines of tests/hosts/foreign.S, which says what each does and defines THREAD_FLAGS. */
 #include <sys/syscall.h>
-.macro ARCH_FOREIGN_CLONE
+.macro FOREIGN_CLONE
 foreign_clone:
         pushl   %ebx
         pushl   %esi
@@ -184,7 +209,7 @@ foreign_clone:
         calll   *%eax                           /* arg is where fn looks for it, and 16-aligned */
         ud2
 .endm
-.macro ARCH_FOREIGN_CALL
+.macro FOREIGN_CALL
 foreign_call:
         pushl   %ebx
         pushl   %esi
@@ -198,7 +223,7 @@ foreign_call:
         popl    %ebx
         ret
 .endm
-.macro ARCH_FOREIGN_RESTORER
+.macro FOREIGN_RESTORER
 foreign_restorer:
         movl    $SYS_rt_sigreturn, %eax
         int     $0x80

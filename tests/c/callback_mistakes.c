@@ -17,17 +17,21 @@ static void never_set(void *arg) {
     free(box);
 }
 
-/* Only time orders the two threads' callbacks, and they do not share an M. */
-static int shared;
+/* Relaxed atomics make the second thread wait for the first, and order nothing. The first stays
+ * until the second has called back, so that they share no M. */
+static int shared, called[2];
 static void increment(void *arg) {
     (void)arg;
     shared++;
 }
-static void *incrementer(void *arg) {
-    useconds_t late = (useconds_t)(uintptr_t)arg;
-    usleep(late);
+static void wait_for(int thread) {
+    while (!__atomic_load_n(&called[thread], __ATOMIC_RELAXED)) usleep(1000);
+}
+static void *increments(void *second) {
+    if (second) wait_for(0);
     CHECK_EQ(needm_callback(increment, NULL, 0, NULL), 0);
-    usleep(400000 - late);
+    __atomic_store_n(&called[second != NULL], 1, __ATOMIC_RELAXED);
+    wait_for(1);
     return NULL;
 }
 
@@ -44,7 +48,7 @@ int main(int argc, char **argv) {
         return 1; /* the tool reports it and lets the program go on */
     }
     if (strcmp(name, "race") == 0) {
-        pthread_t a = thread(incrementer, NULL), b = thread(incrementer, (void *)200000);
+        pthread_t a = thread(increments, NULL), b = thread(increments, &shared);
         join(a);
         join(b);
     }

@@ -12,13 +12,13 @@ AT(reads);
 AT(writes);
 AT(illegal);
 AT(traps);
-#if ARCH_DIVISION_FAULTS
+#if DIVISION_FAULTS
 AT(divides);
 #endif
-#if ARCH_ALIGNMENT_FAULTS
+#if ALIGNMENT_FAULTS
 AT(misaligned);
 #endif
-__asm__(ARCH_FAULTING_FUNCTIONS);
+__asm__(FAULTING_FUNCTIONS);
 static void executes(void *arg) { ((void (*volatile)(void))arg)(); }
 struct kind {
     void (*fn)(void *);
@@ -39,13 +39,13 @@ static void make_kinds(void) {
     KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL, 0);
     /* qemu-user tells another address. */
     KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, (intptr_t)(file + 3), reads_here, !emulated());
-#if ARCH_DIVISION_FAULTS
+#if DIVISION_FAULTS
     KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here, 0);
 #endif
-#if ARCH_ALIGNMENT_FAULTS
-    /* The processor tells no address, and qemu-user checks no alignment. */
-    static char words[16] __attribute__((aligned(16)));
-    if (!emulated())
+#if ALIGNMENT_FAULTS
+    /* Not every processor tells the address. */
+    static char words[32] __attribute__((aligned(16)));
+    if (!emulated() || QEMU_CHECKS_ALIGNMENT)
         KIND(misaligned, SIGBUS, BUS_ADRALN, NEEDM_EFAULT, (intptr_t)(words + 1), misaligned_here, 0);
 #endif
 }
@@ -152,7 +152,7 @@ static void only_accesses_below_the_last_byte_of_the_stack_overflow(void) {
     CHECK_EQ(needm_callback(reads_at, &at, 0, &info), NEEDM_EOVERFLOW);
     CHECK_EQ(info.addr, (uintptr_t)at);
     CHECK_EQ(needm_callback(overflow, NULL, 0, &info), NEEDM_EOVERFLOW);
-    CHECK(info.addr < (uintptr_t)lo && info.addr >= (uintptr_t)lo - 65536);
+    CHECK(info.addr < (uintptr_t)lo && info.addr >= (uintptr_t)lo - 32768);
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
 }
 static void a_call_of_no_code_is_a_fault_at_its_address(void) {

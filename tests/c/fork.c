@@ -60,7 +60,6 @@ static void a_child_calls_back_and_reuses_the_ms_of_other_threads(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-
 static long turns;
 static void short_sleep(void *arg) {
     struct timespec nap = {0, 1000};
@@ -129,7 +128,6 @@ static void children_of_a_busy_process_call_back(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-
 /* Another thread starts and stops needm while this one forks. In the child needm is started or
  * stopped, and can be stopped and started. */
 static void *starts_and_stops(void *arg) {
@@ -170,7 +168,7 @@ static void is_started_or_stopped(void) {
     CHECK_EQ(needm_stop(), 0);
     _exit(SUCCESS - stopped);
 }
-static void children_may_stop_and_start_needm(void) {
+__attribute__((unused)) static void children_may_stop_and_start_needm(void) {
     needm_config config = {.binding = binding};
     needm_panic_info info = {sizeof info};
     over = 0, found_stopped = 0;
@@ -195,6 +193,8 @@ int main(int argc, char **argv) {
     binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
     RUN(a_child_calls_back_and_reuses_the_ms_of_other_threads);
     RUN(children_of_a_busy_process_call_back);
+#ifdef __GLIBC__ /* POSIX lets a child of threads do little; musl's may hang where they start needm */
     RUN(children_may_stop_and_start_needm);
+#endif
     return SUCCESS;
 }

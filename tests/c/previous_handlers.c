@@ -25,7 +25,7 @@ static void note(int signal, siginfo_t *info) {
     seen.signo = signal;
     seen.code = info ? info->si_code : 0;
     seen.addr = info ? info->si_addr : NULL;
-    CHECK(ARCH_CALL_IS_ALIGNED);
+    CHECK(CALL_IS_ALIGNED);
     CHECK_EQ(sigaltstack(NULL, &stack), 0);
     seen.on_own_stack = (stack.ss_flags & SS_ONSTACK) != 0 || (!(stack.ss_flags & SS_DISABLE) &&
                         &here >= (char *)stack.ss_sp && &here < (char *)stack.ss_sp + stack.ss_size);
@@ -116,15 +116,15 @@ static void the_previous_handler_gets_its_arguments_mask_and_stack(void) {
 /* A handler reads and changes the context of the interrupted code. */
 void touches(void *);
 extern char touches_here[], touches_after[];
-__asm__(ARCH_TOUCHING_FUNCTION);
+__asm__(TOUCHING_FUNCTION);
 static void skips_the_instruction(int signal, siginfo_t *info, void *context) {
     ucontext_t *interrupted = context;
     CHECK_EQ(signal, SIGSEGV);
     CHECK(info->si_addr == page + 5);
-    CHECK_EQ((uintptr_t)ARCH_PC(interrupted), (uintptr_t)touches_here);
+    CHECK_EQ((uintptr_t)CONTEXT_PC(interrupted), (uintptr_t)touches_here);
     CHECK(!sigismember(&interrupted->uc_sigmask, SIGUSR2));
     sigaddset(&interrupted->uc_sigmask, SIGUSR2);
-    ARCH_PC(interrupted) = (uintptr_t)touches_after;
+    CONTEXT_PC(interrupted) = (uintptr_t)touches_after;
     seen.calls++;
 }
 static void touches_in_c(void *arg) {
@@ -292,7 +292,7 @@ static void ignored(void) {
 static void an_illegal_instruction_in_c(void) {
     start((needm_config){0});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
-    __asm__ volatile(ARCH_ILLEGAL);
+    __asm__ volatile(ILLEGAL_INSTRUCTION);
 }
 static void after_stop(void) {
     start((needm_config){0});

@@ -3,10 +3,10 @@
 #include "check.h"
 
 int probe(void (*fn)(void *), void *frame, size_t size, needm_panic_info *info, uint32_t csr,
-          uint32_t fcw, arch_state *after);
+          uint32_t fcw, register_state *after);
 void trash(void (*then)(void *), uint32_t csr, uint32_t fcw);
-__asm__(ARCH_REGISTER_FUNCTIONS);
-static const uint32_t words[][2] = ARCH_CONTROL_WORDS;
+__asm__(REGISTER_FUNCTIONS);
+static const uint32_t words[][2] = CONTROL_WORDS;
 
 static uint32_t other_csr, other_fcw;
 static void (*then)(void *);
@@ -14,7 +14,7 @@ static void aligned(void) {
     _Alignas(16) volatile char here[16];
     here[0] = 1;
     CHECK_EQ((uintptr_t)here % 16, 0);
-    CHECK(ARCH_CALL_IS_ALIGNED);
+    CHECK(CALL_IS_ALIGNED);
 }
 static void returns(void *frame) {
     (void)frame;
@@ -33,12 +33,12 @@ static void recovers(void *frame) {
 }
 static void check(void (*fn)(void *), size_t size, int want, uint32_t csr, uint32_t fcw) {
     static char frame[4096];
-    arch_state after = {0};
+    register_state after = {0};
     needm_panic_info info = {.size = sizeof info};
     int got = probe(fn, frame, size, &info, csr, fcw, &after);
     CHECK_EQ(got, want);
-    for (int n = 0; n < ARCH_SAVED; n++) CHECK_EQ(after.saved[n], arch_pattern(n));
-    ARCH_CHECK_STATE(after, csr, fcw);
+    for (int n = 0; n < SAVED_REGISTERS; n++) CHECK_EQ(after.saved[n], register_pattern(n));
+    CHECK_REGISTER_STATE(after, csr, fcw);
 }
 static void registers_are_preserved_at_every_ending(void) {
     const size_t sizes[] = {0, 1, 7, 8, 4096};

@@ -107,7 +107,7 @@ static void *first_in_a_handler(void *arg) {
     return arg;
 }
 static void an_overflow_works_after_a_first_callback_in_a_handler(void) {
-    signal(SIGUSR1, from_handler);
+    handle(SIGUSR1, from_handler);
     start((needm_config){.binding = binding});
     for (int i = 0; i < 20; i++) join(thread(first_in_a_handler, NULL));
     CHECK_EQ(needm_stop(), 0);
@@ -160,7 +160,7 @@ static void a_g_without_room_for_a_signal_overflows(void) {
     sigset_t one;
     sigemptyset(&one);
     sigaddset(&one, SIGUSR1);
-    signal(SIGUSR1, does_nothing);
+    handle(SIGUSR1, does_nothing);
     start((needm_config){.binding = binding});
     for (long step = 16; step < 2000; step += emulated() ? 480 : 48) {
         needm_panic_info info = {sizeof info};

@@ -1,6 +1,7 @@
 /* However a thread exits, its M is used again, and is as new. */
 #include "filter.h"
 #include <errno.h>
+#include <linux/futex.h>
 #include <sys/mman.h>
 
 static uint32_t binding;
@@ -124,6 +125,55 @@ static void a_key_that_a_raw_exit_left_unbinds_no_other_thread(void) {
 #endif
 
 
+#ifdef __GLIBC__
+/* The first callback is made in a handler that has interrupted the C library while it changes
+ * its list of robust locks: it then overwrites what needm has linked there. */
+static struct robust_list_head *robust_head(void) {
+    struct robust_list_head *head;
+    size_t size;
+    CHECK_EQ(syscall(SYS_get_robust_list, 0, &head, &size), 0);
+    return head;
+}
+static void first_callback_in_a_change(void) {
+    struct robust_list_head *head = robust_head();
+    struct robust_list *first = head->list.next, entry;
+    head->list_op_pending = &entry;
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    head->list.next = first;
+    head->list_op_pending = NULL;
+}
+static void *calls_in_a_change_and_exits(void *arg) {
+    first_callback_in_a_change();
+    raw_exit(arg);
+    return arg;
+}
+static void *calls_in_a_change_and_again(void *arg) {
+    struct robust_list_head *head = robust_head();
+    struct robust_list *first = head->list.next;
+    first_callback_in_a_change();
+    CHECK(head->list.next == first);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    CHECK(head->list.next != first);
+    return arg;
+}
+static void an_exit_is_noticed_after_a_first_callback_in_a_change_of_robust_locks(void) {
+    if (emulated()) return; /* no robust lists */
+    start((needm_config){0});
+    for (int i = 0; i < 20; i++) {
+        exiting_thread = 0;
+        wait_for_raw_exit(thread(calls_in_a_change_and_exits, NULL));
+        for (int j = 0; stats().ms_bound != 0; j++) {
+            CHECK(j < 300);
+            CHECK_EQ(needm_attach(), 0);
+            CHECK_EQ(needm_detach(), 0);
+        }
+        join(thread(calls_in_a_change_and_again, NULL));
+        CHECK_EQ(stats().ms_bound, 0);
+    }
+    CHECK_EQ(needm_stop(), 0);
+}
+#endif
+
 /* Whatever a thread was doing when it exited, its M is as new for the next thread. */
 static void never(void *arg) {
     (void)arg;
@@ -178,7 +228,7 @@ static void *uses_it_next(void *arg) {
 static void a_returned_m_is_as_new(void) {
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(page != MAP_FAILED);
-    signal(SIGSEGV, makes_it_writable);
+    handle(SIGSEGV, makes_it_writable);
     start((needm_config){.binding = binding});
     for (int i = 0; i < rounds(200); i++) {
         how = i % 2 ? leave : leave_from_c;
@@ -242,6 +292,7 @@ int main(int argc, char **argv) {
     RUN(the_same_without_robust_lists);
 #ifdef __GLIBC__ /* musl waits for ever for a thread that has exited so */
     if (!emulated()) RUN(a_key_that_a_raw_exit_left_unbinds_no_other_thread); /* it is noticed late */
+    RUN(an_exit_is_noticed_after_a_first_callback_in_a_change_of_robust_locks);
 #endif
     no_robust_lists = emulated();
     RUN(however_a_thread_exits_its_m_is_used_again);

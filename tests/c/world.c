@@ -85,7 +85,9 @@ static void signals_at_a_high_rate(int flags) {
     CHECK(handled > 0);
     /* One for each thread and for handlers that nest, and spares: none is lost. */
     CHECK(stats().ms_total <= 48);
-    CHECK(stats().ms_bound <= 2);
+    /* A handler that calls back after the last destructor of its thread binds an M that only
+     * the robust list returns, which qemu-user has not got. */
+    if (!emulated()) CHECK(stats().ms_bound <= 2);
 }
 static void no_m_is_lost_to_handlers_that_call_back(void) { signals_at_a_high_rate(0); }
 static void no_m_is_lost_to_handlers_on_the_signal_stack(void) { signals_at_a_high_rate(SA_ONSTACK); }

@@ -196,6 +196,76 @@ static void spawned_and_foreign_threads_take_turns_to_stop_it(void) {
     CHECK_EQ(stops, 6L * rounds(200));
 }
 
+/* Two handlers on the signal stack stop it at the same time, each over a running callback. */
+static volatile int turning, handlers_in, came_back, over;
+static void stops_with_another(int signal) {
+    (void)signal;
+    __sync_fetch_and_add(&handlers_in, 1);
+    while (handlers_in < 2) {}
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+    __sync_fetch_and_add(&came_back, 1);
+}
+static void turns_until_over(void *arg) {
+    (void)arg;
+    __sync_fetch_and_add(&turning, 1);
+    while (!over) needm_safepoint();
+}
+static void *turns_in_a_callback(void *arg) {
+    CHECK_EQ(needm_callback(turns_until_over, NULL, 0, NULL), 0);
+    return arg;
+}
+static void handlers_over_running_callbacks_take_turns_to_stop_it(void) {
+    struct sigaction usr2 = {.sa_handler = stops_with_another, .sa_flags = SA_ONSTACK | SA_RESTART};
+    CHECK_EQ(sigaction(SIGUSR2, &usr2, NULL), 0);
+    for (int i = 0; i < rounds(20); i++) {
+        pthread_t threads[2];
+        turning = handlers_in = came_back = over = 0;
+        for (int j = 0; j < 2; j++) threads[j] = thread(turns_in_a_callback, NULL);
+        WAIT_UNTIL(turning == 2);
+        for (int j = 0; j < 2; j++) CHECK_EQ(pthread_kill(threads[j], SIGUSR2), 0);
+        WAIT_UNTIL(came_back == 2);
+        over = 1;
+        for (int j = 0; j < 2; j++) join(threads[j]);
+    }
+}
+
+/* C that a callback has called jumps back to it. From its next safepoint on it counts as running. */
+static jmp_buf back;
+static volatile int is_back, parks;
+static void jumps_back(void *arg) {
+    (void)arg;
+    longjmp(back, 1);
+}
+static void goes_on_after_the_jump(void *arg) {
+    (void)arg;
+    if (!setjmp(back)) needm_ccall(jumps_back, NULL);
+    needm_safepoint();
+    is_back = 1;
+    WAIT_UNTIL(parks);
+    needm_safepoint();
+}
+static void *goes_on(void *arg) {
+    CHECK_EQ(needm_callback(goes_on_after_the_jump, NULL, 0, NULL), 0);
+    return arg;
+}
+static void *lets_it_park(void *arg) {
+    usleep(20000);
+    parks = 1;
+    return arg;
+}
+static void a_callback_that_c_jumped_back_to_is_stopped(void) {
+    is_back = parks = 0;
+    pthread_t made = thread(goes_on, NULL);
+    WAIT_UNTIL(is_back);
+    pthread_t parker = thread(lets_it_park, NULL);
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK(parks); /* until then it ran, and the stop waited */
+    CHECK_EQ(needm_start_the_world(), 0);
+    join(parker);
+    join(made);
+}
+
 int main(int argc, char **argv) {
     uint32_t binding = parse_binding(argc, argv);
     struct sigaction action = {.sa_sigaction = make_it_writable, .sa_flags = SA_SIGINFO};
@@ -207,7 +277,9 @@ int main(int argc, char **argv) {
     RUN(c_faults_reach_their_handler_in_a_stopped_world);
     RUN(a_waiting_thread_may_be_cancelled);
     RUN(spawned_and_foreign_threads_take_turns_to_stop_it);
+    RUN(a_callback_that_c_jumped_back_to_is_stopped);
     if (handlers_lose_their_thread()) return SUCCESS;
+    RUN(handlers_over_running_callbacks_take_turns_to_stop_it);
     RUN(a_handler_of_a_waiting_thread_may_fork_and_call_back);
     RUN(a_handler_of_a_waiting_thread_may_jump_out);
     RUN(a_waiting_thread_may_exit_by_the_raw_system_call);

@@ -1,6 +1,6 @@
 //! Programs under sanitizers and valgrind: they report nothing that needm does, and every
 //! mistake that a callback makes.
-#![allow(dead_code)] // the tests are only where the tools run
+#![allow(dead_code, unused_imports, unused_macros)] // the tests are only where the tools run
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -26,7 +26,7 @@ const VALGRIND: Tool = Tool::Valgrind;
 fn library(feature: Option<&str>) -> PathBuf {
     let Some(feature) = feature else { return libraries().join("libneedm.a") };
     let mut build = Command::new(root().join("qemu/build"));
-    build.args([arch::current().name, "--features", feature, "--target-dir"]).arg(scratch(feature));
+    build.args([arch::own().name, "--features", feature, "--target-dir"]).arg(scratch(feature));
     // How the tests are built is not how the libraries are.
     build.env_remove("CARGO_PROFILE_RELEASE_PANIC").env_remove("CARGO_PROFILE_RELEASE_LTO");
     common::build(&mut build).join("libneedm.a")
@@ -90,6 +90,7 @@ where_tools_run! {
         address_sanitizer_is_silent_about_endings = ADDRESS "endings" ["call"];
         address_sanitizer_is_silent_about_longjmp = ADDRESS "longjmp" [];
         address_sanitizer_is_silent_about_registers = ADDRESS "registers" [];
+        fake_stacks_of_address_sanitizer_go_with_their_callbacks = ADDRESS "fake_stacks" [];
         thread_sanitizer_is_silent_about_many_callbacks = THREAD "many_callbacks" [];
         thread_sanitizer_is_silent_about_many_callbacks_per_call =
             THREAD "many_callbacks" ["call"];

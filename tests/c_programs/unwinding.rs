@@ -1,6 +1,6 @@
 //! Backtraces by tools that read the unwind tables themselves: a debugger (through the
 //! emulator's stub under an emulator), and libunwind.
-#![allow(dead_code)] // libunwind is only where it is installed
+#![allow(dead_code, unused_imports, unused_macros)] // libunwind is only where it is installed
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};

@@ -6,7 +6,7 @@
 //! `libneedm.so`; `NEEDM_RUNNER`: the words before a program that run it under an emulator.
 #![allow(dead_code)] // each harness uses a part
 
-#[path = "../arch/mod.rs"]
+#[path = "../arch/table.rs"]
 pub(crate) mod arch;
 
 use std::ffi::OsString;
@@ -92,7 +92,7 @@ pub(crate) fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match env::var_os("NEEDM_LIB_DIR") {
         Some(folder) => folder.into(),
-        None => build(Command::new(root().join("qemu/build")).arg(arch::current().name)),
+        None => build(Command::new(root().join("qemu/build")).arg(arch::own().name)),
     })
 }
 

@@ -5,9 +5,9 @@
 //! well.
 //!
 //! # Safety
-//! The one unsafe operation is a volatile write to an address that the compiler cannot
-//! know. It is made inside callbacks only, at addresses where nothing is mapped, so it
-//! faults and changes nothing.
+//! Faults are caught where no frame holds anything. What faults is a volatile write to an
+//! address that the compiler cannot know. It is made inside callbacks only, at addresses where
+//! nothing is mapped, so it faults and changes nothing.
 
 use core::hint::black_box;
 use core::ops::ControlFlow;
@@ -15,7 +15,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use core::time::Duration;
 
-use needm::{Binding, CallbackError, Config, Deferred, Error};
+use needm::{Binding, CallbackError, Config, Deferred, Error, PanicInfo};
 
 use crate::host;
 
@@ -68,6 +68,12 @@ fn write_to(address: *mut u8) {
     unsafe { black_box(address).write_volatile(1) };
 }
 
+/// A callback that faults at `address`.
+fn faulting(address: usize) -> Result<(), CallbackError> {
+    // SAFETY: the callback's frames hold nothing.
+    unsafe { needm::callback_catching_faults(|_| write_to(ptr::without_provenance_mut(address))) }
+}
+
 #[allow(unconditional_recursion)] // it is to run out of stack
 fn deeper(depth: usize) -> usize {
     let frame = black_box([depth; 64]);
@@ -81,18 +87,22 @@ fn foreign_threads_fault_and_recover() {
         for round in 0..10 {
             let recovered = AtomicBool::new(false);
             let recover = |deferred: &Deferred| {
-                let fault = deferred.recover();
-                recovered.store(fault.is_some_and(|fault| fault.addr == 0), SeqCst);
+                let info = deferred.recover();
+                let fault = matches!(info, Some(PanicInfo::Fault(fault)) if fault.addr == 0);
+                recovered.store(fault, SeqCst);
             };
-            let ended = needm::callback(|cx| {
-                check!(cx.defer(&recover).is_ok());
-                SUM.fetch_add(round, SeqCst);
-                write_to(ptr::null_mut());
-            });
+            // SAFETY: the callback's frames hold nothing.
+            let ended = unsafe {
+                needm::callback_catching_faults(|cx| {
+                    check!(cx.defer(&recover).is_ok());
+                    SUM.fetch_add(round, SeqCst);
+                    write_to(ptr::null_mut());
+                })
+            };
             check!(recovered.load(SeqCst));
             check!(matches!(ended, Err(CallbackError::Recovered)));
             // A fault that is not recovered is an error.
-            let ended = needm::callback(|_| write_to(ptr::without_provenance_mut(8)));
+            let ended = faulting(8);
             check!(matches!(ended, Err(CallbackError::Fault(fault)) if fault.addr == 8));
             check!(needm::callback(|_| round).is_ok_and(|got| got == round));
         }
@@ -122,9 +132,7 @@ fn callbacks_nest_through_ccall() {
         for _ in 0..10 {
             check!(nest(depth) == depth);
             // A fault in the innermost callback ends only that one.
-            let outer = needm::callback(|cx| {
-                cx.ccall(|| needm::callback(|_| write_to(ptr::null_mut())).is_err())
-            });
+            let outer = needm::callback(|cx| cx.ccall(|| faulting(0).is_err()));
             check!(matches!(outer, Ok(Ok(true))));
         }
         NESTED.fetch_add(1, SeqCst);
@@ -140,7 +148,8 @@ fn callbacks_nest_through_ccall() {
 fn a_stack_that_runs_out_is_an_error() {
     fn overflows(times: usize) {
         for _ in 0..times {
-            let ended = needm::callback(|_| deeper(0));
+            // SAFETY: the callback's frames hold nothing.
+            let ended = unsafe { needm::callback_catching_faults(|_| deeper(0)) };
             check!(matches!(ended, Err(CallbackError::Overflow(_))));
             check!(needm::callback(|_| 3).is_ok_and(|got| got == 3));
         }
@@ -260,7 +269,7 @@ fn spawned_threads_leave_nothing() {
         for number in 0..8_usize {
             let spawned = needm::spawn(move || {
                 // The thread is in a callback: a fault in a nested one ends only that one.
-                let ended = needm::callback(|_| write_to(ptr::without_provenance_mut(number)));
+                let ended = faulting(number);
                 check!(matches!(ended, Err(CallbackError::Fault(_))));
                 EXITED.fetch_add(1, SeqCst);
             });

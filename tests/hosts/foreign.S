@@ -25,11 +25,11 @@
         .type   foreign_numbers, %object
 
         .balign 4
-        ARCH_FOREIGN_CLONE
+        FOREIGN_CLONE
         .balign 4
-        ARCH_FOREIGN_CALL
+        FOREIGN_CALL
         .balign 4
-        ARCH_FOREIGN_RESTORER
+        FOREIGN_RESTORER
 
         .section .rodata.foreign_numbers, "a", %progbits
         .balign 4

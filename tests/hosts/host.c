@@ -182,8 +182,8 @@ static void calls(void *number) {
 static void handlers_call_back_while_the_world_stops(void) {
     enum { SIGUSR1 = 10, SA_SIGINFO = 4, SA_RESTORER = 0x04000000 };
     /* Linux's struct, not a C library's; no signal is blocked in the handler. */
-    struct { void (*handler)(int); unsigned long flags; void (*restorer)(void); uint32_t mask[2]; }
-        action = {handler, SA_SIGINFO | SA_RESTORER, foreign_restorer, {0, 0}};
+    struct { void (*handler)(int); unsigned long flags; uintptr_t rest[3]; }
+        action = {handler, SA_SIGINFO | SA_RESTORER, {RESTORER_WORD(foreign_restorer), 0, 0}};
     over = 0;
     CHECK(needm_start(0) == 0);
     CHECK(foreign_call(SYS_rt_sigaction, SIGUSR1, (long)&action, 0, 8) == 0);
@@ -276,7 +276,7 @@ int needm_main(int argc, char **argv, char **envp) {
     foreign_threads_do_it_all();
     ms_of_threads_that_exit_raw_are_reused();
     threads_of_both_kinds_run();
-    if (!(emulated && ARCH_EMULATOR_LOSES_THREAD)) handlers_call_back_while_the_world_stops();
+    if (!(emulated && QEMU_MIXES_UP_THREADS)) handlers_call_back_while_the_world_stops();
     the_child_of_a_fork_calls_back_and_makes_threads();
     return 200;
 }

@@ -16,7 +16,7 @@ typedef Elf32_Phdr Phdr;
 
 long foreign_call(long number, long a, long b, long c, long d); /* foreign.S */
 
-__asm__(ARCH_START);
+__asm__(START_CALLS_START);
 
 /* All that needm asks of such a host. */
 void *memcpy(void *restrict to, const void *restrict from, size_t len) {
@@ -51,14 +51,14 @@ static void set_up(void) {
     const Phdr *tls = (const Phdr *)((const char *)&__ehdr_start + __ehdr_start.e_phoff);
     while (tls->p_type != PT_TLS) tls++;
     CHECK(tls->p_memsz <= 1024 && tls->p_align <= 64);
-#if ARCH_TLS_IS_BELOW
+#if TLS_IS_BELOW
     char *pointer = storage + 2048, *block = pointer - ((tls->p_memsz + tls->p_align - 1) & -tls->p_align);
     *(char **)pointer = pointer;
 #else
-    char *pointer = storage, *block = storage + (tls->p_align > 8 ? tls->p_align : 8);
+    char *pointer = storage, *block = storage + ((TCB_BYTES + tls->p_align - 1) & -tls->p_align);
 #endif
     memcpy(block, (const void *)tls->p_vaddr, tls->p_filesz);
-    CHECK(arch_set_thread_pointer(pointer));
+    CHECK(set_thread_pointer(pointer));
 }
 
 static void fault(void *arg) {

@@ -26,7 +26,9 @@ fn bits(word: u32, from: u32, count: u32) -> u32 {
 }
 
 fn register(word: u32, from: u32) -> Register {
-    bits(word, from, 4) as Register
+    #[allow(clippy::cast_possible_truncation)] // four bits
+    let register = bits(word, from, 4) as Register;
+    register
 }
 
 /// A5.2.4, "Modified immediate constants in ARM instructions".

@@ -50,7 +50,7 @@ struct Shape {
     mode_bit: u64,
 }
 
-const SHAPES: [Shape; 3] = [
+const SHAPES: [Shape; 5] = [
     Shape {
         arch: Architecture::X86_64,
         jump_slot: elf::R_X86_64_JUMP_SLOT,
@@ -71,6 +71,21 @@ const SHAPES: [Shape; 3] = [
         jump_slot: elf::R_ARM_JUMP_SLOT,
         plt: Some((20, 12)),
         mode_bit: 1,
+    },
+    // The table is as GNU ld writes it without landing pads: bfd/elfnn-aarch64.c,
+    // PLT_ENTRY_SIZE, PLT_SMALL_ENTRY_SIZE.
+    Shape {
+        arch: Architecture::Aarch64,
+        jump_slot: elf::R_AARCH64_JUMP_SLOT,
+        plt: Some((32, 16)),
+        mode_bit: 0,
+    },
+    // RISC-V ELF psABI, "Procedure Linkage Table".
+    Shape {
+        arch: Architecture::Riscv64,
+        jump_slot: elf::R_RISCV_JUMP_SLOT,
+        plt: Some((32, 16)),
+        mode_bit: 0,
     },
 ];
 

@@ -83,18 +83,18 @@ impl X86 {
                 if i.memory_index() == Name::None && i.memory_base().is_gpr() =>
             {
                 let offset = i.memory_displacement64().cast_signed();
-                let offset = if self.bits == 32 { i64::from(offset as i32) } else { offset };
+                let offset = if self.bits == 32 { i64::from(low_half(offset)) } else { offset };
                 vec![Op::Add { to, from: number(i.memory_base()), offset }]
             }
             (Mnemonic::Add | Mnemonic::Sub, Some(to), None) if immediate(1).is_some() => {
                 let value = immediate(1).unwrap_or_default();
-                let value = if self.bits == 32 { i64::from(value as i32) } else { value };
+                let value = if self.bits == 32 { i64::from(low_half(value)) } else { value };
                 let offset = if i.mnemonic() == Mnemonic::Add { value } else { -value };
                 vec![Op::Add { to, from: to, offset }]
             }
             (Mnemonic::And, Some(register), None) if register == sp && immediate(1).is_some() => {
                 let mask = immediate(1).unwrap_or_default();
-                vec![Op::Align { register, to: -i64::from(mask as i32) }]
+                vec![Op::Align { register, to: -i64::from(low_half(mask)) }]
             }
             _ => self.other_ops(i),
         }
@@ -188,4 +188,10 @@ impl Processor for X86 {
     fn call_bytes(&self) -> i64 {
         i64::from(self.bits / 8)
     }
+}
+
+/// What of a sign-extended operand counts where registers have 32 bits.
+#[allow(clippy::cast_possible_truncation)] // that is its point
+fn low_half(value: i64) -> i32 {
+    value as i32
 }

@@ -14,3 +14,7 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
 /// (linux/arch/arm/include/uapi/asm/signal.h). Linux has such code itself, but in a page which
 /// not every process has.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
+
+/// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
+/// none, because it always was.
+pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

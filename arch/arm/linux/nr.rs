@@ -1,7 +1,7 @@
 //! System call numbers: linux/arch/arm/tools/syscall.tbl, EABI.
 //!
-//! The calls that take a time are those for a time of two words, which `src/os/linux/wait.rs`
-//! passes. That is enough for intervals, and for a clock that starts with the system.
+//! The calls that take a time are there twice, for a time of two words and for one of 64 bits;
+//! `src/os/linux/wait.rs` says why.
 
 /// `mmap2`: the offset, always 0 here, is in pages.
 pub(crate) const MMAP: usize = 192;
@@ -16,6 +16,8 @@ pub(crate) const SIGALTSTACK: usize = 186;
 pub(crate) const GETTID: usize = 224;
 pub(crate) const FUTEX: usize = 240;
 pub(crate) const CLOCK_GETTIME: usize = 263;
+pub(crate) const CLOCK_GETTIME64: usize = 403;
+pub(crate) const FUTEX_TIME64: usize = 422;
 pub(crate) const TGKILL: usize = 268;
 pub(crate) const SET_ROBUST_LIST: usize = 338;
 pub(crate) const GET_ROBUST_LIST: usize = 339;

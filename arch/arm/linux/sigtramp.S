@@ -49,9 +49,9 @@ END(needm_handler)
 
    Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
    registers get the values that they had at the fault (regs: r4-r11, lr), so that an unwinder
-   started in sigpanic can go on through the frame that faulted. lr counts as one of them in a
-   frame that has called nothing yet; it is on the stack, because the call below takes the
-   register.
+   started in sigpanic can go on through the frame that faulted. lr is one of them, because a
+   frame that has called nothing yet has its return address there; it is on the stack, because
+   the call below overwrites the register.
 
         the G's stack
         ...the frame that faulted    <- CFA, the stack pointer at the fault
@@ -88,6 +88,8 @@ ROUTINE(needm_sigjump)
         ldr     r3, [r0, #FAULT_SP]
         ldr     ip, [r0, #FAULT_PC]
         add     ip, ip, #2
+        /* A signal that comes once sp has left the handler's stack overwrites regs. */
+        ldmia   r1, {r4-r11}
         sub     sp, r0, #BELOW
         stmia   sp, {r2, r3, ip}
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
@@ -96,7 +98,6 @@ ROUTINE(needm_sigjump)
         .cfi_escape 0x10, 15, 2, 0x7d, BELOW+FAULT_PC
         /* DW_CFA_expression, register 14, 2 bytes: DW_OP_breg13 0 */
         .cfi_escape 0x10, 14, 2, 0x7d, 0
-        ldmia   r1, {r4-r11}
         bl      needm_sigpanic
         udf     #0
         .cfi_endproc

@@ -79,15 +79,16 @@ ROUTINE(needm_sigjump)
         .cfi_signal_frame
         movl    4(%esp), %eax
         movl    8(%esp), %edx
+        /* A signal that comes once esp has left the handler's stack overwrites regs. */
+        movl    0(%edx), %ebx
+        movl    4(%edx), %ebp
+        movl    8(%edx), %esi
+        movl    12(%edx), %edi
         leal    -ARGS(%eax), %esp
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg4 FAULT_SP, DW_OP_deref */
         .cfi_escape 0x0f, 3, 0x74, FAULT_SP+ARGS, 0x06
         /* DW_CFA_expression, register 8, 2 bytes: DW_OP_breg4 FAULT_PC */
         .cfi_escape 0x10, 8, 2, 0x74, FAULT_PC+ARGS
-        movl    0(%edx), %ebx
-        movl    4(%edx), %ebp
-        movl    8(%edx), %esi
-        movl    12(%edx), %edi
         movl    %eax, (%esp)
         calll   needm_sigpanic
         ud2

@@ -15,3 +15,7 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
 /// (linux/arch/x86/include/uapi/asm/signal.h). Linux delivers no signal without it
 /// (linux/arch/x86/kernel/signal_64.c).
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
+
+/// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
+/// none, because it always was.
+pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

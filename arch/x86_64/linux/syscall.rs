@@ -18,7 +18,7 @@ pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
     unsafe {
         asm!(
             "syscall",
-            inlateout("rax") nr as isize => result,
+            inlateout("rax") nr.cast_signed() => result,
             in("rdi") a.a0.word(), in("rsi") a.a1.word(), in("rdx") a.a2.word(),
             in("r10") a.a3.word(), in("r8") a.a4.word(), in("r9") a.a5.word(),
             lateout("rcx") _, lateout("r11") _,

@@ -222,7 +222,7 @@ impl Model {
 
     /// Whether a thread that returns from a handler has another thread's thread pointer.
     fn loses_its_thread(&self) -> bool {
-        self.emulated && arch::current().emulator_loses_thread
+        self.emulated && arch::own().qemu_mixes_up_threads
     }
 
     /// Whether the innermost callback has deferred such a function.

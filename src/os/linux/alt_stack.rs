@@ -1,32 +1,31 @@
 //! The alternate signal stack of a foreign thread.
 //!
-//! A fault that is a stack overflow can only be handled on another stack, so a
-//! thread that runs callbacks needs one. One that the thread brought, and that is
-//! large enough, is used as it is; else ours is installed, and stays with the
-//! thread until it detaches or exits.
+//! A fault that is a stack overflow can only be handled on another stack, so a thread that
+//! runs callbacks needs a signal stack. One that the thread has already is used if it is large
+//! enough. Else needm installs one of its own, "ours" below, which stays with the thread until
+//! it detaches or exits.
 //!
-//! A handler on the signal stack may call back. Its callback runs on a G, where Linux
-//! does not see that the signal stack is in use, and would start the next
-//! handler, or ours for a fault, at its top, over the first one's frames. So for the
-//! time of such a callback the thread's signal stack is what is left below the
-//! handler, or ours where the handler is on the thread's own. This can only be set
-//! from the G, and all signals are held from before the switch until it is done.
+//! A handler on the signal stack may call back. Its callback runs on a G, so Linux does not see
+//! that the signal stack is in use: it would start the next handler, or ours for a fault, at
+//! the top of that stack, over the first handler's frames. So while such a callback runs,
+//! another signal stack is installed: the whole of ours if the handler is on the thread's own,
+//! else the part that is free below the handler. Only code on the G can install it, and all
+//! signals are blocked from before the switch until that is done.
 //!
-//! What was found and what was installed are two things: only what is still
-//! ours is ever taken out again.
+//! The stack that the thread had before and the one that is installed are noted separately:
+//! needm removes a signal stack only if it is still ours.
 //!
-//! A handler's return puts back the signal stack of before the signal
-//! (`restore_altstack` in linux/kernel/signal.c), so what is installed from inside
-//! a handler may be gone later. A thread whose first callback found signals
-//! blocked may be in one: its callbacks stay on the slow path, where the stack is
-//! checked again, until it calls with none blocked or has been found in order often
-//! enough.
+//! When a handler returns, Linux puts back the signal stack of before the signal
+//! (`restore_altstack` in linux/kernel/signal.c), so a stack that was installed inside a handler
+//! may be gone later. If a thread's first callback found signals blocked, the thread may have
+//! been in a handler. Its callbacks then stay on the slow path and check the signal stack,
+//! until one finds no signal blocked, or [`CHECKS`] of them have found the stack in order.
 //!
 //! # Safety
 //! A stack that is installed here is the thread's own, or ours. The thread keeps its own
 //! mapped for as long as it lets Linux run handlers there. Ours is unmapped only when no
-//! thread has the record. Fields are atomics because the thread's handlers, and a thread
-//! that takes over the record of one that is gone, use them too.
+//! thread has the record. Fields are atomics because the thread's handlers use them, too, and
+//! so does a thread that reaps the record of an exited one.
 
 use super::memory;
 pub(crate) use super::signal::Stack;
@@ -35,7 +34,7 @@ use crate::arch::needm_sp;
 use crate::os::terms::{Access, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 
-/// Checks that have to find all in order before a thread is no longer checked.
+/// Successful checks before a thread is no longer checked.
 const CHECKS: u32 = 32;
 
 impl Stack {
@@ -57,7 +56,7 @@ pub(crate) struct Kept {
     mask: [AtomicUsize; 2],
 }
 
-/// In [`Kept::mask`]: there is one.
+/// The mark in [`Kept::mask`]: a mask is kept.
 const HELD: u64 = 1 << (SIGKILL - 1);
 
 impl Kept {
@@ -96,8 +95,8 @@ impl Kept {
         if size != 0 {
             self.size.store(0, Relaxed);
             let old = Stack::new(self.base.load(Relaxed), size);
-            // SAFETY: it was the thread's signal stack when this callback began, and the
-            // handler that made the callback still stands on it or is gone.
+            // SAFETY: it was the thread's signal stack when this callback began, and stays mapped:
+            // ours for as long as the record is the thread's, the thread's own by the thread.
             let _ = unsafe { signal::set_stack(&old) };
         }
         self.let_signals_in();
@@ -107,7 +106,7 @@ impl Kept {
 /// The signal stack's part of a thread's record.
 #[repr(C)]
 pub(crate) struct Readiness {
-    /// What is in effect, by our doing or the thread's. Assembly reads both.
+    /// The signal stack in effect, ours or the thread's own. Assembly reads both words.
     pub(crate) base: AtomicUsize,
     pub(crate) size: AtomicUsize,
     /// Our stack: mapped once, kept with the record; a guard page below.
@@ -120,7 +119,7 @@ pub(crate) struct Readiness {
     checks_left: AtomicU32,
     /// 1 from [`Readiness::prepare`] to [`Readiness::release`].
     ready: AtomicU32,
-    /// What a checking tool calls our stack.
+    /// The number that valgrind has given our stack.
     tool: AtomicUsize,
 }
 
@@ -139,10 +138,17 @@ impl Readiness {
             let len = guard + needs.stack;
             let map = memory::map(len, Access::None).ok()?;
             // SAFETY: inside the mapping just made, which nothing uses yet.
-            unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) }.ok()?;
+            let made = unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) };
+            // A handler that calls back meanwhile stores the same: it has the same needs.
             self.len.store(len, Relaxed);
-            self.map.store(map, Relaxed);
-            self.tool.store(tell(map + guard, map + len), Relaxed);
+            // Such a handler may have mapped one, and its return may leave that installed.
+            if made.is_ok() && self.map.compare_exchange(0, map, Relaxed, Relaxed).is_ok() {
+                self.tool.store(tell(map + guard, map + len), Relaxed);
+            } else {
+                // SAFETY: the mapping just made is not in the record, so it is installed
+                // nowhere, and no handler runs on it.
+                unsafe { memory::unmap(map, len) };
+            }
         }
         self.ours()
     }
@@ -196,13 +202,13 @@ impl Readiness {
         let now = Stack::current();
         let fine = now.enabled() && now.size() >= needs.least;
         if fine && self.size.load(Relaxed) == 0 {
-            // In a handler that has interrupted the first check.
+            // This handler has interrupted the first check, before that noted the stack.
             self.note_in_effect(&now);
         }
         fine
     }
 
-    /// Whether the thread still has the one of its own that it had when last looked at.
+    /// Whether the thread still has the signal stack of its own that it had at the last check.
     fn brings_the_same(&self) -> bool {
         let (base, size) = self.bounds();
         if size == 0 || self.ours().is_some_and(|ours| ours.base() == base) {
@@ -212,14 +218,14 @@ impl Readiness {
         now.enabled() && (now.base(), now.size()) == (base, size)
     }
 
-    /// Installs ours, but where the thread has one that will do.
+    /// Installs ours, unless the thread has one of its own that is large enough.
     fn install(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) {
         if self.brings_the_same() {
             return;
         }
         let Some(ours) = self.mapped(needs, tell) else { return };
+        // Linux refuses if the thread runs on its own one right now, which then stays.
         // SAFETY: ours stays mapped for as long as this record is the thread's.
-        // Refused where the thread runs on its own right now, which then stays.
         let Ok(old) = (unsafe { signal::set_stack(&ours) }) else {
             return self.note_in_effect(&Stack::current());
         };
@@ -229,7 +235,8 @@ impl Readiness {
         }
         self.note_old(&old);
         if old.enabled() && old.size() >= needs.least {
-            // First: a handler that comes in between is on one of the two.
+            // Noted before it is put back: a handler in between runs on one of the two, and `holds`
+            // knows both.
             self.note_in_effect(&old);
             // SAFETY: the thread had it installed a moment ago.
             let _ = unsafe { signal::set_stack(&old) };
@@ -248,14 +255,15 @@ impl Readiness {
         (self.base.load(Relaxed), self.size.load(Relaxed))
     }
 
-    /// Whether `address` is on it, or on ours, on which nothing runs but handlers: it is
-    /// installed a moment before that is noted.
+    /// Whether `address` is on the signal stack in effect, or on ours, where only handlers run.
+    /// Ours counts on its own, because it is installed a moment before that is noted.
     pub(crate) fn holds(&self, address: usize) -> bool {
         let (base, size) = self.bounds();
         address.wrapping_sub(base) < size || self.ours().is_some_and(|ours| ours.holds(address))
     }
 
-    /// What is left of it below a caller.
+    /// The signal stack for the time of a callback whose `caller` is a handler: ours if the handler
+    /// is not on it, else what is free below the handler.
     fn below(&self, caller: usize, needs: Needs) -> Stack {
         let base = match self.ours() {
             Some(ours) if !ours.holds(caller) => return ours,
@@ -265,17 +273,17 @@ impl Readiness {
         Stack::new(base, caller.saturating_sub(base + needs.exit_room) & !15)
     }
 
-    /// Whether what is left holds our own handler.
+    /// Whether that stack holds our own handler.
     pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
         self.below(caller, needs).size() >= needs.least
     }
 
-    /// On the G: what is left below the handler becomes the signal stack. If that is
-    /// too little for handlers that call back in their turn, none are let in.
+    /// On the G: installs the stack of [`Readiness::below`]. If it is too small for another handler
+    /// that calls back, all signals but faults stay blocked.
     pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
         let left = self.below(caller, needs);
-        // SAFETY: it is part of the thread's signal stack, or the whole of ours, and
-        // nothing stands on it.
+        // SAFETY: it is the part of the thread's signal stack below all frames there, or the whole
+        // of ours, on which no frame is.
         if let Ok(old) = unsafe { signal::set_stack(&left) } {
             kept.base.store(old.base(), Relaxed);
             kept.size.store(old.size(), Relaxed);
@@ -300,7 +308,8 @@ impl Readiness {
         }
     }
 
-    /// Whether a thread that exits may keep what is in effect: it brought none.
+    /// Whether an exiting thread may keep the signal stack in effect: it had none of its own to
+    /// put back.
     pub(crate) fn may_stay(&self) -> bool {
         self.old_size.load(Relaxed) == 0
     }
@@ -313,8 +322,8 @@ impl Readiness {
         }
         let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
         let Some(ours) = ours else { return true };
-        // SAFETY: the thread brought it and has not been told that it is in use no more, or
-        // it is none.
+        // SAFETY: it is none, or the one that the thread had installed before ours, which the
+        // thread keeps mapped, because Linux may run handlers there.
         match unsafe { signal::set_stack(&self.old()) } {
             Ok(was) if was.enabled() && was.base() != ours.base() => {
                 // The thread has put another there since: it stays.
@@ -327,7 +336,7 @@ impl Readiness {
         }
     }
 
-    /// The thread is gone, and what it had with it.
+    /// The thread has exited: no signal stack is in effect.
     pub(crate) fn forget(&self) {
         self.note_old(&Stack::NONE);
         self.note_in_effect(&Stack::NONE);

@@ -6,10 +6,10 @@
 //!   | guard | stack ...                 | what it runs | TLS | to the page |
 //! ```
 //!
-//! Linux clears a row's `tid` when its thread has ended, in any way
-//! (`CLONE_CHILD_CLEARTID`), and only after that may the row be used again. A thread
-//! that returns unmaps its own stack with its last instructions; that of one which
-//! exits by the raw system call is used again, by the thread that uses the row next.
+//! Linux clears a row's `tid` when its thread has exited, in any way
+//! (`CLONE_CHILD_CLEARTID`), and only after that may the row be used again. A thread that
+//! returns unmaps its own stack with its last instructions. The stack of a thread that exits
+//! by the raw system call is used again, by the next thread of the row.
 //!
 //! # Safety
 //! A row's stack belongs to the thread that has set the row to [`TAKEN`], then to the thread
@@ -28,14 +28,14 @@ use crate::arch::needm_sp;
 use crate::os::terms::{Access, needm_thread_exit};
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 
-// `state`:
-/// No thread's.
+// A row's `state`:
+/// No thread has it.
 const FREE: u32 = 0;
-/// One thread makes it, or takes it apart.
+/// A thread that makes another one has it to itself.
 const TAKEN: u32 = 1;
-/// It goes by itself: any thread may use it once its own has ended.
+/// It is not joined: any thread may take it once its own thread has exited.
 const DETACHED: u32 = 2;
-/// Its maker lets it go: [`Row::join`] or [`Row::leave_alone`], once.
+/// Its maker calls [`Row::join`] or [`Row::leave_alone`], once.
 #[cfg(feature = "freestanding")]
 const JOINABLE: u32 = 3;
 
@@ -115,7 +115,8 @@ pub(super) fn spawn_alone<F: FnOnce()>(stack_size: usize, run: F) -> Result<(), 
     spawn(stack_size, DETACHED, run).map(drop)
 }
 
-/// Runs `run` on a new thread, whose row its maker lets go. The row, and its number.
+/// Runs `run` on a new thread. Returns its row, for which the caller calls [`Row::join`] or
+/// [`Row::leave_alone`], and its number.
 ///
 /// # Errors
 /// As for [`spawn`].
@@ -127,8 +128,8 @@ pub(crate) fn spawn_joinable<F: FnOnce()>(
     spawn(stack_size, JOINABLE, run)
 }
 
-/// Runs `run` on a new thread with at least `stack_size` bytes of stack, whose signals
-/// are blocked as this one's are. Its row, which is in `state` then, and its number.
+/// Runs `run` on a new thread with at least `stack_size` bytes of stack, and this thread's signal
+/// mask. Returns its row, which is then in `state`, and its number.
 ///
 /// # Errors
 /// `ENOEXEC` of a program whose headers do not say what a thread needs, or the system's.
@@ -167,7 +168,7 @@ fn spawn<F: FnOnce()>(stack_size: usize, state: u32, run: F) -> Result<(&'static
     }
 }
 
-/// A row that is no thread's: a free one, that of a thread which has ended, or a new one.
+/// Takes a row without a live thread: a free one, that of an exited thread, or a new one.
 fn take() -> Result<&'static Row, Errno> {
     loop {
         for row in rows() {
@@ -177,7 +178,7 @@ fn take() -> Result<&'static Row, Errno> {
             {
                 continue;
             }
-            // Another thread may have come and gone in between, and left one that lives.
+            // Another thread may have taken the row in between, and started a thread that lives.
             if row.tid.load(SeqCst) == 0 {
                 return Ok(row);
             }
@@ -209,16 +210,16 @@ impl Row {
         Ok(start)
     }
 
-    /// Unmaps the stack, if there still is one. Its thread has ended, or was never made.
+    /// Unmaps the stack, if there still is one. Its thread has exited, or was never made.
     fn unmap(&self) {
         let start = self.map.swap(0, SeqCst);
         if start != 0 {
-            // SAFETY: mapped with this size, and no thread runs on it.
+            // SAFETY: it was mapped with this size, and its thread has exited or was never made.
             unsafe { memory::unmap(start, self.len.load(Relaxed)) };
         }
     }
 
-    /// Waits until its thread has ended, and leaves nothing of it.
+    /// Waits until its thread has exited, and frees all that it had.
     #[cfg(feature = "freestanding")]
     pub(crate) fn join(&self) {
         loop {

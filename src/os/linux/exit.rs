@@ -4,10 +4,10 @@
 //!    for a raw exit(2), nor after the last round of destructors.
 //! 2. The robust-futex list, where the system has it: an entry of ours on the list that the
 //!    C library registered for this thread (or, where there is none, on one of ours) is
-//!    marked by Linux when the thread ends in any way (include/uapi/linux/futex.h, and
+//!    marked by Linux when the thread exits in any way (include/uapi/linux/futex.h, and
 //!    Documentation/locking/robust-futex-ABI.rst).
-//! 3. Asking whether a thread of that number lives, where nothing else is to be had; a number
-//!    that is used again delays it.
+//! 3. The question whether a thread with this number lives, where the robust list cannot be had.
+//!    If the number is used again, the exit is noticed later.
 //!
 //! # Safety
 //! A thread's robust list is its own: no other thread touches it while the thread lives. Its
@@ -18,15 +18,20 @@ use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr;
 
-pub(crate) use super::key::{begin, end};
-use super::{Errno, call, ids, key};
+pub(crate) use super::ids::note_home as fork_child;
+pub(crate) use super::key::end;
+use super::{Errno, call, ids, key, libc};
 use crate::arch::linux::nr;
+use crate::os::terms::OnExit;
 use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 
 /// Words before a robust entry that a C library's offset may point into, and of
 /// which glibc writes the last one when a lock is linked in front of the entry
 /// (its list is doubly linked on 64 bits).
 const BEFORE_ENTRY: usize = 8;
+
+/// In [`Notice::futex`]: the entry is not linked yet, because the C library was changing the list.
+const POSTPONED: u32 = u32::MAX;
 
 /// The bit that Linux sets in a robust futex whose owner died (include/uapi/linux/futex.h).
 const FUTEX_OWNER_DIED: u32 = 0x4000_0000;
@@ -40,10 +45,17 @@ pub(crate) struct Notice {
     entry: AtomicUsize,
     /// A head of our own, where the thread has none; its first word is 0 if it has.
     own_head: [AtomicUsize; 3],
-    /// Which of `before` is the futex, plus one; 0 without a robust list.
+    /// Which of `before` is the futex, plus one; 0 without a robust list, or [`POSTPONED`].
     futex: AtomicU32,
-    /// The thread's number.
+    /// The thread's number; 0 if it is not known, because a child of `vfork` has used the record
+    /// first.
     tid: AtomicU32,
+}
+
+/// Has exits noticed.
+pub(crate) fn begin(on_exit: OnExit) {
+    ids::note_home();
+    key::begin(on_exit);
 }
 
 impl Notice {
@@ -54,22 +66,40 @@ impl Notice {
         self.own_head[0].store(0, Relaxed);
     }
 
+    /// Whether it is known which thread's the record is.
+    pub(crate) fn is_known(&self) -> bool {
+        self.tid.load(Relaxed) != 0
+    }
+
+    /// Whether the record needs nothing more to notice the exit as well as it can.
+    pub(crate) fn is_settled(&self) -> bool {
+        self.is_known() && self.futex.load(Relaxed) != POSTPONED
+    }
+
+    /// Which of `before` Linux marks.
+    fn marked_place(&self) -> Option<usize> {
+        match self.futex.load(SeqCst) {
+            0 | POSTPONED => None,
+            place => Some(place as usize - 1),
+        }
+    }
+
     /// Has the key's destructor run at this thread's exit, with `value`.
     pub(crate) fn arm(&self, value: *const c_void) {
         key::arm(value);
     }
 
-    /// Whether Linux marks this record at the thread's end.
+    /// Whether Linux marks this record when the thread exits.
     pub(crate) fn is_watched(&self) -> bool {
-        self.futex.load(SeqCst) != 0
+        self.marked_place().is_some()
     }
 
-    /// Whether the thread has ended, as far as can be told; `ask` the system if
-    /// nothing else tells.
+    /// Whether the thread has exited, as far as is known; `ask` the system if nothing else shows
+    /// it.
     pub(crate) fn has_exited(&self, ask: bool) -> bool {
-        match self.futex.load(SeqCst).checked_sub(1) {
-            Some(place) => self.before.get(place as usize).is_some_and(owner_died),
-            None => ask && !ids::alive(self.tid.load(Relaxed)),
+        match self.marked_place() {
+            Some(place) => self.before.get(place).is_some_and(owner_died),
+            None => ask && self.is_known() && !ids::alive(self.tid.load(Relaxed)),
         }
     }
 
@@ -126,7 +156,7 @@ fn robust_head() -> Option<*mut RobustHead> {
 /// Registers `head` for this thread.
 ///
 /// # Safety
-/// `head` and the entries linked to it live until the thread has ended.
+/// `head` and the entries linked to it live until the thread has exited.
 unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
     // SAFETY: the caller keeps the list for as long as Linux may walk it.
     unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
@@ -140,12 +170,15 @@ static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
 static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
 
 impl Notice {
-    /// Has Linux mark this record when the thread ends, if it can.
+    /// Has Linux mark this record when the thread exits, if it can.
     pub(crate) fn watch(&self, block: usize) {
+        if !self.is_known() {
+            return;
+        }
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
-            if key::key().is_some() {
-                return; // the C library will register its own, and ours would go
+            if libc::has_keys() {
+                return; // the C library will register its own in the place of ours
             }
             let Some(head) = self.register_own_head() else { return };
             head
@@ -155,6 +188,11 @@ impl Notice {
         // SAFETY: the head is the one registered for this very thread; nothing
         // else touches it or the list but the thread itself.
         unsafe {
+            // The C library says so in `pending` while it changes the list. If this is a handler that
+            // has interrupted it there, it would overwrite the link to this entry.
+            if !(&raw const (*head).pending).read_volatile().is_null() {
+                return self.futex.store(POSTPONED, Relaxed);
+            }
             let offset = (*head).futex_offset;
             let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
             let place = place.filter(|_| offset % 4 == 0);
@@ -184,6 +222,7 @@ impl Notice {
     }
 
     fn set_prev_link(&self, to: *mut usize) {
+        #[allow(clippy::cast_ptr_alignment)] // the entry after them is a word, aligned as one
         let back = ptr::from_ref(&self.before[BEFORE_ENTRY - 2]).cast_mut().cast::<usize>();
         // SAFETY: two of `before` are a word on 64 bits, aligned as the entry is, and only
         // this thread writes there.
@@ -193,7 +232,7 @@ impl Notice {
     fn register_own_head(&self) -> Option<*mut RobustHead> {
         let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
         // SAFETY: the three words are this thread's alone, and the record lives
-        // until the thread has ended.
+        // until the thread has exited.
         unsafe {
             #[allow(clippy::cast_possible_wrap)] // 32
             let offset = -(size_of_val(&self.before) as isize);
@@ -204,13 +243,13 @@ impl Notice {
             });
             set_robust_head(head).ok()?;
         }
-        // Some emulators say yes and do nothing.
+        // Some emulators accept the call and do nothing.
         (robust_head() == Some(head)).then_some(head)
     }
 
     /// Takes the entry off this thread's list.
     pub(crate) fn unwatch(&self, block: usize) {
-        if self.futex.swap(0, SeqCst) == 0 {
+        if [0, POSTPONED].contains(&self.futex.swap(0, SeqCst)) {
             return;
         }
         if self.own_head[0].swap(0, Relaxed) != 0 {
@@ -257,9 +296,9 @@ fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
         return Some(head);
     }
     let head = robust_head()?;
-    if !head.is_null() && key::key().is_some() {
+    if !head.is_null() && libc::has_keys() {
         // SAFETY: Linux says that this is this thread's head.
-        HEAD_OFFSET.store(unsafe { (*head).futex_offset } as usize, Relaxed);
+        HEAD_OFFSET.store(unsafe { (*head).futex_offset }.cast_unsigned(), Relaxed);
         HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
     }
     Some(head)
@@ -268,13 +307,13 @@ fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
 /// The robust head of this thread, without asking.
 fn learned_head(block: usize) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
-    if distance == 0 || key::key().is_none() {
+    if distance == 0 || !libc::has_keys() {
         return None;
     }
     let head = block.wrapping_add(distance - 1) as *mut RobustHead;
     // SAFETY: the same C library made this thread (it has keys), so its
     // own record is around the thread pointer as in the first one.
-    let same = unsafe { (*head).futex_offset as usize == HEAD_OFFSET.load(Relaxed) };
+    let same = unsafe { (*head).futex_offset.cast_unsigned() == HEAD_OFFSET.load(Relaxed) };
     same.then_some(head)
 }
 
@@ -291,17 +330,26 @@ const SEEN_TWICE: u32 = u32::MAX;
 
 const SEEN_OTHERWISE: u32 = u32::MAX - 1;
 
-/// This thread's number: without a system call, where the C library is seen to keep it.
+/// This thread's number, if this process is the thread's, else 0.
+fn asked_tid() -> u32 {
+    if ids::is_visitor() { 0 } else { ids::current() }
+}
+
+/// This thread's number: without a system call, where the C library is seen to keep it. 0 if it
+/// cannot be had, in a child of `vfork`.
 fn tid(block: usize) -> u32 {
-    let Some(head) = learned_head(block) else { return ids::current() };
-    // SAFETY: that many bytes before the head are the C library's record still, of
-    // which the head is not the beginning.
+    let Some(head) = learned_head(block) else { return asked_tid() };
+    // SAFETY: the C library's record of this thread begins further below: the head is in the
+    // middle of it, so these bytes belong to the record, too.
     let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
     let seen = TID_SEEN.load(Relaxed);
     if seen == SEEN_TWICE {
         return noted;
     }
-    let tid = ids::current();
+    let tid = asked_tid();
+    if tid == 0 {
+        return 0;
+    }
     let next = match (seen, noted == tid) {
         (SEEN_OTHERWISE, _) | (_, false) => SEEN_OTHERWISE,
         (0, true) => tid,

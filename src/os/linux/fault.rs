@@ -16,11 +16,11 @@ pub(crate) use super::forward::{fork_child, install, uninstall};
 use super::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
 #[cfg(any(feature = "asan", feature = "tsan"))]
 use super::signal::{block_all, set_blocked};
-use super::{forward, libc};
+use super::{forward, ids, libc};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::MIN_SIGNAL_STACK;
 use crate::arch::linux::context::Context;
-use crate::os::terms::{Fault, needm_on_fault};
+use crate::os::terms::{Fault, STACK_RAN_OUT, needm_on_fault};
 
 crate::arch::upcalls! {
     "needm_handle" => handle,
@@ -37,8 +37,9 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.
     let (what, interrupted) = unsafe { (&*info, &*context.cast::<Context>()) };
     // A positive code is Linux's own word for what an instruction did; what
-    // was sent is not a fault of the callback (sigaction(2), si_code).
-    if what.code > 0 {
+    // was sent is not a fault of the callback (sigaction(2), si_code). A child of `vfork` has its
+    // parent's callback in its memory, but its fault is its own.
+    if what.code > 0 && !ids::is_visitor() {
         let sp = interrupted.sp();
         let fault = Fault {
             number: signal,
@@ -53,9 +54,13 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
         };
         // SAFETY: the fault is of this thread, which runs on its handler stack here.
         let frame = unsafe { needm_on_fault(&raw const fault) };
+        if frame == STACK_RAN_OUT {
+            // SAFETY: Linux has just called this handler with these three.
+            return unsafe { forward::forward_overflow(signal, info, context) };
+        }
         if frame != 0 {
-            // SAFETY: the contract of `needm_on_fault`: a fault frame is there, below all
-            // that is in use on a G. This handler holds nothing that has to be let go.
+            // SAFETY: by the contract of `needm_on_fault` a fault frame is there, below all that
+            // is in use on a G. No value of this handler's has a destructor.
             unsafe { leave(frame, interrupted) }
         }
     }
@@ -66,8 +71,8 @@ unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void
 /// Leaves the handler for the G.
 ///
 /// # Safety
-/// A fault frame is at `frame`, below all that is in use on a G, and nothing that stands on
-/// this stack is needed any more.
+/// A fault frame is at `frame`, below all that is in use on a G, and nothing on this stack is
+/// needed any more.
 #[inline(never)] // its frame is not the handler's while `needm_on_fault` runs
 unsafe fn leave(frame: usize, interrupted: &Context) -> ! {
     let saved = interrupted.saved();

@@ -12,8 +12,8 @@ use core::ffi::{c_int, c_void};
 use core::mem::transmute;
 
 use super::signal::{
-    self, Action, FAULTS, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SIG_DFL, SIG_IGN,
-    SIGTRAP, Stack,
+    self, Action, FAULTS, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SI_KERNEL,
+    SIG_DFL, SIG_IGN, SIGTRAP, Stack,
 };
 use crate::arch::linux::context::Context;
 use crate::arch::linux::needm_handler;
@@ -25,7 +25,7 @@ struct Previous {
     actions: UnsafeCell<[Action; FAULTS.len()]>,
     /// A bit for each that is installed.
     installed: AtomicU32,
-    /// A bit for each whose handler was for one time (SA_RESETHAND), and had it.
+    /// A bit for each whose handler was to be called once only (SA_RESETHAND), and has been.
     spent: AtomicU32,
 }
 
@@ -39,7 +39,7 @@ static PREVIOUS: Previous = Previous {
     spent: AtomicU32::new(0),
 };
 
-/// The action that signal number `index` of [`FAULTS`] had before, as it is by now.
+/// The previous action of signal number `index` of [`FAULTS`]: the default if its handler is spent.
 fn previous(index: usize) -> Action {
     if PREVIOUS.spent.load(SeqCst) & 1 << index != 0 {
         return Action::DEFAULT;
@@ -48,7 +48,7 @@ fn previous(index: usize) -> Action {
     unsafe { (*PREVIOUS.actions.get())[index] }
 }
 
-/// Needm's action.
+/// needm's action.
 fn ours() -> Action {
     let flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER;
     Action::ours(needm_handler as *const () as usize, flags)
@@ -134,6 +134,32 @@ pub(super) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
             signal::set_blocked(interrupted.mask());
         }
     }
+}
+
+/// As [`forward`], of a fault that means that the interrupted stack has run out: Linux has no
+/// room there for the frame of a handler without a stack of its own, and then takes the default
+/// action (`force_sigsegv` in linux/kernel/signal.c).
+///
+/// # Safety
+/// As for [`forward`].
+pub(super) unsafe fn forward_overflow(signal: c_int, info: *mut Info, context: *mut c_void) {
+    let index = FAULTS.into_iter().position(|fault| fault == signal);
+    let action = index.map_or(Action::DEFAULT, previous);
+    let has_handler = action.handler != SIG_DFL && action.handler != SIG_IGN;
+    if !has_handler || action.flags & SA_ONSTACK == 0 {
+        let _ = signal::action(signal, Some(&Action::DEFAULT));
+        // SAFETY: Linux has called a handler with both, and they stay while it runs.
+        let (code, interrupted) = unsafe { ((*info).code, &*context.cast::<Context>()) };
+        if code == SI_KERNEL {
+            // There was no room for the frame of another signal, and the instruction is fine.
+            signal::set_blocked(interrupted.mask() & !signal::bit(signal));
+            signal::resend(signal, info);
+        }
+        // Else the instruction is run again, and the process dies at it.
+        return;
+    }
+    // SAFETY: Linux has called a handler with these three.
+    unsafe { forward(signal, info, context) }
 }
 
 /// Calls a handler on the stack that Linux would have given it.

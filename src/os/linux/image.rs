@@ -2,7 +2,7 @@
 //! program headers, and how it is laid out around a thread pointer
 //! (ELF Handling For Thread-Local Storage, 3 "Run-Time Handling of TLS").
 //!
-//! For threads that no C library makes. The program is static: one image is all.
+//! For threads that no C library makes. The program is static, so there is one image only.
 
 use core::ptr;
 
@@ -69,7 +69,7 @@ struct Segment {
 const PT_LOAD: u32 = 1;
 const PT_TLS: u32 = 7;
 
-/// What is wrong with a program that threads cannot be made in.
+/// Why no thread can be made in this program.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Flaw {
     /// The ELF header and the program headers are in no segment.
@@ -165,6 +165,7 @@ impl Image {
             area.write_bytes(0, self.bytes());
             ptr::copy_nonoverlapping(self.start, block, self.file_len);
             if TCB_SELF {
+                #[allow(clippy::cast_ptr_alignment)] // the block is aligned for the image
                 pointer.cast::<usize>().write(pointer as usize);
             }
         }

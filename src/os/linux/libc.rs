@@ -47,8 +47,7 @@ struct Libc {
             *mut c_void,
         ) -> c_int,
     >,
-    /// Of musl, which has no other, and unloads no library: glibc's is not in its shared
-    /// library.
+    /// musl's only one, which never unloads a library. glibc's shared library does not have it.
     atfork_for_good: Option<
         unsafe extern "C" fn(
             Option<extern "C" fn()>,
@@ -58,8 +57,8 @@ struct Libc {
     >,
     getauxval: Option<unsafe extern "C" fn(c_ulong) -> c_ulong>,
     errno: Option<unsafe extern "C" fn() -> *mut c_int>,
-    /// What the start files of glibc and musl go on in, and those of bionic: every
-    /// program with a C library has one, also where the linker leaves out all else.
+    /// The functions that the start files of glibc and musl, and of bionic, call: every program
+    /// with a C library has one of them, even where the linker leaves out everything else.
     started: [usize; 2],
 }
 
@@ -78,7 +77,12 @@ pub(super) fn is_there() -> bool {
     needm_libc.errno.is_some() || needm_libc.create.is_some() || needm_libc.started != [0; 2]
 }
 
-/// A thread-specific key whose destructor runs as its thread ends.
+/// Whether the C library has keys. Then it also registers the robust list of its threads.
+pub(super) fn has_keys() -> bool {
+    needm_libc.key_create.is_some() && needm_libc.setspecific.is_some()
+}
+
+/// A thread-specific key whose destructor runs as its thread exits.
 #[derive(Clone, Copy)]
 pub(super) struct Key(c_uint);
 

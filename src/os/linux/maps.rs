@@ -1,5 +1,5 @@
-//! Where a thread's own stack is, from `/proc/self/maps` (proc_pid_maps(5)): the
-//! one question about it that nothing else answers without a C library's help.
+//! Where a thread's own stack is, from `/proc/self/maps` (proc_pid_maps(5)). Without a C library
+//! nothing else says so.
 //!
 //! Costs tens of microseconds, so it is asked at most once a thread, and only where
 //! C has jumped out of callbacks (`reconcile.rs`).

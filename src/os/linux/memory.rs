@@ -1,6 +1,6 @@
 //! Mappings, and the size of a page.
 
-use super::{Errno, call, libc};
+use super::{EFAULT, Errno, call, libc};
 use crate::arch::linux::nr;
 use crate::os::terms::Access;
 use crate::sync::{AtomicUsize, Relaxed};
@@ -12,6 +12,8 @@ const PROT_READ_WRITE: usize = 1 | 2;
 const MAP_PRIVATE_ANONYMOUS: usize = 0x02 | 0x20;
 const MAP_NORESERVE: usize = 0x4000;
 const MADV_DONTNEED: usize = 4;
+const MADV_NOHUGEPAGE: usize = 15;
+const MADV_GUARD_INSTALL: usize = 102; // since Linux 6.13
 
 /// Bytes of a page where nothing says: the smallest that Linux has.
 const LEAST_PAGE: usize = 4096;
@@ -64,6 +66,53 @@ pub(crate) unsafe fn unmap(start: usize, len: usize) {
 pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Errno> {
     // SAFETY: the caller owns the range and uses it only as `access` allows.
     unsafe { call(nr::MPROTECT, (start, len, bits(access))) }.map(drop)
+}
+
+/// Whether [`MADV_GUARD_INSTALL`] does what it says.
+static GUARDS: AtomicUsize = AtomicUsize::new(UNKNOWN);
+const UNKNOWN: usize = 0;
+const WORK: usize = 1;
+const DO_NOT: usize = 2;
+
+/// Makes whole pages inaccessible for good.
+///
+/// A guard that Linux keeps in its page tables leaves the mapping in one piece, of which a
+/// process may have only so many (`vm.max_map_count`).
+///
+/// # Safety
+/// The range is the caller's, and nothing there is in use.
+pub(crate) unsafe fn guard(start: usize, len: usize) -> Result<(), Errno> {
+    let known = GUARDS.load(Relaxed);
+    // SAFETY: the caller owns the range, and does not use it.
+    let advised =
+        known != DO_NOT && unsafe { call(nr::MADVISE, (start, len, MADV_GUARD_INSTALL)) }.is_ok();
+    if advised && (known == WORK || is_closed(start)) {
+        GUARDS.store(WORK, Relaxed);
+        return Ok(());
+    }
+    if known == UNKNOWN {
+        GUARDS.store(DO_NOT, Relaxed);
+    }
+    // SAFETY: as the caller of this function says, nothing there is in use.
+    unsafe { protect(start, len, Access::None) }
+}
+
+/// Whether Linux itself cannot write to the start of a range: qemu-user agrees to any advice, so
+/// the answer to it is not enough.
+fn is_closed(start: usize) -> bool {
+    const CLOCK_MONOTONIC: usize = 1; // include/uapi/linux/time.h
+    // SAFETY: Linux writes a timespec where nothing is in use, or fails.
+    unsafe { call(nr::CLOCK_GETTIME, (CLOCK_MONOTONIC, start)) == Err(EFAULT) }
+}
+
+/// Has a range take ordinary pages only, where there are others: a huge one holds as much memory
+/// as many Gs use.
+///
+/// # Safety
+/// The range is the caller's.
+pub(crate) unsafe fn take_small_pages(start: usize, len: usize) {
+    // SAFETY: advice about a range of the caller's. Where it is refused there are no huge pages.
+    let _ = unsafe { call(nr::MADVISE, (start, len, MADV_NOHUGEPAGE)) };
 }
 
 /// Gives the memory of a range back; it reads as zeros afterwards.

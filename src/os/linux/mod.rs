@@ -1,4 +1,5 @@
-//! The room for Linux: raw system calls, and what a C library adds where there is one.
+//! needm's part for Linux, a room in the words of `os/mod.rs`: raw system calls, and what a C
+//! library adds where there is one.
 //!
 //! | file | keeps this part of the contract in `os/mod.rs` |
 //! | --- | --- |
@@ -58,21 +59,23 @@ pub struct Errno(pub(crate) i32);
 const ESRCH: Errno = Errno(3);
 const ENOEXEC: Errno = Errno(8);
 const ENOMEM: Errno = Errno(12);
+const EFAULT: Errno = Errno(14);
 const ENOSYS: Errno = Errno(38);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).
 const MAX_ERRNO: isize = 4095;
 
-/// A system call with its error told apart from its result.
+/// Makes a system call; its result, or its error.
 ///
 /// # Safety
 /// As for [`syscall`].
 unsafe fn call(nr: usize, args: impl Into<Slots>) -> Result<usize, Errno> {
-    // SAFETY: this function's caller promises what `syscall` asks for.
+    // SAFETY: the arguments are what the call `nr` takes, and its effects are sound, by this
+    // function's own contract.
     checked(unsafe { syscall(nr, &args.into()) })
 }
 
-/// What a system call answered, its error told apart from its result.
+/// The result of a system call, or its error.
 fn checked(result: isize) -> Result<usize, Errno> {
     if (-MAX_ERRNO..0).contains(&result) {
         #[allow(clippy::cast_possible_truncation)] // within ±4095

@@ -24,7 +24,7 @@ pub(crate) fn exit(status: i32) -> ! {
     }
 }
 
-/// Writes to standard error what of `text` it takes; for last words only.
+/// Writes `text` to standard error, as much as it takes at once; for last words only.
 pub(crate) fn last_words(text: &[u8]) {
     const STDERR: i32 = 2;
     // SAFETY: Linux reads `text`, which is valid for its length.

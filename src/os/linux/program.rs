@@ -1,4 +1,4 @@
-//! What a program without a C library has of this room.
+//! What `os::program` offers on Linux: the parts for a program without a C library.
 
 pub use super::Errno;
 pub(crate) use super::clone::{Row, spawn_joinable};

@@ -36,27 +36,34 @@ const SIG_SETMASK: usize = 2;
 /// Bytes of Linux's signal set: 64 signals on every architecture here.
 const SET_BYTES: usize = 8;
 
+// include/uapi/linux/signal.h
 const SS_ONSTACK: c_int = 1;
 const SS_DISABLE: c_int = 2;
 
-/// `struct kernel_sigaction` (include/linux/signal_types.h).
+/// Words of Linux's struct for the code that ends a handler: none where it has code of its own.
+const RESTORERS: usize = (SA_RESTORER != 0) as usize;
+
+/// `struct sigaction` (include/linux/signal_types.h).
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub(super) struct Action {
     pub(super) handler: usize,
     pub(super) flags: usize,
-    pub(super) restorer: usize,
+    pub(super) restorer: [usize; RESTORERS],
     mask: [u32; 2],
+    /// Not Linux's. qemu-riscv64 7.2 reads the mask one word too far on, and finds it empty here.
+    beyond: [u32; 2],
 }
 
 impl Action {
     /// Nothing special: the default action.
-    pub(super) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
+    pub(super) const DEFAULT: Self =
+        Self { handler: SIG_DFL, flags: 0, restorer: [0; RESTORERS], mask: [0; 2], beyond: [0; 2] };
 
     /// A handler of ours, with an empty mask.
     pub(super) fn ours(handler: usize, flags: usize) -> Self {
-        let restorer = needm_sigreturn as *const () as usize;
-        Self { handler, flags: flags | SA_RESTORER, restorer, mask: [0; 2] }
+        let restorer = [needm_sigreturn as *const () as usize; RESTORERS];
+        Self { handler, flags: flags | SA_RESTORER, restorer, ..Self::DEFAULT }
     }
 
     /// The signals blocked while the handler runs.

@@ -34,12 +34,11 @@ unsafe extern "C" {
     ) -> c_int;
 }
 
-/// What a program's exit status is that could not be started, as with a loader that
-/// cannot load one.
+/// The exit status of a program that cannot start, as of one that a dynamic loader cannot load.
 const CANNOT_START: i32 = 127;
 
-/// Why the program cannot go on, in one line, and its end: a signal would need a
-/// thread that is in order.
+/// Prints in one line why the program cannot start, and exits. It raises no signal, because this
+/// thread is not in order yet.
 fn refuse(why: &str) -> ! {
     for part in ["needm: cannot start: ", why, "; see linker/README.md\n"] {
         process::last_words(part.as_bytes());
@@ -89,7 +88,7 @@ unsafe extern "C" fn start(stack: *const usize) -> ! {
 /// Lays out the first thread's thread-local storage, and sets its thread pointer.
 fn ready_thread_pointer() {
     let image = Image::look().unwrap_or_else(|flaw| refuse(flaw.meaning()));
-    // A page is aligned enough: `find` has seen to that.
+    // A page is aligned enough: `look` refuses a larger alignment.
     let Ok(area) = memory::map(image.bytes(), Access::ReadWrite) else {
         refuse("no memory for thread-local storage")
     };
@@ -102,7 +101,7 @@ fn ready_thread_pointer() {
     if refused < 0 {
         refuse("the system sets no thread pointer")
     }
-    // Needm's own block is the proof: it must lie in the copy.
+    // needm's own block is the proof: it must lie in the copy.
     if !image.holds(pointer, needm_tls_block() as usize) {
         refuse("thread-local storage is not where its users look for it");
     }

@@ -1,6 +1,11 @@
 //! Waiting on a word, by futex(2), and the clock.
+//!
+//! On 32 bits each of these calls exists twice: for a time of two words, which is enough for
+//! intervals and for a clock that starts with the system, and for a time of 64 bits. A system
+//! may lack either: the second came with Linux 5.1, the first is an option of later ones
+//! (`CONFIG_COMPAT_32BIT_TIME`). So where the first is missing, the second is tried.
 
-use super::call;
+use super::{Errno, call};
 use crate::arch::linux::nr;
 use crate::sync::AtomicU32;
 
@@ -13,36 +18,72 @@ const FUTEX_WAKE_PRIVATE: usize = 1 | 128;
 /// include/uapi/linux/time.h
 const CLOCK_MONOTONIC: usize = 1;
 
-/// Nanoseconds of a clock that only goes forward.
-pub(crate) fn now() -> u64 {
+/// include/uapi/asm-generic/errno.h
+const ETIMEDOUT: Errno = Errno(110);
+
+const SECOND: u64 = 1_000_000_000;
+
+/// Nanoseconds of a clock that only goes forward; `None` if the system does not let it be read.
+pub(crate) fn now() -> Option<u64> {
     let mut time = [0_isize; 2];
     // SAFETY: Linux writes a timespec of two words.
-    let _ = unsafe { call(nr::CLOCK_GETTIME, (CLOCK_MONOTONIC, &mut time)) };
+    let answer = unsafe { call(nr::CLOCK_GETTIME, (CLOCK_MONOTONIC, &mut time)) };
     #[allow(clippy::cast_sign_loss)] // the clock counts from the start of the system
-    let [seconds, nanos] = time.map(|part| part as u64);
-    seconds.saturating_mul(1_000_000_000).saturating_add(nanos)
+    let time = time.map(|part| part as u64);
+    #[cfg(target_pointer_width = "32")]
+    let (answer, time) = if answer == Err(super::ENOSYS) {
+        let mut time = [0_u64; 2];
+        // SAFETY: Linux writes a timespec of two times 64 bits.
+        (unsafe { call(nr::CLOCK_GETTIME64, (CLOCK_MONOTONIC, &mut time)) }, time)
+    } else {
+        (answer, time)
+    };
+    let [seconds, nanos] = time;
+    answer.is_ok().then(|| seconds.saturating_mul(SECOND).saturating_add(nanos))
 }
 
-/// Sleeps while `word` is `value`, at most `nanos`.
-pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) {
+/// futex(2), with what each operation used here takes.
+///
+/// # Safety
+/// For an operation that waits, `word` is valid.
+unsafe fn futex(
+    word: *const AtomicU32,
+    operation: usize,
+    value: u32,
+    nanos: Option<u64>,
+) -> Result<usize, Errno> {
     let clamp = |part: u64| usize::try_from(part).unwrap_or(usize::MAX >> 1);
-    let limit = nanos.map(|n| [clamp(n / 1_000_000_000), clamp(n % 1_000_000_000)]);
-    // SAFETY: the word and the timespec of two words outlive the call.
-    let _ = unsafe { call(nr::FUTEX, (word, FUTEX_WAIT_PRIVATE, value, limit.as_ref())) };
+    let limit = nanos.map(|n| [clamp(n / SECOND), clamp(n % SECOND)]);
+    // SAFETY: the caller keeps the word where Linux reads it; the timespec of two words outlives
+    // the call.
+    let answer = unsafe { call(nr::FUTEX, (word, operation, value, limit.as_ref())) };
+    #[cfg(target_pointer_width = "32")]
+    if answer == Err(super::ENOSYS) {
+        let limit = nanos.map(|n| [n / SECOND, n % SECOND]);
+        // SAFETY: the caller keeps the word where Linux reads it; the timespec of two times 64
+        // bits outlives the call.
+        return unsafe { call(nr::FUTEX_TIME64, (word, operation, value, limit.as_ref())) };
+    }
+    answer
+}
+
+/// Sleeps while `word` is `value`, at most `nanos`; whether that time has passed.
+pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
+    // SAFETY: the word is valid.
+    unsafe { futex(word, FUTEX_WAIT_PRIVATE, value, nanos) == Err(ETIMEDOUT) }
 }
 
 /// Sleeps until the system has cleared `word`, which is `value`: the number of a thread
 /// that exits. The system's wake is not a private one.
 #[cfg(feature = "freestanding")]
 pub(super) fn wait_for_clear(word: &AtomicU32, value: u32) {
-    const FOR_EVER: Option<&[usize; 2]> = None;
-    // SAFETY: the word outlives the call.
-    let _ = unsafe { call(nr::FUTEX, (word, FUTEX_WAIT, value, FOR_EVER)) };
+    // SAFETY: the word is valid.
+    let _ = unsafe { futex(word, FUTEX_WAIT, value, None) };
 }
 
 /// Wakes up to `count` threads that sleep on the word of this address, which may be gone by
 /// now: Linux only looks for sleepers under it.
 pub(crate) fn wake(word: *const AtomicU32, count: u32) {
     // SAFETY: FUTEX_WAKE reads and writes no memory of ours.
-    let _ = unsafe { call(nr::FUTEX, (word, FUTEX_WAKE_PRIVATE, count)) };
+    let _ = unsafe { futex(word, FUTEX_WAKE_PRIVATE, count, None) };
 }

@@ -1,0 +1,90 @@
+/* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
+   by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
+   (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
+   src/os/linux/signal.rs (needm_sigreturn). */
+#include "asm.h"
+#include "../landing.h"
+
+#define NR_rt_sigreturn 139     /* linux/include/uapi/asm-generic/unistd.h */
+
+/* fn needm_sigreturn() -> !
+
+   What Linux has a handler return to (sa_restorer of sigaction(2)). Debuggers and unwinders know
+   the two instructions by their bytes, and read the signal frame: no CFI here. They look for CFI
+   one byte before a return address: hence a nop that nothing runs. A return needs no landing
+   pad. */
+        .text
+        .p2align 4
+        nop
+        SYMBOL(needm_sigreturn, function)
+        mov     x8, #NR_rt_sigreturn
+        svc     #0
+END(needm_sigreturn)
+
+/* extern "C" fn needm_handler(signal (w0), info (x1), context (x2))
+
+   The handler of the fault signals; goes on in `handle`. Linux aligns its stack, and enters it as
+   an indirect call does. */
+ROUTINE(needm_handler)
+        .cfi_startproc
+        LANDING_PAD
+        b       needm_handle
+        .cfi_endproc
+END(needm_handler)
+
+/* fn needm_sigjump(fault (x0), regs (x1)) -> !
+
+   Leaves a handler for `sigpanic` on the G's stack, without rt_sigreturn. The callee-saved
+   registers get the values that they had at the fault (regs: x19-x30), so that an unwinder
+   started in sigpanic can go on through the frame that faulted. x30 counts as one of them in a
+   frame that has called nothing yet; it is on the stack, because the call below takes the
+   register.
+
+        the G's stack
+        ...the frame that faulted    <- CFA, the stack pointer at the fault
+        (alignment)
+        FaultFrame: SP, PC, ...      <- x0
+        (padding)
+        x30                          <- sp
+
+   d8-d15, fpcr and fpsr stay as they are: no code goes on after the fault, the functions deferred
+   to it do not use their values, and needm_unwind puts back those of the callback's caller.
+
+   For an unwinder this is the frame of a signal, called by the instruction that faulted. DWARF
+   (4, 6.4.2 "Call Frame Instructions", 2.5.1 "General Operations"): the CFA is
+   [sp + BELOW + FAULT_SP], pc is stored at sp + BELOW + FAULT_PC and x30 at sp. The return address
+   has a column of its own, because x30 is another value here: 96, which libgcc keeps for this
+   (gcc/config/aarch64/aarch64.h, DWARF_ALT_FRAME_RETURN_COLUMN) and gdb takes from the CFI. With
+   the ABI's number for pc, 32, libgcc aborts.
+
+   If the function that faulted has signed x30, its own CFI says so, and the unwinder takes the
+   signature off what it finds here. */
+#define BELOW           16
+#define RETURN_COLUMN   96
+
+ROUTINE(needm_sigjump)
+        .cfi_startproc
+        .cfi_return_column RETURN_COLUMN
+        .cfi_signal_frame
+        .cfi_register RETURN_COLUMN, x30
+        LANDING_PAD
+        ldr     x9, [x1, #88]
+        sub     sp, x0, #BELOW
+        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg31 BELOW+FAULT_SP, DW_OP_deref */
+        .cfi_escape 0x0f, 3, 0x8f, BELOW+FAULT_SP, 0x06
+        /* DW_CFA_expression, register 96, 2 bytes: DW_OP_breg31 BELOW+FAULT_PC */
+        .cfi_escape 0x10, RETURN_COLUMN, 2, 0x8f, BELOW+FAULT_PC
+        .cfi_register x30, x9
+        str     x9, [sp]
+        /* DW_CFA_expression, register 30, 2 bytes: DW_OP_breg31 0 */
+        .cfi_escape 0x10, 30, 2, 0x8f, 0
+        ldp     x19, x20, [x1]
+        ldp     x21, x22, [x1, #16]
+        ldp     x23, x24, [x1, #32]
+        ldp     x25, x26, [x1, #48]
+        ldp     x27, x28, [x1, #64]
+        ldr     x29, [x1, #80]
+        bl      needm_sigpanic
+        udf     #0
+        .cfi_endproc
+END(needm_sigjump)

@@ -1,0 +1,24 @@
+//! RISC-V under Linux: `arch/README.md` says what a room defines.
+
+pub(crate) mod context;
+pub(crate) mod nr;
+pub(crate) mod syscall;
+pub(crate) mod thread;
+
+/// What a signal frame needs where Linux does not say: `MINSIGSTKSZ`
+/// (linux/include/uapi/asm-generic/signal.h). The frame itself is below 1200 bytes then (struct
+/// rt_sigframe, linux/arch/riscv/kernel/signal.c). It is larger with vector state, but Linux has
+/// both that and AT_MINSIGSTKSZ since 6.5.
+pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
+
+/// The flag of `sigaction` which says that it names the code a handler returns to: here there is
+/// none, and no word for that code, because a handler returns to the vDSO
+/// (linux/arch/riscv/kernel/signal.c, `setup_rt_frame`).
+pub(crate) const SA_RESTORER: usize = 0;
+
+/// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
+/// `MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE`. Linux 6.9 brought it, with the fence that
+/// membarrier needs where a processor goes from one process to another
+/// (linux/arch/riscv/include/asm/membarrier.h). Without that fence, a thread that has just come to
+/// run may be missed.
+pub(crate) const MEMBARRIER_SIGN: Option<usize> = Some(1 << 5);

@@ -1,0 +1,259 @@
+//! The host's hooks, and the value that each M carries for them.
+//!
+//! # Safety
+//! Hooks are kept as untyped pointers beside functions that were made for their
+//! type; both come from one call of [`start_with`]. What an M carries is set here and nowhere
+//! else while such hooks are in force.
+#![allow(unsafe_code)] // pointers back to what they were made from
+
+use core::any::TypeId;
+use core::ffi::{c_int, c_void};
+use core::marker::PhantomData;
+use core::{mem, ptr};
+
+use crate::api::config::Config;
+use crate::api::m::M;
+use crate::error::Error;
+use crate::os;
+use crate::os::wait::{wait, wake};
+use crate::settings::{self, ThreadMain};
+use crate::sync::{AtomicU32, SeqCst};
+use crate::{lifecycle, m, state};
+
+/// A hook's answer that it will not have this M; see [`Hooks`] for an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused;
+
+/// Called when an M is created, bound to a thread, unbound, and destroyed; and the type of a
+/// value that each M carries. Only the trait sets it, and
+/// [`Context::local`](crate::Context::local) finds it.
+///
+/// `m_new` runs where an M is made: in [`start_with`], on a G, in [`attach`](crate::attach), or
+/// where a thread finds no M for long. `minit` and `unminit` run on the thread's own stack;
+/// `unminit` on another thread's if this one has exited without giving its M back. A hook that
+/// panics aborts the process. The hooks should make no callbacks themselves.
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = u64;
+///     fn m_new(&self, m: &needm::M) -> Result<Option<&'static u64>, needm::Refused> {
+///         if m.id() > 2 { Err(needm::Refused) } else { Ok(Some(Box::leak(Box::new(m.id())))) }
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// assert_eq!(needm::callback(|cx| cx.local::<Runtime>().copied())?, Some(1));
+/// needm::stop()?;
+/// let three = needm::Config { seed_ms: 3, ..needm::Config::default() };
+/// assert_eq!(needm::start_with(three, &RUNTIME), Err(needm::Error::NoMemory));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Hooks: Sync + 'static {
+    /// What each M carries.
+    type Local: Sync + 'static;
+
+    /// A new M exists; what it is to carry.
+    ///
+    /// # Errors
+    /// [`Refused`]: the M is destroyed again.
+    fn m_new(&self, m: &M) -> Result<Option<&'static Self::Local>, Refused>;
+
+    /// The M is about to be destroyed.
+    fn m_free(&self, m: &M, local: Option<&'static Self::Local>) {
+        let _ = (m, local);
+    }
+
+    /// This thread has just taken the M.
+    fn minit(&self, m: &M, local: Option<&'static Self::Local>) {
+        let _ = (m, local);
+    }
+
+    /// This thread is about to give the M back, or has exited with it.
+    fn unminit(&self, m: &M, local: Option<&'static Self::Local>) {
+        let _ = (m, local);
+    }
+
+    /// Makes a thread that runs `start`; by default the C library does.
+    ///
+    /// # Errors
+    /// The system's error number. It counts only if `start` is dropped: if another thread runs
+    /// it in spite of the error, the thread has been made.
+    fn thread_start(&self, start: Start) -> Result<(), i32> {
+        start.by_the_c_library()
+    }
+}
+
+/// What a new thread is to run: once, with [`Start::run`]. If it is dropped, no thread has been
+/// made. [`spawn`](crate::spawn) waits until one of the two has happened.
+///
+/// ```
+/// struct Runtime;
+///
+/// impl needm::Hooks for Runtime {
+///     type Local = ();
+///     fn m_new(&self, _: &needm::M) -> Result<Option<&'static ()>, needm::Refused> {
+///         Ok(None)
+///     }
+///     fn thread_start(&self, start: needm::Start) -> Result<(), i32> {
+///         std::thread::spawn(move || start.run());
+///         Ok(())
+///     }
+/// }
+///
+/// static RUNTIME: Runtime = Runtime;
+/// needm::start_with(needm::Config::default(), &RUNTIME)?;
+/// let (send, receive) = std::sync::mpsc::channel();
+/// needm::spawn(move || send.send(42).expect("the receiver waits"))?;
+/// assert_eq!(receive.recv()?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+#[must_use = "the thread is not made if this is dropped"]
+pub struct Start {
+    main: ThreadMain,
+    arg: *mut c_void,
+    /// [`UNUSED`] until it is run or dropped. In a frame that waits for that.
+    fate: *const AtomicU32,
+}
+
+/// `EAGAIN`, with which C libraries refuse a thread.
+const NO_THREADS: i32 = 11;
+
+const UNUSED: u32 = 0;
+const RUN: u32 = 1;
+const DROPPED: u32 = 2;
+
+// SAFETY: it is made to be run on another thread, which is all it can do there.
+unsafe impl Send for Start {}
+
+impl Start {
+    /// Runs it; returns when the thread may end.
+    pub fn run(self) {
+        self.end(RUN);
+        let (main, arg) = (self.main, self.arg);
+        mem::forget(self);
+        // SAFETY: `spawn` gave both, and waits for an answer from `main`, which runs only once,
+        // since `self` is used up.
+        unsafe { main(arg) };
+    }
+
+    /// Says what has become of it. The frame may be gone afterwards.
+    fn end(&self, fate: u32) {
+        // SAFETY: `thread_start` waits until this is not `UNUSED`.
+        unsafe { &*self.fate }.store(fate, SeqCst);
+        // Only the address is used from here on.
+        wake(self.fate, 1);
+    }
+
+    fn by_the_c_library(self) -> Result<(), i32> {
+        // SAFETY: `spawn` gave both for a new thread, and `self` is used up.
+        let made = unsafe { os::thread::start(self.main, self.arg) };
+        if made.is_ok() {
+            self.end(RUN);
+            mem::forget(self);
+        }
+        made
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        self.end(DROPPED);
+    }
+}
+
+/// Starts needm with hooks. They are called until [`stop`](crate::stop). See [`Hooks`] for an
+/// example.
+///
+/// # Errors
+/// As for [`start`](crate::start); [`Error::NoMemory`] also if [`Hooks::m_new`] refuses one of
+/// the Ms that are made at once.
+pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Error> {
+    let mut settings = config.settings()?;
+    settings.hooks = settings::Hooks {
+        user: ptr::from_ref(hooks).cast_mut().cast(),
+        kind: Some(TypeId::of::<H>),
+        m_new: Some(Thunks::<H>::m_new),
+        m_free: Some(Thunks::<H>::m_free),
+        minit: Some(Thunks::<H>::minit),
+        unminit: Some(Thunks::<H>::unminit),
+        thread_start: Some(Thunks::<H>::thread_start),
+    };
+    lifecycle::start(settings)
+}
+
+/// The value that `m` carries for hooks of this type, if needm was started with such.
+pub(super) fn local<H: Hooks>(m: &m::M) -> Option<&'static H::Local> {
+    let kind = state::settings().hooks().kind;
+    let same = kind.is_some_and(|kind| kind() == TypeId::of::<H>());
+    // SAFETY: with hooks of this type in force, `m` was made by `Thunks::m_new`, which has set
+    // this, and nothing else of the Rust interface can.
+    if same { unsafe { m.local().cast::<H::Local>().as_ref() } } else { None }
+}
+
+struct Thunks<H>(PhantomData<H>);
+
+impl<H: Hooks> Thunks<H> {
+    /// # Safety
+    /// `user` is what [`start_with`] gave for hooks of type `H`, and `m` is an M that is not
+    /// destroyed while this is in use.
+    unsafe fn both<'a>(user: *mut c_void, m: *const m::M) -> (&'static H, &'a m::M) {
+        // SAFETY: `user` was made from a `&'static H`; an M is a row that stays where it is.
+        unsafe { (&*user.cast::<H>(), &*m) }
+    }
+
+    unsafe extern "C" fn m_new(user: *mut c_void, m: *const m::M) -> c_int {
+        // SAFETY: `settings::Hooks` calls this with the pointer that stands beside it.
+        let (hooks, m) = unsafe { Self::both(user, m) };
+        // What an earlier start has left is of another type, perhaps.
+        m.set_local(ptr::null_mut());
+        match hooks.m_new(&M::of(m)) {
+            Ok(local) => {
+                m.set_local(local.map_or(ptr::null_mut(), |l| ptr::from_ref(l).cast_mut().cast()));
+                0
+            }
+            Err(Refused) => -1,
+        }
+    }
+
+    unsafe extern "C" fn m_free(user: *mut c_void, m: *const m::M) {
+        // SAFETY: `settings::Hooks` calls this with the pointer that stands beside it.
+        let (hooks, m) = unsafe { Self::both(user, m) };
+        hooks.m_free(&M::of(m), local::<H>(m));
+    }
+
+    unsafe extern "C" fn minit(user: *mut c_void, m: *const m::M) {
+        // SAFETY: `settings::Hooks` calls this with the pointer that stands beside it.
+        let (hooks, m) = unsafe { Self::both(user, m) };
+        hooks.minit(&M::of(m), local::<H>(m));
+    }
+
+    unsafe extern "C" fn unminit(user: *mut c_void, m: *const m::M) {
+        // SAFETY: `settings::Hooks` calls this with the pointer that stands beside it.
+        let (hooks, m) = unsafe { Self::both(user, m) };
+        hooks.unminit(&M::of(m), local::<H>(m));
+    }
+
+    unsafe extern "C" fn thread_start(
+        user: *mut c_void,
+        main: ThreadMain,
+        arg: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `user` was made from a `&'static H` by `start_with`.
+        let hooks = unsafe { &*user.cast::<H>() };
+        let fate = AtomicU32::new(UNUSED);
+        let answer = hooks.thread_start(Start { main, arg, fate: &raw const fate });
+        // Whatever the hook says: a thread that has `start` may still run it, and needs what
+        // `arg` leads to.
+        while fate.load(SeqCst) == UNUSED {
+            wait(&fate, UNUSED, None);
+        }
+        match fate.load(SeqCst) {
+            RUN => 0,
+            _ => answer.err().filter(|errno| *errno != 0).unwrap_or(NO_THREADS),
+        }
+    }
+}

@@ -1,0 +1,121 @@
+/* What the system gives at the start it may refuse later, or never give. */
+#include "filter.h"
+#include <sys/mman.h>
+
+/* On all threads, also those that are there. */
+static void refuse_membarrier_from_now_on(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
+    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQ(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter), 0);
+}
+
+/* needm's own (arch/<arch>/tls.S), linked from the archive: a fast path is allowed while the gate
+ * has the value that the thread has a copy of. */
+extern struct { uint32_t value, waiters; } needm_gate;
+
+static volatile long turns, changed;
+static volatile int ends;
+static void turns_once(void *arg) {
+    (void)arg;
+    turns++;
+}
+static void *turns_until_it_ends(void *binding) {
+    while (!ends) CHECK_EQ(needm_callback(turns_once, NULL, 0, NULL), 0);
+    return binding;
+}
+static void stops_the_world(int times) {
+    for (int i = 0; i < times; i++) {
+        CHECK_EQ(needm_stop_the_world(), 0);
+        long before = turns;
+        for (int j = 0; j < 1000; j++) changed += turns != before;
+        CHECK_EQ(needm_start_the_world(), 0);
+    }
+}
+static void stops_the_world_in_a_sandbox(uint32_t binding) {
+    start((needm_config){.binding = binding});
+    uint32_t at_first = needm_gate.value;
+    ends = 0;
+    pthread_t caller = thread(turns_until_it_ends, NULL);
+    stops_the_world(100);
+    CHECK_EQ(needm_gate.value, at_first);
+    refuse_membarrier_from_now_on();
+    stops_the_world(500);
+    CHECK(needm_gate.value != at_first); /* no thread has this one */
+    CHECK_EQ(needm_gate.value & 1, 0);
+    long before = turns;
+    WAIT_UNTIL(turns > before + 1000);
+    ends = 1;
+    join(caller);
+    CHECK_EQ(changed, 0);
+    CHECK_EQ(needm_stop(), 0);
+    start((needm_config){.binding = binding});
+    stops_the_world(10);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void stops_with_bound_ms(void) { stops_the_world_in_a_sandbox(NEEDM_BIND_THREAD); }
+static void stops_with_ms_bound_per_call(void) { stops_the_world_in_a_sandbox(NEEDM_BIND_CALL); }
+static void the_world_stops_when_membarrier_is_refused_later(void) {
+    if (emulated()) return; /* no filters */
+    CHECK_CHILD(stops_with_bound_ms);
+    CHECK_CHILD(stops_with_ms_bound_per_call);
+}
+
+static volatile int inside, over;
+static void stays(void *arg) {
+    (void)arg;
+    inside = 1;
+    WAIT_UNTIL(over);
+}
+static void *calls(void *arg) {
+    CHECK_EQ(needm_callback(stays, NULL, 0, NULL), 0);
+    return arg;
+}
+
+static int futex_is_refused;
+/* A wait for an M ends in time although no clock can be read. The C library does not ask the
+ * system for the time of this clock, where the system has it in memory. */
+static void waits_without_a_clock(void) {
+    const int64_t limit = 50000000;
+    filter_system_calls(SYS_clock_gettime, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW);
+    start((needm_config){.max_ms = 1, .wait_ns = limit});
+    pthread_t holder = thread(calls, NULL);
+    WAIT_UNTIL(inside);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), NEEDM_ETIMEDOUT);
+    CHECK_EQ(stats().timeouts, 1);
+    if (futex_is_refused) _exit(SUCCESS); /* the C library cannot join without it */
+    over = 1;
+    join(holder);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void a_wait_ends_without_a_clock(void) {
+    if (emulated()) return; /* no filters */
+    CHECK_CHILD(waits_without_a_clock);
+}
+
+#ifdef SYS_futex_time64
+/* A 32-bit system may have only the calls that take a time of 64 bits. */
+static void waits_without_a_call_for_short_times(void) {
+    futex_is_refused = 1;
+    filter_system_calls(SYS_futex, SECCOMP_RET_ERRNO | ENOSYS, SECCOMP_RET_ALLOW);
+    waits_without_a_clock();
+}
+static void a_wait_ends_where_times_have_64_bits(void) {
+    if (emulated()) return;
+    CHECK_CHILD(waits_without_a_call_for_short_times);
+}
+#endif
+
+int main(void) {
+    RUN(the_world_stops_when_membarrier_is_refused_later);
+    RUN(a_wait_ends_without_a_clock);
+#ifdef SYS_futex_time64
+    RUN(a_wait_ends_where_times_have_64_bits);
+#endif
+    return SUCCESS;
+}

@@ -1,0 +1,131 @@
+//! What is shown of an M leads nowhere, and what is asked of needm may be asked at any time.
+
+use crate::child::bodies;
+
+bodies! {
+    a_view_of_an_m_outlives_a_stop_and_its_thread => well();
+    detach_inside_with_m_is_harmless => well();
+    a_value_is_read_as_what_its_hooks_made => well();
+    prefault_and_a_stop_may_meet => well();
+    errors_go_to_other_threads => well();
+}
+
+mod body {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+    use std::time::{Duration, Instant};
+
+    use crate::{child, start};
+    use needm::{CallbackError, Config, Error, Hooks, M, Refused};
+
+    pub(super) fn a_view_of_an_m_outlives_a_stop_and_its_thread() {
+        start();
+        needm::attach().expect("it is started");
+        let kept = needm::with_m(|m| {
+            let before = *m;
+            needm::stop().expect("no callback runs");
+            assert_eq!((m.id(), m.g_bounds()), (before.id(), before.g_bounds()));
+            *m
+        });
+        let kept = kept.expect("it was attached");
+        assert_eq!(kept.id(), 1);
+        start();
+        let other = std::thread::spawn(move || {
+            assert_eq!(kept.id(), 1);
+            // The method alone is not general enough in its lifetimes.
+            #[allow(clippy::redundant_closure_for_method_calls)]
+            needm::callback(|cx| cx.m()).expect("it returns").expect("a callback has one")
+        });
+        let other = other.join().expect("it returns");
+        needm::stop().expect("no callback runs");
+        assert!(other.g_bounds().0 < other.g_bounds().1);
+    }
+
+    pub(super) fn detach_inside_with_m_is_harmless() {
+        start();
+        for _ in 0..100 {
+            needm::attach().expect("it is started");
+            let seen = needm::with_m(|m| {
+                needm::detach().expect("outside");
+                needm::callback(|_| ()).expect("it returns");
+                m.id()
+            });
+            assert!(seen.is_some());
+        }
+    }
+
+    struct Texts;
+    impl Hooks for Texts {
+        type Local = String;
+        fn m_new(&self, m: &M) -> Result<Option<&'static String>, Refused> {
+            Ok(Some(Box::leak(Box::new(format!("M {}", m.id())))))
+        }
+    }
+    struct Numbers;
+    impl Hooks for Numbers {
+        type Local = u64;
+        fn m_new(&self, _: &M) -> Result<Option<&'static u64>, Refused> {
+            Ok(None)
+        }
+    }
+
+    pub(super) fn a_value_is_read_as_what_its_hooks_made() {
+        for _ in 0..10 {
+            needm::start_with(Config::default(), &Texts).expect("it is not started");
+            let both = || {
+                needm::callback(|cx| (cx.local::<Texts>().cloned(), cx.local::<Numbers>().copied()))
+            };
+            assert_eq!(both().expect("it returns"), (Some("M 1".to_owned()), None));
+            needm::stop().expect("no callback runs");
+            needm::start_with(Config::default(), &Numbers).expect("it is not started");
+            assert_eq!(both().expect("it returns"), (None, None));
+            needm::stop().expect("no callback runs");
+            start();
+            assert_eq!(both().expect("it returns"), (None, None));
+            needm::stop().expect("no callback runs");
+        }
+    }
+
+    /// Does `work` on more threads than there are processors, so that some are in the middle of it,
+    /// while needm is stopped and started all the time.
+    fn meets_stops(config: Config, work: fn()) {
+        static OVER: AtomicBool = AtomicBool::new(false);
+        let time = Duration::from_secs(if child::is_emulated() { 1 } else { 2 });
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    while !OVER.load(SeqCst) {
+                        work();
+                    }
+                });
+            }
+            let begin = Instant::now();
+            while begin.elapsed() < time {
+                needm::start(config).expect("only this thread starts it");
+                while needm::stop().is_err() {}
+            }
+            OVER.store(true, SeqCst);
+        });
+    }
+
+    pub(super) fn prefault_and_a_stop_may_meet() {
+        // Large, so that a stop comes in the middle.
+        let large = Config { stack_size: 16 << 20, ..Config::default() };
+        meets_stops(large, || {
+            let _ = needm::attach();
+            let _ = needm::prefault(usize::MAX);
+        });
+    }
+
+    pub(super) fn errors_go_to_other_threads() {
+        fn passes() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+            needm::callback(|_| ())?;
+            Ok(())
+        }
+        fn moves<T: Send + Sync + 'static>(value: T) -> T {
+            std::thread::spawn(move || value).join().unwrap_or_else(|_| panic!("it returns"))
+        }
+        assert_eq!(passes().unwrap_err().to_string(), "needm is not started");
+        let refused = moves(needm::callback(|_| ()).unwrap_err());
+        assert!(matches!(refused, CallbackError::Refused(Error::NotStarted)));
+    }
+}
