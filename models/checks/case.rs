@@ -73,8 +73,8 @@ pub(super) fn start_needm(ms: u32, max: u32, binds_calls: bool) {
 /// Changes the most Ms that there may be, while no other thread runs.
 pub(super) fn set_max(max: u32) {
     assert!(words::is_alone());
-    // SAFETY: no other thread runs, and this one refers to no setting.
-    unsafe { (*state::SETTINGS.0.get()).max_ms = max };
+    let settings = Settings { max_ms: max, ..Settings::DEFAULT };
+    state::settings().set(&settings.checked().expect("settings that make sense"));
 }
 
 /// needm for the second time: what it learns of threads is known.

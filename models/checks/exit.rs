@@ -26,6 +26,9 @@ const SAYS_NOTHING_BOUND: Case = Case { host: SAYS_NOTHING, ..BOUND };
 /// The same with more preemptions, where that can be afforded.
 const CLOSER: Case = Case { preemptions: 3, ..BOUND };
 
+/// The same with fewer, for three threads that do much.
+const COARSER: Case = Case { preemptions: 1, ..BOUND };
+
 /// Threads give their M back after each callback.
 const CALLS: Case = Case { binds_calls: true, ..BOUND };
 
@@ -248,7 +251,8 @@ pub fn a_living_threads_m_is_never_reclaimed() {
 pub fn a_record_serves_the_next_thread() {
     CLOSER.explore_hosts(one_has_exited, [lives, reaps], all_come_back);
     CLOSER.explore_hosts(one_has_exited, [lives, lives], all_come_back);
-    for case in [BOUND, SAYS_NOTHING_BOUND] {
+    for host in [MARKS, SAYS_NOTHING] {
+        let case = Case { host, ..COARSER };
         case.explore(one_has_exited, [lives, reaps, reaps_the_next], all_come_back);
     }
 }
@@ -258,8 +262,8 @@ pub fn exit_and_reaping_agree() {
     CLOSER.explore_hosts(nothing, [returns, reaps], all_come_back);
     CLOSER.explore_hosts(nothing, [is_done_by_the_room, reaps], all_come_back);
     CALLS.explore_hosts(nothing, [calls_and_returns, reaps], all_come_back);
-    BOUND.explore(nothing, [returns, lives, reaps], all_come_back);
-    let case = Case { host: TELLS, ..CALLS };
+    COARSER.explore(nothing, [returns, lives, reaps], all_come_back);
+    let case = Case { host: TELLS, preemptions: 1, ..CALLS };
     case.explore(nothing, [calls_and_returns, calls, reaps], all_come_back);
 }
 
@@ -272,8 +276,9 @@ pub fn a_waiter_finds_what_a_dead_thread_left() {
     }
     one.explore_hosts(one_has_exited, [calls, reaps], all_come_back);
     one.explore_hosts(one_has_exited_that_had_its_m, [calls, calls], all_come_back);
+    let one = Case { preemptions: 1, ..one };
     one.explore(nothing, [exits, calls, calls], all_come_back);
-    let one = Case { host: SAYS_NOTHING, preemptions: 1, ..one };
+    let one = Case { host: SAYS_NOTHING, ..one };
     one.explore(nothing, [exits_while_taking, calls, calls], all_come_back);
 }
 
@@ -283,9 +288,8 @@ pub fn the_world_goes_on_without_the_dead() {
     BOUND.explore_hosts(nothing, [stops_the_world_and_exits, stops_the_world], all_come_back);
     BOUND.explore_hosts(nothing, [stops_the_world_and_exits, calls_inside], all_come_back);
     BOUND.explore_hosts(nothing, [exits_inside, stops_the_world], all_come_back);
-    let case = Case { preemptions: 1, ..BOUND };
     let works: [Work; 3] = [stops_the_world_and_exits, stops_the_world, calls_inside];
-    case.explore(nothing, works, all_come_back);
+    COARSER.explore(nothing, works, all_come_back);
 }
 
 /// While threads begin, and exit by themselves or are found to have exited.
@@ -293,5 +297,5 @@ pub fn needm_stops_while_threads_exit() {
     BOUND.explore_hosts(nothing, [comes_and_returns, stops_needm], all_starts_again);
     BOUND.explore_hosts(one_has_exited, [comes_and_exits, stops_needm], all_starts_again);
     let works: [Work; 3] = [comes_and_returns, comes_and_exits, stops_needm];
-    Case { preemptions: 1, ..BOUND }.explore(nothing, works, all_starts_again);
+    COARSER.explore(nothing, works, all_starts_again);
 }

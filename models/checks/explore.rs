@@ -10,6 +10,7 @@ use core::fmt::Write as _;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::SeqCst};
 use std::boxed::Box;
 use std::string::String;
+use std::sync::Once;
 use std::vec::Vec;
 
 /// Bytes of a message.
@@ -53,8 +54,26 @@ std::thread_local! {
     static KNOWN: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Has a panic in a fork end it. Set before the first fork: another thread that panics meanwhile has
+/// the hook locked, and in a fork it would stay locked.
+fn set_hook() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if REPORT.load(SeqCst) == 0 {
+                return before(panic);
+            }
+            let mut message = String::new();
+            let _ = write!(message, "{panic}");
+            end(Some(&message));
+        }));
+    });
+}
+
 /// Explores `model` with so many preemptions at most. Fails as it does.
 pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone + 'static) {
+    set_hook();
     let mut known = KNOWN.take();
     loop {
         let report = map_report();
@@ -102,11 +121,6 @@ fn run(
     report: *mut Report,
 ) -> ! {
     REPORT.store(report.expose_provenance(), SeqCst);
-    std::panic::set_hook(Box::new(|panic| {
-        let mut message = String::new();
-        let _ = write!(message, "{panic}");
-        end(Some(&message));
-    }));
     words::known(known);
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);

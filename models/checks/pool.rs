@@ -83,7 +83,7 @@ pub fn waiters_get_an_m() {
         [acquires_and_releases, acquires_and_releases],
         nothing_is_lost,
     );
-    let case = Case { preemptions: 2, ..CASE };
+    let case = Case { preemptions: 1, ..CASE };
     case.explore(threads_have_records, [acquires_and_releases; 3], nothing_is_lost);
 }
 

@@ -35,9 +35,10 @@ pub enum Change {
     Here,
     /// In its place the statement is done that `// model: NAME that` marks.
     That,
-    /// In place of this call of a function with a closure, the closure is called.
+    /// In place of this call of a function with a closure, the closure is called; if that does
+    /// nothing but make such a call, the inner closure.
     JustCall,
-    /// This `wait(word, value, ..)` waits for the word's value of just now.
+    /// This `wait(word, value, ..)` or `sleep` waits for the word's value of just now.
     WaitForNow,
     /// Of two values that it compares by `!=`, the first has to be the second's successor.
     NextValue,
@@ -163,6 +164,28 @@ fn text(text: impl Into<String>) -> Part {
     Part::Text(text.into())
 }
 
+/// The closure that a call ends with.
+fn closure_of(call: &Expr) -> Option<&syn::ExprClosure> {
+    match call {
+        Expr::Call(call) => match call.args.last()? {
+            Expr::Closure(closure) => Some(closure),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// All that a closure does, if that is one expression.
+fn only_expression(closure: &syn::ExprClosure) -> Option<&Expr> {
+    match &*closure.body {
+        Expr::Block(body) => match &body.block.stmts[..] {
+            [Stmt::Expr(expression, _)] => Some(expression),
+            _ => None,
+        },
+        other => Some(other),
+    }
+}
+
 /// A bug about to be planted.
 struct Planting<'a> {
     number: usize,
@@ -279,8 +302,11 @@ impl Planting<'_> {
                 vec![Self::around(self.statement, before, " }")]
             }
             Change::JustCall => {
-                let Expr::Call(call) = self.expression() else { self.no("call") };
-                let closure = call.args.first().unwrap_or_else(|| self.no("closure"));
+                let mut closure = closure_of(self.expression());
+                while let Some(inner) = closure.and_then(only_expression).and_then(closure_of) {
+                    closure = Some(inner);
+                }
+                let closure = closure.unwrap_or_else(|| self.no("closure"));
                 let range = bytes(self.statement);
                 let parts = vec![
                     text(format!("if {planted} {{ (")),
@@ -292,8 +318,12 @@ impl Planting<'_> {
                 vec![Edit { range, parts }]
             }
             Change::WaitForNow => {
-                let Expr::Call(call) = self.expression() else { self.no("call") };
-                let (Some(word), Some(value)) = (call.args.get(0), call.args.get(1)) else {
+                let args = match self.expression() {
+                    Expr::Call(call) => &call.args,
+                    Expr::MethodCall(call) => &call.args,
+                    _ => self.no("call"),
+                };
+                let (Some(word), Some(value)) = (args.get(0), args.get(1)) else {
                     self.no("word and value")
                 };
                 let now = format!("({}).load(crate::sync::SeqCst)", self.source(word));

@@ -2,6 +2,14 @@
 
 use super::system;
 
+/// There is one process.
+pub(crate) fn note_home() {}
+
+/// No child of a `vfork` comes.
+pub(super) fn is_visitor() -> bool {
+    false
+}
+
 pub(super) fn current() -> u32 {
     system::block().tid()
 }

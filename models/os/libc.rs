@@ -7,6 +7,7 @@ use core::cell::Cell;
 use core::ffi::c_void;
 
 /// A key, by its number.
+#[derive(Clone, Copy)]
 pub(super) struct Key(u32);
 
 std::thread_local! {
@@ -17,6 +18,11 @@ std::thread_local! {
 static MADE: AtomicU32 = AtomicU32::new(0);
 /// The last one's number, until it is deleted.
 static VALID: AtomicU32 = AtomicU32::new(0);
+
+/// Whether there is a C library.
+pub(super) fn has_keys() -> bool {
+    host().keys
+}
 
 pub(super) fn key_create(destructor: OnExit) -> Option<Key> {
     if !host().keys {

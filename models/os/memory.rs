@@ -25,6 +25,13 @@ pub(crate) unsafe fn protect(_: usize, _: usize, _: Access) -> Result<(), Errno>
     Ok(())
 }
 
+#[allow(clippy::unnecessary_wraps)] // the contract's
+pub(crate) unsafe fn guard(_: usize, _: usize) -> Result<(), Errno> {
+    Ok(())
+}
+
+pub(crate) unsafe fn take_small_pages(_: usize, _: usize) {}
+
 /// Only the memory of an M that no thread uses is given back.
 pub(crate) unsafe fn discard(start: usize, _: usize) {
     mappings::use_alone(start);

@@ -34,7 +34,7 @@ pub(super) mod barrier {
     pub(crate) fn register() -> bool {
         false
     }
-    pub(crate) fn run() {
+    pub(crate) fn run() -> bool {
         unreachable!("there is no barrier on all threads");
     }
 }

@@ -46,19 +46,21 @@ fn wake_waiters(futex: &Futex) {
 /// A word so near is on this thread's own stack.
 const OWN: usize = 4096;
 
-/// Sleeps until woken; or for a while, if a thread has ended since this one slept.
-pub(crate) fn wait(word: &AtomicU32, value: u32, _: Option<u64>) {
+/// Sleeps until woken; or for a while, if a thread has ended since this one slept. No clock moves, so
+/// none of the time has passed.
+pub(crate) fn wait(word: &AtomicU32, value: u32, _: Option<u64>) -> bool {
     let here = 0_u8;
     if core::ptr::from_ref(word).addr().abs_diff((&raw const here).addr()) < OWN {
         // No other thread knows the word: only time is to pass.
         loom::thread::yield_now();
-        return;
+        return false;
     }
     let futex = futex(word);
     let guard = futex.lock.lock().expect("not poisoned");
     if word.load(SeqCst) == value && !system::block().has_napped() {
         drop(futex.woken.wait(guard).expect("not poisoned"));
     }
+    false
 }
 
 /// Wakes all: how many may be awake early is not said.
@@ -69,6 +71,7 @@ pub(crate) fn wake(word: *const AtomicU32, _: u32) {
 }
 
 /// No time passes.
-pub(crate) fn now() -> u64 {
-    0
+#[allow(clippy::unnecessary_wraps)] // the contract's
+pub(crate) fn now() -> Option<u64> {
+    Some(0)
 }
