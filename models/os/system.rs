@@ -58,7 +58,7 @@ std::thread_local! {
     /// see each other: one of them has the lock first.
     static PASSED: RefCell<Option<Rc<Mutex<u32>>>> = const { RefCell::new(None) };
     // SAFETY: zero is valid for what a block consists of.
-    static ALL: &'static [Block; BLOCKS] = Box::leak(unsafe { Box::new_zeroed().assume_init() });
+    static ALL: &'static [Block; BLOCKS] = Box::leak(Box::new(unsafe { core::mem::zeroed() }));
 }
 
 /// By thread number less one.
