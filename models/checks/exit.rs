@@ -250,7 +250,7 @@ pub fn a_living_threads_m_is_never_reclaimed() {
 /// While others still look at what it was.
 pub fn a_record_serves_the_next_thread() {
     CLOSER.explore_hosts(one_has_exited, [lives, reaps], all_come_back);
-    CLOSER.explore_hosts(one_has_exited, [lives, lives], all_come_back);
+    BOUND.explore_hosts(one_has_exited, [lives, lives], all_come_back);
     for host in [MARKS, SAYS_NOTHING] {
         let case = Case { host, ..COARSER };
         case.explore(one_has_exited, [lives, reaps, reaps_the_next], all_come_back);

@@ -35,6 +35,10 @@ const AGAIN: i32 = 4;
 /// Executions that are explored after one that has found a shared word, to find others.
 const MORE: u32 = 500;
 
+/// Executions of an exploration, at most: so that it ends within a minute. What comes after them
+/// is not explored.
+const MOST: usize = 140_000;
+
 /// Where the panic hook of a fork writes to.
 static REPORT: AtomicUsize = AtomicUsize::new(0);
 
@@ -100,7 +104,8 @@ pub(crate) fn explore(preemptions: usize, model: impl Fn() + Send + Sync + Clone
         unsafe { libc::munmap(report.cast(), size_of::<Report>()) };
         if std::env::var_os("NEEDM_MODELS_VERBOSE").is_some() {
             std::eprintln!(
-                "{executions} executions in {} s, {found} new words, status {status:#x}: {message}",
+                "{executions} executions{} in {} s, {found} new words, status {status:#x}: {message}",
+                if executions as usize >= MOST { ", and no more" } else { "" },
                 used.ru_utime.tv_sec + used.ru_stime.tv_sec
             );
         }
@@ -125,6 +130,7 @@ fn run(
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
     builder.max_branches = 50_000;
+    builder.max_permutations = Some(MOST);
     let since = AtomicU32::new(0);
     builder.check(move || {
         let report = core::ptr::with_exposed_provenance::<Report>(REPORT.load(SeqCst));
