@@ -3,24 +3,28 @@
 //!
 //! What a CPU needs under every system is here; what it needs under Linux is in [`linux`].
 
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(needm_loom)))]
 #[path = "x86_64/mod.rs"]
 mod room;
 
-#[cfg(target_arch = "x86")]
+#[cfg(all(target_arch = "x86", not(needm_loom)))]
 #[path = "i386/mod.rs"]
 mod room;
 
-#[cfg(target_arch = "arm")]
+#[cfg(all(target_arch = "arm", not(needm_loom)))]
 #[path = "arm/mod.rs"]
 mod room;
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", not(needm_loom)))]
 #[path = "aarch64/mod.rs"]
 mod room;
 
-#[cfg(target_arch = "riscv64")]
+#[cfg(all(target_arch = "riscv64", not(needm_loom)))]
 #[path = "riscv64/mod.rs"]
+mod room;
+
+#[cfg(needm_loom)] // by the package `needm-models`
+#[path = "../models/cpu/mod.rs"]
 mod room;
 
 #[cfg(not(any(
@@ -32,15 +36,23 @@ mod room;
 )))]
 compile_error!("needm has no room for this architecture: see arch/README.md");
 
+#[cfg_attr(needm_loom, allow(unused_imports, unused_macros))]
 mod elf;
+#[cfg(not(needm_loom))]
 pub(crate) mod linux;
+#[cfg(needm_loom)]
+pub(crate) use room::{entry, linux};
 
 #[cfg(feature = "capi")]
 pub(crate) use elf::c_entry;
 #[cfg(feature = "capi")]
 pub(crate) use elf::public;
-pub(crate) use elf::{upcalls, weak_table, word};
-pub(crate) use room::{RED_ZONE, dialect, valgrind_request};
+pub(crate) use elf::upcalls;
+#[cfg(not(needm_loom))]
+pub(crate) use elf::{weak_table, word};
+#[cfg(not(needm_loom))]
+pub(crate) use room::RED_ZONE;
+pub(crate) use room::{dialect, valgrind_request};
 
 use core::ffi::{c_int, c_void};
 

@@ -88,6 +88,7 @@ fn sleep(nanos: u64) {
 /// [`heavy_barrier`].
 pub(crate) fn order() {
     if enters_with_fence() {
+        // model: a_gate_without_a_fence
         fence(SeqCst);
     } else {
         compiler_fence(SeqCst);

@@ -70,6 +70,7 @@ pub(crate) fn open_first(value: u32) {
 pub(crate) fn open() {
     tools::release(tools::Order::Started);
     gate().fetch_and(!CLOSED, SeqCst);
+    // model: a_start_that_wakes_no_thread_at_the_gate
     wake_all();
 }
 
@@ -106,6 +107,7 @@ pub(crate) fn release_world() {
     STOPPED_IN.store(ptr::null_mut(), SeqCst);
     OWNER.store(ptr::null_mut(), SeqCst);
     TURN.fetch_add(1, SeqCst);
+    // model: a_start_that_wakes_no_stopper
     wake(&TURN, u32::MAX >> 1);
 }
 

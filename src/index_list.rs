@@ -27,6 +27,7 @@ fn first(head: u64) -> u32 {
 
 /// A head after `before` that starts at `first`.
 fn following(before: u64, first: u32) -> u64 {
+    // model: a_list_without_a_generation
     ((before >> 32).wrapping_add(1) << 32) | u64::from(first)
 }
 
@@ -44,6 +45,7 @@ impl List {
             link.store(first(head), Relaxed);
             // SeqCst: a waiter announces itself and then looks here; this push
             // is followed by a look for waiters. One of the two sees the other.
+            // model: a_list_that_publishes_nothing
             match self.head.compare_exchange_weak(head, following(head, index + 1), SeqCst, Relaxed)
             {
                 Ok(_) => return,

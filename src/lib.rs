@@ -71,10 +71,13 @@
 #[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
 compile_error!("`std` is for programs with a C library, `freestanding` for those without");
 
-#[cfg(feature = "std")]
+#[cfg(any(feature = "std", needm_loom))]
 extern crate std;
 
 // From the top down: a module imports only from those below it (tests/layers.rs).
+#[cfg(needm_loom)] // by the package `needm-models`
+#[path = "../models/checks/mod.rs"]
+pub mod checks;
 #[cfg(any(doc, doctest))]
 pub mod guide;
 #[cfg(feature = "freestanding")]

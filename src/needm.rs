@@ -75,6 +75,7 @@ impl Extra {
             let thorough = waited || nested || !may_make;
             let mut found = self.pop(thread);
             if found.is_none() && thorough {
+                // model: a_waiter_that_does_not_reap
                 reap::reap_all();
                 found = self.pop(thread).or_else(|| Self::sweep(thread));
             }
@@ -111,6 +112,7 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
+            // model: a_waiter_that_reads_too_late
             waiting.sleep(&self.returned, seen, nap);
         };
         waiters().fetch_sub(1, SeqCst);
@@ -126,6 +128,7 @@ impl Extra {
         if reap::reap_next_asking() != 0 {
             return;
         }
+        // model: a_taker_that_makes_no_spare
         for _ in 0..self.waiting().max(1) {
             // Spares that other threads make at the same time count.
             let wanted = self.listed.load(SeqCst) < self.waiting().max(1);

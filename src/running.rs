@@ -48,6 +48,7 @@ fn enter_closed(m: &M) -> bool {
             interrupted.mark(true);
             m.set_running(true);
             order();
+            // model: a_gate_without_a_second_look
             if value() == seen {
                 return true;
             }
@@ -107,6 +108,7 @@ pub(crate) fn leave(m: &M) {
     tools::release(tools::Order::Left);
     m.set_running(false);
     order();
+    // model: a_leaver_that_wakes_no_stopper
     if is_closed(value()) {
         notify_stopper();
     }

@@ -190,6 +190,7 @@ impl Thread {
 
     /// Whether a thread has it, or it is being dismantled.
     pub(crate) fn is_in_use(&self) -> bool {
+        // model: a_stop_that_unmaps_records_of_the_exiting
         self.state.load(SeqCst) & PHASE != FREE
     }
 
@@ -200,6 +201,7 @@ impl Thread {
 
     /// Begins to dismantle the record, if it is still in `state`. The caller then has it to itself.
     pub(crate) fn begin_exit(&self, state: u32) -> bool {
+        // model: a_reaper_without_a_claim
         state & PHASE == LIVE
             && self.state.compare_exchange(state, state & !PHASE | EXITING, SeqCst, SeqCst).is_ok()
     }

@@ -61,6 +61,7 @@ fn wait_until_quiet(own: &Thread) {
             // "running".
             // SAFETY: records stay mapped while a thread that has one may look at others, and the
             // stopper has one.
+            // model: a_stopper_that_waits_for_the_dead
             if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
                 reap::reap(thread);
             }
@@ -96,6 +97,7 @@ pub(crate) fn stop() -> Result<(), Error> {
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
     if !acquire_world(own) {
+        // model: a_stopper_that_waits_and_counts_as_running
         outside(|| {
             while_none_runs(reconcile::current(tls), || {
                 loop {
@@ -103,6 +105,7 @@ pub(crate) fn stop() -> Result<(), Error> {
                     if acquire_world(own) {
                         break;
                     }
+                    // model: a_stopper_that_waits_for_a_dead_owner
                     reap_dead_owner();
                     wait(&TURN, turn, Some(MAX_SLEEP));
                 }
@@ -119,6 +122,7 @@ pub(crate) fn stop() -> Result<(), Error> {
         STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
     }
     close();
+    // model: a_stopper_that_does_not_wait
     wait_until_quiet(own);
     heavy_barrier();
     tools::acquire(tools::Order::Left);

@@ -27,10 +27,16 @@
 //! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
 #![allow(unsafe_code)] // functions whose callers have to promise something
 
-#[cfg(target_os = "linux")]
+#[cfg(all(target_os = "linux", not(needm_loom)))]
 #[path = "linux/mod.rs"]
 mod room;
+#[cfg(needm_loom)] // by the package `needm-models`
+#[path = "../../models/os/mod.rs"]
+mod room;
+#[cfg(needm_loom)]
+pub(crate) use room::system;
 pub(crate) mod fault;
+#[cfg_attr(needm_loom, allow(dead_code))] // nothing faults there
 mod terms;
 
 #[cfg(not(target_os = "linux"))]

@@ -154,9 +154,11 @@ impl Extra {
             let m = MS.get(index)?;
             // On success the state is not LISTED, so this thread enlists the M when it unbinds it.
             let mut mine = claim(m, thread, true);
+            // model: a_popped_m_that_is_not_listed_again
             m.listed.store(false, Release);
             if !mine {
                 fence(SeqCst);
+                // model: a_popper_that_does_not_look_again
                 mine = claim(m, thread, true);
             }
             if mine {
@@ -180,6 +182,7 @@ impl Extra {
         let mut state = m.state.load(Relaxed);
         // If needm was stopped meanwhile, the row is no M any more.
         while is_held_ready(state) {
+            // model: a_release_that_publishes_nothing
             match m.state.compare_exchange_weak(state, READY | LISTED, SeqCst, Relaxed) {
                 Ok(_) => return self.enlist(m),
                 Err(now) => state = now,
@@ -194,6 +197,7 @@ impl Extra {
         let was = m.thread.load(Relaxed) == own
             && m.thread.compare_exchange(own, ptr::null_mut(), SeqCst, SeqCst).is_ok();
         let goes = was && is_ready(m);
+        // model: a_last_m_that_is_never_released
         if goes {
             self.enlist(m);
         }
@@ -206,6 +210,7 @@ impl Extra {
             self.listed.fetch_add(1, SeqCst);
             self.idle.push(&MS, m.index());
         }
+        // model: a_release_that_wakes_no_waiter
         self.wake();
     }
 

@@ -129,6 +129,8 @@ fn exit_keeping_record(tls: &Tls, thread: &Thread) {
         thread.destructor_ran.store(1, Relaxed);
         return_ms(tls, thread);
     }
+    // model: a_record_released_before_its_threads_end
+    // model: a_claim_that_is_not_given_up
     thread.resume_live();
 }
 
@@ -161,6 +163,7 @@ fn exit_thread(tls: &Tls, thread: &Thread) {
     thread.return_all_ms();
     thread.notice.unwatch(tls.address());
     if thread.ready.release() {
+        // model: a_record_released_before_its_threads_end that
         thread.release();
     } else {
         // This thread still runs on the handler stack: the record is kept until it has exited.
@@ -181,8 +184,10 @@ pub(crate) fn stop(tls: &Tls) -> bool {
             thread.dismantle(state);
         }
     }
+    // model: a_stop_that_does_not_wait_for_changes
     let mut live = !wait_until(|| RECORD_CHANGES.load(SeqCst) == 0);
     for thread in THREADS.iter() {
+        // model: a_stop_that_unmaps_records_of_the_living
         if thread.is_in_use() {
             live = true;
         } else {

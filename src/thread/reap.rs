@@ -42,8 +42,11 @@ pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, 
 /// Does `work`; `None` if needm is being stopped. `thread::stop` waits for the work before it
 /// unmaps anything.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
+    // model: a_change_that_is_announced_too_late
+    // model: a_change_that_is_announced_unordered
     RECORD_CHANGES.fetch_add(1, SeqCst);
-    let done = state::is_open().then(work);
+    let is_open = state::is_open();
+    let done = is_open.then(work);
     // A forked child starts from 0, maybe in the middle of this.
     let _ = RECORD_CHANGES.fetch_update(SeqCst, SeqCst, |changes| changes.checked_sub(1));
     done
@@ -128,6 +131,8 @@ impl Thread {
         thread.clear_ms();
         thread.epoch.store(state::epoch(), Relaxed);
         let before = thread.state.load(Relaxed) & !PHASE;
+        // model: a_record_without_a_generation
+        // model: a_record_that_is_taken_unordered
         thread.state.store(before.wrapping_add(ONE_GENERATION) | LIVE, Release);
         Some(thread)
     }
@@ -180,7 +185,9 @@ impl Thread {
             trim::note_returned(m, self);
             self.return_m(m);
         };
+        // model: a_reaper_that_forgets_the_m
         while let Some(m) = self.held() {
+            // model: an_exit_that_returns_no_m
             if pool::is_held_by(m, self) {
                 give(m);
             } else {
@@ -188,6 +195,7 @@ impl Thread {
                 let _ = self.m.compare_exchange(stale, ptr::null_mut(), Relaxed, Relaxed);
             }
         }
+        // model: an_exit_in_transfer_that_is_not_swept
         if self.in_transfer.load(Relaxed) != 0 {
             self.in_transfer.store(0, Relaxed);
             // The thread exited in the middle of binding an M, or of unbinding one.
@@ -197,6 +205,7 @@ impl Thread {
         // this record is in use.
         while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
             // From here on no thread rebinds this one as its last.
+            // model: a_last_m_that_stays_with_the_dead
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
             }
@@ -226,8 +235,10 @@ impl Thread {
 
     /// The record's state, if its thread has exited.
     pub(crate) fn seen_exited(&self, ask: bool) -> Option<u32> {
+        // model: a_reaper_that_looks_too_late
         let state = self.state();
-        (state & PHASE == LIVE && self.notice.has_exited(ask)).then_some(state)
+        let has_exited = state & PHASE == LIVE && self.notice.has_exited(ask);
+        has_exited.then_some(state)
     }
 
     /// Dismantles the record of an exited thread, if it is still in `state`: returns the Ms, and
@@ -235,7 +246,9 @@ impl Thread {
     /// for the thread that stops it.
     pub(crate) fn dismantle(&self, state: u32) -> u32 {
         let count = self.strip(state);
+        // model: a_record_that_is_never_used_again
         if count.is_some() {
+            // model: a_record_released_before_its_m
             self.release();
         }
         count.unwrap_or(0)
@@ -256,7 +269,9 @@ impl Thread {
         if !self.begin_exit(state) {
             return None;
         }
+        // model: a_dead_owner_of_the_world
         gate::disown(self);
+        // model: a_record_released_before_its_m here
         let count = self.return_all_ms();
         if count != 0 {
             EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);

@@ -199,6 +199,7 @@ impl Notice {
             let Some((place, futex)) = place.and_then(|p| Some((p, self.before.get(p)?))) else {
                 return;
             };
+            // model: a_watch_that_begins_too_early here
             futex.store(self.tid.load(Relaxed), Relaxed);
             let first = (*head).list;
             self.entry.store(first as usize, Relaxed);
@@ -210,6 +211,7 @@ impl Notice {
                 }
             }
             (*head).list = self.entry_address() as *mut usize;
+            // model: a_watch_that_begins_too_early
             #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
             self.futex.store(place as u32 + 1, Release);
         }
@@ -265,6 +267,7 @@ impl Notice {
                 let next = at.read();
                 if next & !1 == ours {
                     let after = self.entry.load(Relaxed);
+                    // model: an_exit_that_stays_on_the_robust_list
                     at.write(after);
                     if size_of::<usize>() == 8 && after as *mut RobustHead != head {
                         entry_without_flag(after as *mut usize).sub(1).write(at as usize);

@@ -1,0 +1,94 @@
+//! Nothing faults, and no handler runs. A thread's handler stack is a thing that only this
+//! thread uses, from [`Readiness::prepare`] to [`Readiness::release`] or to its end: loom looks
+//! that no other thread does.
+
+use super::system::block;
+use crate::os::terms::Needs;
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, mappings};
+
+pub(crate) fn install() {}
+pub(crate) fn uninstall() {}
+pub(crate) fn fork_child() {}
+
+pub(crate) fn frame_size() -> usize {
+    4096
+}
+
+/// No thread has one that the system knows.
+pub(crate) struct Stack;
+
+impl Stack {
+    pub(crate) fn current() -> Self {
+        Self
+    }
+    pub(crate) fn holds(&self, _: usize) -> bool {
+        false
+    }
+    pub(crate) fn in_use(&self) -> bool {
+        false
+    }
+}
+
+#[repr(C)]
+pub(crate) struct Readiness {
+    pub(crate) base: AtomicUsize,
+    pub(crate) size: AtomicUsize,
+    ready: AtomicU32,
+}
+
+impl Readiness {
+    /// Does what only the thread may do that has the stack, or one that unmaps it.
+    pub(crate) fn use_stack(&self) {
+        mappings::use_thing_alone(core::ptr::from_ref(self).addr());
+    }
+
+    pub(crate) fn prepare(&self, _: bool, _: Needs, _: impl FnOnce(usize, usize) -> usize) {
+        if self.ready.load(Relaxed) == 0 {
+            self.use_stack();
+            self.ready.store(1, Relaxed);
+            block().handler_stack.set(self);
+        }
+    }
+    pub(crate) fn release(&self) -> bool {
+        if self.ready.load(Relaxed) != 0 {
+            self.use_stack();
+            self.ready.store(0, Relaxed);
+            block().handler_stack.set(core::ptr::null());
+        }
+        true
+    }
+    pub(crate) fn forget(&self) {
+        self.use_stack();
+        self.ready.store(0, Relaxed);
+    }
+    pub(crate) fn unmap(&self, _: impl FnOnce(usize)) {
+        self.use_stack();
+    }
+    pub(crate) fn may_stay(&self) -> bool {
+        true
+    }
+    pub(crate) fn needs_checks(&self) -> bool {
+        false
+    }
+    pub(crate) fn check_again(&self, _: Needs) {}
+    pub(crate) fn bounds(&self) -> (usize, usize) {
+        (self.base.load(Relaxed), self.size.load(Relaxed))
+    }
+    pub(crate) fn holds(&self, _: usize) -> bool {
+        false
+    }
+    pub(crate) fn has_room_below(&self, _: usize, _: Needs) -> bool {
+        true
+    }
+    pub(crate) fn make_way(&self, _: &Kept, _: usize, _: Needs) {}
+}
+
+/// Nothing is kept.
+#[repr(C)]
+pub(crate) struct Kept([AtomicUsize; 4]);
+
+impl Kept {
+    pub(crate) fn clear(&self) {}
+    pub(crate) fn hold(&self) {}
+    pub(crate) fn put_back(&self) {}
+}
