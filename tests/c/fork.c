@@ -170,6 +170,8 @@ static void is_started_or_stopped(void) {
 }
 __attribute__((unused)) static void children_may_stop_and_start_needm(void) {
     needm_config config = {.binding = binding};
+    /* qemu-user keeps memory for each address that was ever mapped, and each fork copies it. */
+    if (emulated()) config.stack_size = config.guard_size = 16384;
     needm_panic_info info = {sizeof info};
     over = 0, found_stopped = 0;
     pthread_t other = thread(starts_and_stops, &config);
