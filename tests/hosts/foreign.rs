@@ -227,8 +227,9 @@ fn joined_threads_have_run_and_leave_nothing() {
             before = mappings();
         }
     }
-    // A detached thread may take a moment to be unmapped.
-    check!(mappings() <= before + 8);
+    // A detached thread may take a moment to be unmapped, and up to four Ms are made meanwhile, of
+    // at most six mappings each with their signal stacks. One that each thread left would be many more.
+    check!(mappings() <= before + 8 + 4 * 6);
     check!(needm::stats().ms_total <= 8);
 }
 
