@@ -256,6 +256,53 @@ static void signals_that_were_sent_are_no_faults(void) {
     for (int i = 0; i < 5; i++) signal(signals[i], SIG_DFL);
 }
 
+/* Signals of Linux's own that no instruction has raised. They are queued here, which Linux lets a
+ * process do to itself with any code. */
+#ifndef BUS_MCEERR_AO
+#define BUS_MCEERR_AO 5
+#endif
+#ifndef TRAP_PERF
+#define TRAP_PERF 6
+#endif
+#ifndef SEGV_MTEAERR
+#define SEGV_MTEAERR 8
+#endif
+static const struct { int signo, code; } raised_elsewhere[] = {
+    {SIGBUS, BUS_MCEERR_AO}, {SIGTRAP, TRAP_PERF}, {SIGSEGV, SEGV_MTEAERR}};
+static volatile int code_told;
+static void notes_code(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)context;
+    code_told = info->si_code;
+}
+static void queues(int which) {
+    siginfo_t info = {.si_signo = raised_elsewhere[which].signo, .si_code = raised_elsewhere[which].code};
+    CHECK_EQ(syscall(SYS_rt_tgsigqueueinfo, getpid(), syscall(SYS_gettid), info.si_signo, &info), 0);
+}
+static void is_told_of(void *which) {
+    code_told = 0;
+    queues((int)(intptr_t)which);
+    CHECK_EQ(code_told, raised_elsewhere[(intptr_t)which].code);
+}
+static int which_dies;
+static void dies_by_default(void) {
+    start((needm_config){0});
+    needm_callback(is_told_of, (void *)(intptr_t)which_dies, 0, NULL);
+}
+static void signals_of_linux_that_no_instruction_raised_are_no_faults(void) {
+    for (intptr_t i = 0; i < 3; i++) {
+        int signo = raised_elsewhere[i].signo;
+        which_dies = (int)i;
+        CHECK_DIES(dies_by_default, signo);
+        struct sigaction action = {.sa_sigaction = notes_code, .sa_flags = SA_SIGINFO};
+        CHECK_EQ(sigaction(signo, &action, NULL), 0);
+        start((needm_config){0});
+        CHECK_EQ(needm_callback(is_told_of, (void *)i, 0, NULL), 0);
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+        CHECK_EQ(needm_stop(), 0);
+        signal(signo, SIG_DFL);
+    }
+}
+
 /* A fault in another signal's handler, which has interrupted a callback. */
 static void faults_in_a_handler(int signal) {
     (void)signal;
@@ -315,6 +362,7 @@ int main(void) {
     RUN(a_handler_with_sa_resethand_is_called_once);
     RUN(a_handler_installed_after_needms_may_forward_to_it);
     if (!handlers_lose_their_thread()) RUN(signals_that_were_sent_are_no_faults);
+    if (!emulated()) RUN(signals_of_linux_that_no_instruction_raised_are_no_faults);
     RUN(a_fault_of_a_handler_goes_to_the_previous_handler);
     RUN(by_default_the_process_dies_at_the_instruction);
     return SUCCESS;

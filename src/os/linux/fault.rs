@@ -13,7 +13,7 @@ use core::ptr;
 
 pub(crate) use super::alt_stack::{Kept, Readiness, Stack};
 pub(crate) use super::forward::{fork_child, install, uninstall};
-use super::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV};
+use super::signal::{Info, SI_KERNEL, SIGBUS, SIGSEGV, raised_by_instruction};
 #[cfg(any(feature = "asan", feature = "tsan"))]
 use super::signal::{block_all, set_blocked};
 use super::{forward, libc};
@@ -36,9 +36,7 @@ unsafe extern "C" {
 unsafe extern "C" fn handle(signal: c_int, info: *mut Info, context: *mut c_void) {
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.
     let (what, interrupted) = unsafe { (&*info, &*context.cast::<Context>()) };
-    // A positive code is Linux's own word for what an instruction did; what
-    // was sent is not a fault of the callback (sigaction(2), si_code).
-    if what.code > 0 {
+    if raised_by_instruction(signal, what.code) {
         let sp = interrupted.sp();
         let fault = Fault {
             number: signal,

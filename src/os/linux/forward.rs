@@ -111,11 +111,11 @@ pub(super) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
     let (code, interrupted) = unsafe { ((*info).code, &*context.cast::<Context>()) };
     match action.handler {
         // Linux does not let a fault be ignored (force_sig_info_to_task in
-        // linux/kernel/signal.c), but a signal that was sent.
-        SIG_IGN if code <= 0 => {}
+        // linux/kernel/signal.c), but other signals.
+        SIG_IGN if !signal::raised_by_instruction(signal, code) => {}
         SIG_DFL | SIG_IGN => {
             let _ = signal::action(signal, Some(&Action::DEFAULT));
-            if code <= 0 || signal == SIGTRAP {
+            if !signal::raised_by_instruction(signal, code) || signal == SIGTRAP {
                 // Nothing will raise it again by itself.
                 signal::set_blocked(interrupted.mask() & !signal::bit(signal));
                 signal::resend(signal, info);

@@ -22,6 +22,26 @@ pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP]
 /// `si_code`: Linux itself sends it, with no address (sigaction(2)).
 pub(super) const SI_KERNEL: c_int = 0x80;
 
+/// Codes that are no instruction's, though they are positive: memory that went bad somewhere, a
+/// tag check or a disrupting error found late, a counter of perf events
+/// (include/uapi/asm-generic/siginfo.h).
+const BUS_MCEERR_AO: c_int = 5;
+const SEGV_ADIDERR: c_int = 6;
+const SEGV_MTEAERR: c_int = 8;
+const TRAP_PERF: c_int = 6;
+
+/// Whether the interrupted instruction has raised the signal. Codes up to 0 are those of signals
+/// that were sent (sigaction(2), si_code).
+pub(super) fn raised_by_instruction(signal: c_int, code: c_int) -> bool {
+    let elsewhere = match signal {
+        SIGBUS => code == BUS_MCEERR_AO,
+        SIGSEGV => code == SEGV_ADIDERR || code == SEGV_MTEAERR,
+        SIGTRAP => code == TRAP_PERF,
+        _ => false,
+    };
+    code > 0 && !elsewhere
+}
+
 pub(super) const SIG_DFL: usize = 0;
 pub(super) const SIG_IGN: usize = 1;
 
