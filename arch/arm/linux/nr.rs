@@ -27,5 +27,4 @@ pub(crate) const CLOSE: usize = 6;
 /// `set_tls`, one of the calls that only ARM has (linux/arch/arm/include/uapi/asm/unistd.h).
 #[cfg(feature = "freestanding")]
 pub(crate) const SET_TLS: usize = 0x0f_0005;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 248;

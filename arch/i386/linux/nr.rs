@@ -26,5 +26,4 @@ pub(crate) const READ: usize = 3;
 pub(crate) const CLOSE: usize = 6;
 #[cfg(feature = "freestanding")]
 pub(crate) const SET_THREAD_AREA: usize = 243;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 252;

@@ -22,5 +22,4 @@ pub(crate) const READ: usize = 0;
 pub(crate) const CLOSE: usize = 3;
 #[cfg(feature = "freestanding")]
 pub(crate) const ARCH_PRCTL: usize = 158;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 231;

@@ -15,6 +15,7 @@ use super::signal::{
     self, Action, FAULTS, Info, SA_NODEFER, SA_ONSTACK, SA_RESETHAND, SA_SIGINFO, SI_KERNEL,
     SIG_DFL, SIG_IGN, SIGTRAP, Stack,
 };
+use super::{ids, process};
 use crate::arch::linux::context::Context;
 use crate::arch::linux::needm_handler;
 use crate::arch::{RED_ZONE, needm_call_on, needm_sp};
@@ -114,11 +115,18 @@ pub(super) unsafe fn forward(signal: c_int, info: *mut Info, context: *mut c_voi
         // linux/kernel/signal.c), but other signals.
         SIG_IGN if !signal::raised_by_instruction(signal, code) => {}
         SIG_DFL | SIG_IGN => {
+            let raised = signal::raised_by_instruction(signal, code);
+            // Process 1 of a PID namespace takes no default action of such a signal
+            // (sig_task_ignored in linux/kernel/signal.c).
+            if !raised && ids::process() == 1 {
+                return;
+            }
             let _ = signal::action(signal, Some(&Action::DEFAULT));
-            if !signal::raised_by_instruction(signal, code) || signal == SIGTRAP {
+            if !raised || signal == SIGTRAP {
                 // Nothing will raise it again by itself.
                 signal::set_blocked(interrupted.mask() & !signal::bit(signal));
                 signal::resend(signal, info);
+                process::die_of_fault(signal)
             }
             // Else the instruction is run again, and the process dies at it.
         }
@@ -154,6 +162,7 @@ pub(super) unsafe fn forward_overflow(signal: c_int, info: *mut Info, context: *
             // There was no room for the frame of another signal, and the instruction is fine.
             signal::set_blocked(interrupted.mask() & !signal::bit(signal));
             signal::resend(signal, info);
+            process::die_of_fault(signal)
         }
         // Else the instruction is run again, and the process dies at it.
         return;

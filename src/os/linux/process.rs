@@ -16,7 +16,6 @@ pub(crate) fn write(file: i32, text: &[u8]) -> Result<usize, Errno> {
 }
 
 /// Ends the process.
-#[cfg(feature = "freestanding")]
 pub(crate) fn exit(status: i32) -> ! {
     loop {
         // SAFETY: nothing runs afterwards.
@@ -36,13 +35,19 @@ pub(crate) fn abort() -> ! {
     die_of_fault(SIGABRT)
 }
 
-/// Ends the process by `signal`, whatever is installed or blocked for it.
+/// How often [`die_of_fault`] sends the signal: another thread may install a handler in between.
+const TRIES: u32 = 100;
+
+/// Ends the process by `signal`, whatever is installed or blocked for it. Process 1 of a PID
+/// namespace ignores what it sends itself (`sig_task_ignored` in linux/kernel/signal.c): it exits
+/// with the status that a shell would tell.
 pub(crate) fn die_of_fault(signal: c_int) -> ! {
-    loop {
+    let (pid, tid) = (ids::process(), ids::current());
+    for _ in 0..TRIES {
         let _ = signal::action(signal, Some(&Action::DEFAULT));
-        let (pid, tid) = (ids::process(), ids::current());
         // SAFETY: a signal to this thread itself touches no memory.
         let _ = unsafe { call(nr::TGKILL, (pid, tid, signal)) };
         signal::set_blocked(!signal::bit(signal));
     }
+    exit(128 + signal)
 }
