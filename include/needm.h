@@ -105,8 +105,8 @@ typedef struct needm_config {
     uint32_t seed_ms;            /* Ms that are ready when needm_start returns; 0 means 1 */
     uint32_t max_ms;             /* most Ms ever made; 0 means 10000 */
     size_t   stack_size;         /* usable bytes of a G, rounded up to pages; 0 means 64 KiB */
-    size_t   signal_stack_size;  /* 0 means 8 KiB and four signal frames of this CPU, for handlers
-                                    that nest; less than needm's own handler needs is raised */
+    size_t   signal_stack_size;  /* 0 means 64 KiB, for other handlers, and four signal frames of
+                                    this CPU, for those that nest; less than needm's own handler needs is raised */
     uint32_t binding;            /* NEEDM_BIND_THREAD or NEEDM_BIND_CALL */
     uint32_t flags;              /* NEEDM_NO_SIGNALS, NEEDM_UNRECOVERED_ABORTS */
     int64_t  wait_ns;            /* longest wait, in nanoseconds, when no M is idle and no more

@@ -18,9 +18,10 @@ use crate::tools;
 pub const DEFAULT_MAX_MS: u32 = 10_000;
 /// Default of [`Config::stack_size`](crate::Config::stack_size), in bytes.
 pub const DEFAULT_STACK_SIZE: usize = 64 * 1024;
-/// Bytes of a signal stack beside the signal's frames, by default: see
+/// Bytes of a signal stack beside the signal's frames, by default, because handlers of others that
+/// would run on the thread's own stack without needm run there: see
 /// [`Config::signal_stack_size`](crate::Config::signal_stack_size).
-pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
+pub const DEFAULT_SIGNAL_ROOM: usize = 64 * 1024;
 
 /// Signal frames that a signal stack has room for where the host does not say:
 /// handlers of several signals nest, and each may call back.

@@ -96,6 +96,52 @@ static void a_detach_restores_the_signal_stack(void) {
     join(thread(brings_its_own, (void *)(size_t)(emulated() ? 4096 : sysconf(_SC_MINSIGSTKSZ))));
     CHECK_EQ(needm_stop(), 0);
 }
+/* The thread's own is too small, and needm installs another; then the thread has none, and has
+ * unmapped its own. */
+static void *disables(void *arg) {
+    size_t size = emulated() ? 4096 : sysconf(_SC_MINSIGSTKSZ);
+    void *memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack_t own = {.ss_sp = memory, .ss_size = size}, none = {.ss_flags = SS_DISABLE};
+    CHECK_EQ(sigaltstack(&own, NULL), 0);
+    CHECK_EQ(needm_attach(), 0);
+    CHECK(stack_now().ss_sp != memory);
+    CHECK_EQ(sigaltstack(&none, NULL), 0);
+    CHECK_EQ(munmap(memory, LARGE), 0);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK(stack_now().ss_flags & SS_DISABLE);
+    return arg;
+}
+static void a_detach_does_not_restore_what_the_thread_has_disabled(void) {
+    start((needm_config){.binding = binding});
+    join(thread(disables, NULL));
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* A handler that runs on the thread's own stack without needm, and has room there. */
+static volatile int finished;
+static void needs_40_kib(int signal) {
+    volatile char room[40 * 1024];
+    for (unsigned i = 0; i < sizeof room; i += 256) room[i] = (char)signal;
+    finished++;
+}
+static void raises_usr1(void *arg) { raise(SIGUSR1), (void)arg; }
+static void *is_interrupted_by_it(void *arg) {
+    finished = 0;
+    raise(SIGUSR1);
+    CHECK_EQ(needm_callback(raises_usr1, NULL, 0, NULL), 0);
+    raise(SIGUSR1);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    CHECK_EQ(finished, 3);
+    return arg;
+}
+static void the_signal_stack_has_room_for_the_handlers_of_others(void) {
+    struct sigaction action = {.sa_handler = needs_40_kib, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start((needm_config){.binding = binding});
+    join(thread(is_interrupted_by_it, NULL));
+    CHECK_EQ(needm_stop(), 0);
+}
+
 static void from_handler(int signal) {
     (void)signal;
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
@@ -210,6 +256,8 @@ int main(int argc, char **argv) {
     binding = parse_binding(argc, argv);
     RUN(a_thread_may_change_or_unmap_its_signal_stack);
     RUN(a_detach_restores_the_signal_stack);
+    RUN(a_detach_does_not_restore_what_the_thread_has_disabled);
+    RUN(the_signal_stack_has_room_for_the_handlers_of_others);
     RUN(an_overflow_works_after_a_first_callback_in_a_handler);
     if (handlers_lose_their_thread()) return SUCCESS;
     RUN(handlers_may_call_back_while_the_signal_stack_is_changed);

@@ -46,6 +46,35 @@ static void setresuid_works_during_callbacks(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+/* A handler on a small signal stack calls back, and the callback waits for setresuid. */
+static volatile int waits, is_done;
+static void waits_for_setresuid(void *arg) {
+    (void)arg;
+    waits = 1;
+    for (int i = 0; i < 20000 && !is_done; i++) usleep(1000);
+}
+static void calls_back_and_waits(int signal) {
+    (void)signal;
+    CHECK_EQ(needm_callback(waits_for_setresuid, NULL, 0, NULL), 0);
+}
+static void *raises_usr1(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    raise(SIGUSR1);
+    CHECK(is_done);
+    return arg;
+}
+static void a_callback_of_a_handler_may_wait_for_setresuid(void) {
+    struct sigaction action = {.sa_handler = calls_back_and_waits, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start((needm_config){.binding = binding, .signal_stack_size = 12 * 1024});
+    pthread_t one = thread(raises_usr1, NULL);
+    WAIT_UNTIL(waits);
+    CHECK_EQ(setresuid(-1, geteuid(), -1), 0);
+    is_done = 1;
+    join(one);
+    CHECK_EQ(needm_stop(), 0);
+}
+
 /* A profiler's timer. */
 static volatile long ticks;
 static void tick(int signal) { ticks++, (void)signal; }
@@ -76,6 +105,7 @@ int main(int argc, char **argv) {
         return SUCCESS;
     }
     RUN(setresuid_works_during_callbacks);
+    if (!emulated()) RUN(a_callback_of_a_handler_may_wait_for_setresuid);
     RUN(a_profilers_timer_may_interrupt_callbacks);
     return SUCCESS;
 }

@@ -29,7 +29,7 @@
 
 use super::memory;
 pub(crate) use super::signal::Stack;
-use super::signal::{self, FAULTS, SIGKILL};
+use super::signal::{self, C_LIBRARY, FAULTS, SIGKILL};
 use crate::arch::needm_sp;
 use crate::os::terms::{Access, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
@@ -279,7 +279,8 @@ impl Readiness {
     }
 
     /// On the G: installs the stack of [`Readiness::below`]. If it is too small for another handler
-    /// that calls back, all signals but faults stay blocked.
+    /// that calls back, all signals stay blocked but faults, and those for which the C library
+    /// waits: its handlers are small, and do not call back.
     pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
         let left = self.below(caller, needs);
         // SAFETY: it is the part of the thread's signal stack below all frames there, or the whole
@@ -289,8 +290,9 @@ impl Readiness {
             kept.size.store(old.size(), Relaxed);
         }
         if left.size() < 2 * needs.least {
-            let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
-            signal::set_blocked(kept.held().unwrap_or(0) | !faults);
+            let open = FAULTS.into_iter().chain(C_LIBRARY);
+            let open = open.fold(0, |mask, signal| mask | signal::bit(signal));
+            signal::set_blocked(kept.held().unwrap_or(0) | !open);
         } else {
             kept.let_signals_in();
         }
@@ -322,18 +324,16 @@ impl Readiness {
         }
         let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
         let Some(ours) = ours else { return true };
-        // SAFETY: it is none, or the one that the thread had installed before ours, which the
-        // thread keeps mapped, because Linux may run handlers there.
-        match unsafe { signal::set_stack(&self.old()) } {
-            Ok(was) if was.enabled() && was.base() != ours.base() => {
-                // The thread has put another there since: it stays.
-                // SAFETY: the thread had it installed a moment ago.
-                let _ = unsafe { signal::set_stack(&was) };
-                true
-            }
-            Ok(_) => true,
-            Err(_) => !signal::current_stack().is_ok_and(|now| now.base() == ours.base()),
+        // What the thread has changed since stays: it may have unmapped what it had before. A
+        // handler in between that changes the signal stack does so for itself only, because its
+        // return puts back the one of before.
+        let now = Stack::current();
+        if !now.enabled() || now.base() != ours.base() {
+            return true;
         }
+        // SAFETY: it is none, or the one that the thread had installed before ours. The thread
+        // keeps it mapped, because it has not changed its signal stack since.
+        unsafe { signal::set_stack(&self.old()) }.is_ok()
     }
 
     /// The thread has exited: no signal stack is in effect.

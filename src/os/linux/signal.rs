@@ -172,6 +172,10 @@ pub(super) fn block_all() -> u64 {
 
 static ALL: u64 = u64::MAX;
 
+/// The signals that a C library sends its own threads, and waits until they are handled:
+/// cancellation and `setxid` (glibc, sysdeps/unix/sysv/linux/internal-signals.h).
+pub(super) const C_LIBRARY: [c_int; 2] = [32, 33];
+
 /// The bit of a signal in a mask.
 pub(super) fn bit(signal: c_int) -> u64 {
     1 << (signal - 1)
