@@ -13,6 +13,8 @@
 #define ROUTINE(name)           .text; .p2align 4; SYMBOL(name, function)
 /* A second way into the routine around it. */
 #define INNER_ROUTINE(name)     SYMBOL(name, function)
+/* A place inside a routine, which tools go on to name by the routine. */
+#define PLACE(name)             .globl name; .hidden name; name:
 /* A routine that code from outside needm calls. */
 #define PUBLIC_ROUTINE(name)    .text; .p2align 4; .globl name; .type name, %function; name:
 /* The same, unless that code brings its own. */

@@ -127,6 +127,7 @@ programs! {
     signal_stacks_are_preserved_without_robust_lists = "signal_stack" Archive ["no-robust-list"];
     signals_interrupt_callbacks = "signals_during_callbacks" Archive [];
     signals_interrupt_callbacks_per_call = "signals_during_callbacks" Shared ["call"];
+    handlers_of_others_run_as_without_needm = "other_handlers" Archive [];
     process_one_ends_and_keeps_its_handlers = "process_one" Archive [];
     hooks_run_in_order = "hooks" Archive [];
     later_callbacks_make_no_system_call = "no_system_calls" Archive [];

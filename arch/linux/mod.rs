@@ -5,7 +5,7 @@ pub(crate) use super::room::linux::{MIN_SIGNAL_STACK, SA_RESTORER, context, nr, 
 
 pub(crate) mod slots;
 
-use core::ffi::c_void;
+use core::ffi::{c_int, c_void};
 
 // What the rooms' assembly defines; each routine's head says what it does.
 unsafe extern "C" {
@@ -13,6 +13,18 @@ unsafe extern "C" {
     pub(crate) fn needm_handler();
     /// `sigtramp.S`: what a handler returns to.
     pub(crate) fn needm_sigreturn();
+    /// `sigtramp.S`: where a signal's return goes on if a fault has ended a callback.
+    pub(crate) fn needm_siglanding();
+    /// `sigtramp.S`: returns from a signal.
+    pub(crate) fn needm_sigresume(context: *mut context::Context) -> !;
+    /// `sigtramp.S`: starts a handler on the signal frame at `sp`.
+    pub(crate) fn needm_sigstart(
+        signal: c_int,
+        info: usize,
+        context: usize,
+        handler: usize,
+        sp: usize,
+    ) -> !;
     /// `thread.S`: a new thread, and its number, or an error as a negative number.
     pub(crate) fn needm_clone(
         stack: usize,

@@ -27,6 +27,7 @@ use core::ptr;
 crate::arch::upcalls! {
     "needm_sigpanic" => sigpanic,
     "needm_on_fault" => on_fault,
+    "needm_lent_stack" => lent_stack,
 }
 
 /// From `needm_sigjump`, on the G: the callback's own code faulted.
@@ -70,6 +71,20 @@ extern "C" fn on_fault(fault: *const Fault) -> usize {
         }
         _ => 0,
     }
+}
+
+/// From the system's handler: whether this thread has its handler stack from needm alone, and `sp`
+/// is on no G.
+extern "C" fn lent_stack(sp: usize) -> bool {
+    let tls = Tls::current();
+    let mut m = tls.m();
+    while let Some(current) = m {
+        if current.stack.holds(sp) {
+            return false;
+        }
+        m = current.prev_current();
+    }
+    tls.thread().is_some_and(|thread| thread.ready.is_lent())
 }
 
 /// Whether the innermost callback of `m` is one that a fault ends with an error.

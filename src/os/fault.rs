@@ -112,6 +112,12 @@ impl Readiness {
         self.room.make_way(&kept.0, caller, needs);
     }
 
+    /// Whether the handler stack in effect was made here, for a thread that had none. May be asked
+    /// by the system's handler.
+    pub(crate) fn is_lent(&self) -> bool {
+        self.room.is_lent()
+    }
+
     /// Whether a thread that exits may keep its handler stack until it is gone.
     pub(crate) fn may_stay(&self) -> bool {
         self.room.may_stay()

@@ -17,6 +17,8 @@
 //!
 //! A room imports `arch`, `sync`, `error`, `layout` and `terms.rs`. It calls needm by
 //! - `needm_on_fault` (defined in `callback/fault.rs`): a fault has happened;
+//! - `needm_lent_stack` (defined in `callback/fault.rs`): on which stack handlers would run
+//!   without needm;
 //! - `needm_thread_exit` (defined in `thread/mod.rs`): a thread that the room made is at its
 //!   end;
 //! - the two functions that [`exit::begin`] and [`fork::on_child`] are given.

@@ -63,6 +63,10 @@ unsafe extern "C" {
     /// handler for `needm_sigpanic` there, with the callee-saved registers of the fault.
     pub(crate) fn needm_on_fault(fault: *const Fault) -> usize;
 
+    /// Whether this thread has its signal stack from needm, and had none before, and `sp` is on no
+    /// G: without needm, a handler for the code there would run below `sp`.
+    pub(crate) safe fn needm_lent_stack(sp: usize) -> bool;
+
     /// A thread that the room made is about to exit, and no handler runs on it any more: its
     /// record is freed.
     pub(crate) safe fn needm_thread_exit();

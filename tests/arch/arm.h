@@ -19,6 +19,7 @@
 
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.arm_pc)
+#define CONTEXT_SP(context) ((context)->uc_mcontext.arm_sp)
 
 /* Instructions that fault. Division by zero gives 0, and unaligned words are read. */
 #define ILLEGAL_INSTRUCTION "udf #9"

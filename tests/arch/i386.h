@@ -18,6 +18,7 @@
 
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
+#define CONTEXT_SP(context) ((context)->uc_mcontext.gregs[REG_ESP])
 
 /* Instructions that fault. */
 #define ILLEGAL_INSTRUCTION "ud2"

@@ -47,6 +47,8 @@ static void touch(void *arg) {
 }
 static void touch_from_callback(void *arg) { CHECK_EQ(needm_ccall(touch, arg), 0); }
 
+static int has_signal_stack;
+
 /* C faults without an M, between callbacks, inside one, and after one has faulted. */
 static void everywhere(int flags) {
     int forms = 0;
@@ -75,17 +77,21 @@ static void everywhere(int flags) {
         sigset_t now;
         pthread_sigmask(SIG_BLOCK, NULL, &now);
         CHECK(!sigismember(&now, SIGUSR2) && !sigismember(&now, SIGSEGV));
-        if (!(flags & SA_ONSTACK)) CHECK(!seen.on_own_stack);
-        /* Before its first callback the thread has no signal stack. */
-        if (flags & SA_ONSTACK && place > 0) CHECK(seen.on_own_stack);
+        /* The thread has no signal stack but the one that needm has installed. */
+        if (!(flags & SA_ONSTACK) || !has_signal_stack) CHECK(!seen.on_own_stack);
+        if (flags & SA_ONSTACK && has_signal_stack) CHECK(seen.on_own_stack);
         forms++;
     }
     CHECK_EQ(forms, 4);
 }
 static int flags_of_thread;
-static void *a_thread(void *arg) {
+static void *a_thread(void *brings_one) {
+    static char memory[65536];
+    stack_t own = {.ss_sp = memory, .ss_size = sizeof memory};
+    has_signal_stack = brings_one != NULL;
+    if (brings_one) CHECK_EQ(sigaltstack(&own, NULL), 0);
     everywhere(flags_of_thread);
-    return arg;
+    return NULL;
 }
 static void install(int flags) {
     struct sigaction action = {.sa_flags = flags};
@@ -103,6 +109,7 @@ static void the_previous_handler_gets_its_arguments_mask_and_stack(void) {
         start((needm_config){0});
         flags_of_thread = flags;
         join(thread(a_thread, NULL));
+        join(thread(a_thread, &flags));
         CHECK_EQ(needm_stop(), 0);
         struct sigaction now;
         CHECK_EQ(sigaction(SIGSEGV, NULL, &now), 0);

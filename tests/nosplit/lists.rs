@@ -9,7 +9,7 @@ pub(crate) const FAST_LIMIT: i64 = 512;
 pub(crate) const SLOW_LIMIT: i64 = 2048;
 
 /// The routines of `arch/<arch>/` whose purpose is to change stacks (`arch/README.md`).
-const SWITCHES: &[&str] = &["needm_entry", "needm_call_on", "needm_sigjump"];
+const SWITCHES: &[&str] = &["needm_entry", "needm_sigjump"];
 
 /// Calls that leave both fast paths.
 const LEAVE_FAST_PATH: &[(&str, &str)] = &[
@@ -30,6 +30,8 @@ const LEAVE_REBIND_PATH: &[(&str, &str)] = &[
 /// Functions that never return.
 const NEVER_RETURN: &[(&str, &str)] = &[
     ("needm::fatal::throw", "prints one line and ends the process"),
+    ("needm_sigresume", "returns from the signal to the G: the signal stack is not used"),
+    ("needm_sigstart", "the previous handler, on the interrupted stack"),
     (
         "needm::callback::fault::sigpanic",
         "the handler has switched to the G: the caller's stack is not used",
@@ -112,7 +114,6 @@ pub(crate) const COMPILERS_OWN: &[&str] = &["memcpy", "memset"];
 /// call.
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 3, "the callback itself"),
-    ("needm_call_on", 1, "the previous handler, on the outer part of the signal stack; sigpanic"),
     ("forward::forward", 2, "the previous handler, to which it forwards a signal"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),

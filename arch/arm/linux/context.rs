@@ -2,6 +2,14 @@
 //! sigcontext.h, `struct sigcontext`, after the 20 bytes of uc_flags, uc_link and
 //! uc_stack (linux/arch/arm/include/asm/ucontext.h).
 
+use crate::arch::linux::needm_siglanding;
+
+/// Bytes of a signal's frame below the context: `siginfo_t`.
+pub(crate) const FRAME_HEAD: usize = 128;
+
+/// uc_stack: after uc_flags and uc_link.
+const STACK: usize = 2;
+
 /// Registers that `needm_sigjump` loads.
 pub(crate) const SAVED: usize = 9;
 
@@ -11,6 +19,11 @@ const R4: usize = R0 + 4;
 const SP: usize = R0 + 13;
 const LR: usize = R0 + 14;
 const PC: usize = R0 + 15;
+const CPSR: usize = R0 + 16;
+/// Thumb state and its If-Then blocks (linux/arch/arm/include/uapi/asm/ptrace.h).
+const THUMB: usize = 0x0600_fc20;
+/// What `needm_sigjump` stores below the frame.
+const BELOW: usize = 16;
 /// uc_sigmask: after cpsr and fault_address.
 const SIGMASK: usize = R0 + 18;
 
@@ -40,5 +53,24 @@ impl Context {
     /// The callee-saved registers there, in `needm_sigjump`'s order: r4 to r11, lr.
     pub(crate) fn saved(&self) -> [usize; SAVED] {
         core::array::from_fn(|n| self.words[if n < SAVED - 1 { R4 + n } else { LR }])
+    }
+
+    /// Has a return to here go on in `needm_siglanding` with the fault frame at `frame`.
+    pub(crate) fn resume_at(&mut self, frame: usize) {
+        self.words[PC] = needm_siglanding as *const () as usize;
+        self.words[SP] = frame - BELOW;
+        self.words[R0] = frame;
+        self.words[CPSR] &= !THUMB;
+    }
+
+    /// Has this copy of a signal's frame, `by` bytes above the original, refer to itself.
+    pub(crate) fn relocate(&mut self, by: usize) {
+        // Its floating-point state is in it.
+        let _ = (self, by);
+    }
+
+    /// The signal stack at the time: its flags, its lowest address and bytes.
+    pub(crate) fn signal_stack(&self) -> (usize, usize, usize) {
+        (self.words[STACK + 1], self.words[STACK], self.words[STACK + 2])
     }
 }

@@ -14,6 +14,9 @@
    trap_no, error_code and oldmask. r1 to r15 follow. */
 #define FRAME_R0        160
 
+/* From where needm_sigreturn finds the stack to the context: siginfo_t. */
+#define CONTEXT         128
+
 /* fn needm_sigreturn() -> !
 
    What Linux has a handler return to (sa_restorer of sigaction(2)). Debuggers know the two
@@ -36,10 +39,12 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (r0), info (r1), context (r2))
 
-   The handler of the fault signals; goes on in `handle`. Linux aligns its stack. */
+   The handler of the fault signals; goes on in `handle`, with the return address as a fourth
+   argument: it is needm_sigreturn if Linux itself has called. Linux aligns its stack. */
 ROUTINE(needm_handler)
         .fnstart
         .cfi_startproc
+        mov     r3, lr
         b       needm_handle
         .cfi_endproc
         .fnend
@@ -84,11 +89,15 @@ ROUTINE(needm_sigjump)
         .cfi_return_column r15
         .cfi_signal_frame
         .cfi_register r15, r14
-        ldr     r2, [r1, #32]
+        ldmia   r1, {r4-r11, lr}
+        sub     sp, r0, #BELOW
+        /* Where a signal's return goes on instead, all registers being those of the fault but r0,
+           which is the frame, and sp, BELOW below it (Context::resume_at). */
+        PLACE(needm_siglanding)
         ldr     r3, [r0, #FAULT_SP]
         ldr     ip, [r0, #FAULT_PC]
         add     ip, ip, #2
-        sub     sp, r0, #BELOW
+        mov     r2, lr
         stmia   sp, {r2, r3, ip}
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
         .cfi_escape 0x0f, 3, 0x7d, BELOW+FAULT_SP, 0x06
@@ -96,9 +105,31 @@ ROUTINE(needm_sigjump)
         .cfi_escape 0x10, 15, 2, 0x7d, BELOW+FAULT_PC
         /* DW_CFA_expression, register 14, 2 bytes: DW_OP_breg13 0 */
         .cfi_escape 0x10, 14, 2, 0x7d, 0
-        ldmia   r1, {r4-r11}
         bl      needm_sigpanic
         udf     #0
         .cfi_endproc
         .fnend
 END(needm_sigjump)
+
+/* fn needm_sigresume(context (r0)) -> !
+
+   Returns from a signal to `context`, from any depth of calls in its handler. */
+ROUTINE(needm_sigresume)
+        .fnstart
+        .cantunwind
+        sub     sp, r0, #CONTEXT
+        b       needm_sigreturn
+        .fnend
+END(needm_sigresume)
+
+/* fn needm_sigstart(signal (r0), info (r1), context (r2), handler (r3), sp ([sp])) -> !
+
+   Starts a handler as Linux does, on the signal frame at sp, to which it returns. */
+ROUTINE(needm_sigstart)
+        .fnstart
+        .cantunwind
+        ldr     sp, [sp]
+        adr     lr, needm_sigreturn
+        bx      r3
+        .fnend
+END(needm_sigstart)

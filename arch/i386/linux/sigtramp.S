@@ -6,6 +6,9 @@
 
 #define ARGS    16              /* room for up to four arguments of a call */
 
+/* From where needm_sigreturn finds the stack to the context: signal, two pointers, siginfo_t. */
+#define CONTEXT 140
+
 /* X86_EFLAGS_AC, linux/arch/x86/include/uapi/asm/processor-flags.h. */
 #define EFLAGS_AC 0x40000
 #define NR_rt_sigreturn 173     /* linux/arch/x86/entry/syscalls/syscall_32.tbl */
@@ -26,13 +29,14 @@ END(needm_sigreturn)
 
    The handler of the fault signals; goes on in `handle`. Linux aligns its stack for 16-byte
    moves, but qemu (7.2) to 8 bytes only. Neither clears the flag by which alignment is checked,
-   which may be what the fault was about: Rust's code would fault again. Clobbers what a call
+   which may be what the fault was about: Rust's code would fault again. Passes the return address
+   on as a fourth argument: it is needm_sigreturn if Linux itself has called. Clobbers what a call
    does.
 
-        return address (needm_sigreturn)  <- CFA - 4
+        return address          <- CFA - 4
  ebp -> saved ebp
-        (padding to 16 bytes, 4 more)
-        signal, info, context             <- esp */
+        (padding to 16 bytes)
+        signal, info, context, return address   <- esp */
 ROUTINE(needm_handler)
         .cfi_startproc
         pushl   %ebp
@@ -44,7 +48,7 @@ ROUTINE(needm_handler)
         andl    $~EFLAGS_AC, (%esp)
         popfl
         andl    $-16, %esp
-        subl    $4, %esp
+        pushl   4(%ebp)
         pushl   16(%ebp)
         pushl   12(%ebp)
         pushl   8(%ebp)
@@ -88,8 +92,38 @@ ROUTINE(needm_sigjump)
         movl    4(%edx), %ebp
         movl    8(%edx), %esi
         movl    12(%edx), %edi
+        /* Where a signal's return goes on instead, all registers being those of the fault but eax,
+           which is the frame, and esp, ARGS below it (Context::resume_at). */
+        PLACE(needm_siglanding)
         movl    %eax, (%esp)
         calll   needm_sigpanic
         ud2
         .cfi_endproc
 END(needm_sigjump)
+
+/* fn needm_sigresume(context (esp+4)) -> !
+
+   Returns from a signal to `context`, from any depth of calls in its handler. */
+ROUTINE(needm_sigresume)
+        movl    4(%esp), %eax
+        leal    -CONTEXT(%eax), %esp
+        jmp     needm_sigreturn
+END(needm_sigresume)
+
+/* fn needm_sigstart(signal, info, context, handler (esp+16), sp (esp+20)) -> !
+
+   Starts a handler as Linux does, on the signal frame at sp, to which it returns. In the frame are
+   its arguments, of which the two pointers are stored now. */
+ROUTINE(needm_sigstart)
+        .cfi_startproc
+        .cfi_undefined eip
+        movl    16(%esp), %ecx
+        movl    20(%esp), %edx
+        movl    8(%esp), %eax
+        movl    %eax, 8(%edx)
+        movl    12(%esp), %eax
+        movl    %eax, 12(%edx)
+        movl    %edx, %esp
+        jmp     *%ecx
+        .cfi_endproc
+END(needm_sigstart)

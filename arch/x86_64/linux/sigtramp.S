@@ -24,9 +24,10 @@ END(needm_sigreturn)
 
    The handler of the fault signals; goes on in `handle`. Linux aligns its stack, but does not
    clear the flag by which alignment is checked, which may be what the fault was about: Rust's
-   code would fault again. Keeps the arguments.
+   code would fault again. Keeps the arguments, and passes the return address on as a fourth: it is
+   needm_sigreturn if Linux itself has called.
 
-        return address (needm_sigreturn)  <- CFA - 8
+        return address          <- CFA - 8
         flags                             <- rsp, for a moment */
 ROUTINE(needm_handler)
         .cfi_startproc
@@ -35,6 +36,7 @@ ROUTINE(needm_handler)
         andl    $~EFLAGS_AC, (%rsp)
         popfq
         .cfi_adjust_cfa_offset -8
+        movq    (%rsp), %rcx
         jmp     needm_handle
         .cfi_endproc
 END(needm_handler)
@@ -69,7 +71,30 @@ ROUTINE(needm_sigjump)
         movq    32(%rsi), %r14
         movq    40(%rsi), %r15
         movq    %rdi, %rsp
+        /* Where a signal's return goes on instead, all registers being those of the fault but rsp
+           and rdi, which are the frame (Context::resume_at). */
+        PLACE(needm_siglanding)
         callq   needm_sigpanic
         ud2
         .cfi_endproc
 END(needm_sigjump)
+
+/* fn needm_sigresume(context (rdi)) -> !
+
+   Returns from a signal to `context`, from any depth of calls in its handler. */
+ROUTINE(needm_sigresume)
+        movq    %rdi, %rsp
+        jmp     needm_sigreturn
+END(needm_sigresume)
+
+/* fn needm_sigstart(signal (rdi), info (rsi), context (rdx), handler (rcx), sp (r8)) -> !
+
+   Starts a handler as Linux does, on the signal frame at sp, to which it returns. */
+ROUTINE(needm_sigstart)
+        .cfi_startproc
+        .cfi_undefined rip
+        movq    %r8, %rsp
+        xorl    %eax, %eax
+        jmp     *%rcx
+        .cfi_endproc
+END(needm_sigstart)

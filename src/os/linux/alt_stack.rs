@@ -115,6 +115,8 @@ pub(crate) struct Readiness {
     /// What the thread had when ours was installed.
     old_base: AtomicUsize,
     old_size: AtomicUsize,
+    /// 1 if Linux disables that while a handler runs on it (`SS_AUTODISARM`).
+    old_disarmed: AtomicU32,
     /// Successful checks of the signal stack before we stop checking.
     checks_left: AtomicU32,
     /// 1 from [`Readiness::prepare`] to [`Readiness::release`].
@@ -157,7 +159,10 @@ impl Readiness {
     fn old(&self) -> Stack {
         match self.old_size.load(Relaxed) {
             0 => Stack::NONE,
-            size => Stack::new(self.old_base.load(Relaxed), size),
+            size => {
+                let disarmed = self.old_disarmed.load(Relaxed) != 0;
+                Stack::new(self.old_base.load(Relaxed), size).disarmed_by_handlers(disarmed)
+            }
         }
     }
 
@@ -165,6 +170,7 @@ impl Readiness {
     fn note_old(&self, old: &Stack) {
         let size = if old.enabled() { old.size() } else { 0 };
         self.old_base.store(old.base(), Relaxed);
+        self.old_disarmed.store(u32::from(old.is_disarmed_by_handlers()), Relaxed);
         self.old_size.store(size, Relaxed);
     }
 
@@ -239,7 +245,7 @@ impl Readiness {
             // knows both.
             self.note_in_effect(&old);
             // SAFETY: the thread had it installed a moment ago.
-            let _ = unsafe { signal::set_stack(&old) };
+            let _ = unsafe { signal::set_stack(&self.old()) };
             self.note_old(&Stack::NONE);
         }
     }
@@ -308,6 +314,12 @@ impl Readiness {
         if needs.handled {
             self.checks_left.store(CHECKS, Relaxed);
         }
+    }
+
+    /// Whether the signal stack in effect is ours, and the thread had none.
+    pub(crate) fn is_lent(&self) -> bool {
+        let in_effect = self.base.load(Relaxed);
+        self.may_stay() && self.ours().is_some_and(|ours| ours.base() == in_effect)
     }
 
     /// Whether an exiting thread may keep the signal stack in effect: it had none of its own to

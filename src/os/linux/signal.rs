@@ -59,6 +59,8 @@ const SET_BYTES: usize = 8;
 // include/uapi/linux/signal.h
 const SS_ONSTACK: c_int = 1;
 const SS_DISABLE: c_int = 2;
+/// Linux disables the signal stack while a handler runs on it, and its return puts it back.
+const SS_AUTODISARM: c_int = c_int::MIN;
 
 /// `struct kernel_sigaction` (include/linux/signal_types.h).
 #[repr(C)]
@@ -74,15 +76,28 @@ impl Action {
     /// Nothing special: the default action.
     pub(super) const DEFAULT: Self = Self { handler: SIG_DFL, flags: 0, restorer: 0, mask: [0; 2] };
 
-    /// A handler of ours, with an empty mask.
-    pub(super) fn ours(handler: usize, flags: usize) -> Self {
+    /// A handler of ours over `before`, which blocks what that blocks.
+    pub(super) fn ours(handler: usize, before: &Self) -> Self {
+        let blocks = if before.has_handler() { *before } else { Self::DEFAULT };
+        let nodefer = if before.has_handler() { before.flags & SA_NODEFER } else { SA_NODEFER };
+        let flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER | nodefer;
         let restorer = needm_sigreturn as *const () as usize;
-        Self { handler, flags: flags | SA_RESTORER, restorer, mask: [0; 2] }
+        Self { handler, flags, restorer, mask: blocks.mask }
     }
 
-    /// The signals blocked while the handler runs.
-    pub(super) fn mask(&self) -> u64 {
-        u64::from(self.mask[0]) | u64::from(self.mask[1]) << 32
+    /// Whether it is a function.
+    pub(super) fn has_handler(&self) -> bool {
+        self.handler != SIG_DFL && self.handler != SIG_IGN
+    }
+
+    /// Whether it blocks a signal while its handler runs.
+    pub(super) fn blocks(&self) -> bool {
+        self.flags & SA_NODEFER == 0 || self.mask != [0; 2]
+    }
+
+    /// Whether both do the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.handler, self.flags, self.mask) == (other.handler, other.flags, other.mask)
     }
 }
 
@@ -102,6 +117,22 @@ impl Stack {
     /// The range `[base, base + size)`.
     pub(super) fn new(base: usize, size: usize) -> Self {
         Self { base: base as *mut c_void, flags: 0, size }
+    }
+
+    /// What a signal's frame says of it (uc_stack).
+    pub(super) fn of_frame((flags, base, size): (usize, usize, usize)) -> Self {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // an int
+        Self { base: base as *mut c_void, flags: flags as c_int, size }
+    }
+
+    /// Whether Linux disables it while a handler runs on it.
+    pub(super) fn is_disarmed_by_handlers(&self) -> bool {
+        self.flags & SS_AUTODISARM != 0
+    }
+
+    /// The same, disabled while a handler runs on it if `disarmed`.
+    pub(super) fn disarmed_by_handlers(self, disarmed: bool) -> Self {
+        Self { flags: if disarmed { SS_AUTODISARM } else { 0 }, ..self }
     }
 
     /// Whether there is one.
@@ -200,6 +231,25 @@ pub(super) fn current_stack() -> Result<Stack, Errno> {
     // SAFETY: without a new stack Linux only writes the old one, to its own struct.
     unsafe { call(nr::SIGALTSTACK, (NO_NEW, &mut old))? };
     Ok(old)
+}
+
+/// Whether Linux can write to `[start, end)`, which it finds out by writing to each page.
+pub(super) fn can_write(start: usize, end: usize) -> bool {
+    const NO_NEW: Option<&Stack> = None;
+    let page = super::memory::page_size();
+    // From the top: a stack grows downwards.
+    let mut at = end - size_of::<Stack>();
+    loop {
+        // SAFETY: without a new stack Linux only writes the old one, to memory below all that is
+        // in use on a stack; or it says that it cannot.
+        if unsafe { call(nr::SIGALTSTACK, (NO_NEW, at as *mut Stack)) }.is_err() {
+            return false;
+        }
+        if at == start {
+            return true;
+        }
+        at = at.saturating_sub(page).max(start);
+    }
 }
 
 /// Sends this thread a signal, with what Linux said of it the first time.
