@@ -9,6 +9,7 @@
 #![allow(unsafe_code)] // records are reached by pointers
 
 use crate::barrier;
+use crate::error::Error;
 use crate::index_list::{Links, List};
 use crate::layout;
 use crate::m::M;
@@ -123,8 +124,8 @@ impl Thread {
     }
 
     /// Makes this thread ready for faults. `careful`: the caller may be a handler.
-    pub(crate) fn prepare(&self, careful: bool) {
-        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped);
+    pub(crate) fn prepare(&self, careful: bool) -> Result<(), Error> {
+        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped)
     }
 
     /// Copies the bounds of the handler stack to `m`, where the fast path reads them to recognize

@@ -123,7 +123,7 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
     drop_abandoned(tls, at);
     if let Some(m) = reconcile::current(tls) {
-        recheck_handler_stack(tls, m);
+        recheck_handler_stack(tls, m)?;
         let Some(segment) = m.segment() else {
             return Ok(Place::base(m, false));
         };
@@ -149,12 +149,15 @@ impl Place {
 }
 
 /// Checks a handler stack that has to be checked.
-fn recheck_handler_stack(tls: &Tls, m: &M) {
-    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else { return };
-    thread.prepare(true);
+fn recheck_handler_stack(tls: &Tls, m: &M) -> Result<(), Error> {
+    let Some(thread) = tls.thread().filter(|thread| thread.ready.needs_checks()) else {
+        return Ok(());
+    };
+    thread.prepare(true)?;
     if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
+    Ok(())
 }
 
 /// After the gate: builds the segment, unless [`on_g_prologue`] has to. Returns the G's stack

@@ -8,6 +8,7 @@
 
 use super::room::fault as room;
 pub(crate) use super::terms::{Fault, Needs, STACK_RAN_OUT};
+use crate::error::Error;
 
 /// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
 /// handler.
@@ -69,15 +70,15 @@ impl Readiness {
     /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
     /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
     /// has been found in order often enough. `tell` is given the bounds of a stack that
-    /// is made here, and returns the number that valgrind has given it. A thread for which
-    /// there is no memory goes without.
+    /// is made here, and returns the number that valgrind has given it. An error if there is no
+    /// memory for one, or the system refuses it.
     pub(crate) fn prepare(
         &self,
         careful: bool,
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
-    ) {
-        self.room.prepare(careful, needs, tell);
+    ) -> Result<(), Error> {
+        self.room.prepare(careful, needs, tell)
     }
 
     /// Whether callbacks have to call [`Readiness::prepare`] again.

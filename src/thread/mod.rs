@@ -57,7 +57,7 @@ fn arm(thread: &Thread) {
 /// a handler.
 pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    thread.prepare(careful);
+    thread.prepare(careful)?;
     Ok(thread)
 }
 

@@ -2,6 +2,7 @@
  * thread, or a handler, does with it meanwhile. */
 #include "filter.h"
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 static uint32_t binding;
@@ -142,6 +143,41 @@ static void the_signal_stack_has_room_for_the_handlers_of_others(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+/* Without a signal stack an overflow would kill: so the thread gets no M. */
+static int refuses;
+static void *has_no_signal_stack(void *arg) {
+    struct rlimit least = {1, 1};
+    if (refuses)
+        filter_system_calls(SYS_sigaltstack, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW);
+    else
+        CHECK_EQ(setrlimit(RLIMIT_AS, &least), 0);
+    int want = refuses ? NEEDM_ESYS : NEEDM_ENOMEM;
+    CHECK_EQ(needm_attach(), want);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), want);
+    CHECK(needm_self() == NULL);
+    return arg;
+}
+static void *brings_a_large_one(void *arg) {
+    installs(0);
+    struct rlimit least = {1, 1};
+    CHECK_EQ(setrlimit(RLIMIT_AS, &least), 0);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    return arg;
+}
+static void *(*body_of_thread)(void *);
+static void with_a_thread(void) {
+    start((needm_config){.binding = binding, .seed_ms = 4});
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    join(thread(body_of_thread, NULL));
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+}
+static void a_thread_that_can_have_no_signal_stack_is_told(void) {
+    body_of_thread = has_no_signal_stack;
+    for (refuses = 0; refuses < 2; refuses++) CHECK_CHILD(with_a_thread);
+    body_of_thread = brings_a_large_one;
+    CHECK_CHILD(with_a_thread);
+}
+
 static void from_handler(int signal) {
     (void)signal;
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
@@ -258,6 +294,7 @@ int main(int argc, char **argv) {
     RUN(a_detach_restores_the_signal_stack);
     RUN(a_detach_does_not_restore_what_the_thread_has_disabled);
     RUN(the_signal_stack_has_room_for_the_handlers_of_others);
+    if (!emulated()) RUN(a_thread_that_can_have_no_signal_stack_is_told);
     RUN(an_overflow_works_after_a_first_callback_in_a_handler);
     if (handlers_lose_their_thread()) return SUCCESS;
     RUN(handlers_may_call_back_while_the_signal_stack_is_changed);

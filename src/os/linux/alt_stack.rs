@@ -31,6 +31,7 @@ use super::memory;
 pub(crate) use super::signal::Stack;
 use super::signal::{self, C_LIBRARY, FAULTS, SIGKILL};
 use crate::arch::needm_sp;
+use crate::error::Error;
 use crate::os::terms::{Access, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 
@@ -181,26 +182,29 @@ impl Readiness {
         careful: bool,
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
-    ) {
+    ) -> Result<(), Error> {
         if !needs.handled {
-            return self.checks_left.store(0, Relaxed);
+            self.checks_left.store(0, Relaxed);
+            return Ok(());
         }
         let fresh = self.ready.load(Relaxed) == 0;
         if !fresh && (!self.needs_checks() || self.holds(needm_sp())) {
-            return;
+            return Ok(());
         }
         let checks_left = if fresh { CHECKS } else { self.checks_left.load(Relaxed) };
         // First: a handler that calls back in between checks for itself.
         self.check_again(needs);
         self.ready.store(1, Relaxed);
         let fine = !fresh && self.is_in_order(needs);
-        if !fine {
-            self.install(needs, tell);
+        if !fine && let Err(error) = self.install(needs, tell) {
+            self.ready.store(0, Relaxed);
+            return Err(error);
         }
         // With no signal blocked the thread is in no handler, whose return could undo this.
         let sure = !careful || signal::blocked() == 0;
         let left = if sure { 0 } else { checks_left.saturating_sub(u32::from(fine)) };
         self.checks_left.store(left, Relaxed);
+        Ok(())
     }
 
     /// Whether a signal stack is installed that holds our handler.
@@ -225,19 +229,29 @@ impl Readiness {
     }
 
     /// Installs ours, unless the thread has one of its own that is large enough.
-    fn install(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) {
+    fn install(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) -> Result<(), Error> {
         if self.brings_the_same() {
-            return;
+            return Ok(());
         }
-        let Some(ours) = self.mapped(needs, tell) else { return };
-        // Linux refuses if the thread runs on its own one right now, which then stays.
+        let Some(ours) = self.mapped(needs, tell) else {
+            let own = Stack::current();
+            if !own.enabled() || own.size() < needs.least {
+                return Err(Error::NoMemory);
+            }
+            self.note_in_effect(&own);
+            return Ok(());
+        };
         // SAFETY: ours stays mapped for as long as this record is the thread's.
         let Ok(old) = (unsafe { signal::set_stack(&ours) }) else {
-            return self.note_in_effect(&Stack::current());
+            // Linux refuses if the thread runs on its own one right now, which then stays. A
+            // sandbox refuses always.
+            let own = signal::current_stack().ok().filter(Stack::in_use);
+            self.note_in_effect(&own.ok_or(Error::System)?);
+            return Ok(());
         };
         self.note_in_effect(&ours);
         if old.enabled() && old.base() == ours.base() {
-            return;
+            return Ok(());
         }
         self.note_old(&old);
         if old.enabled() && old.size() >= needs.least {
@@ -248,6 +262,7 @@ impl Readiness {
             let _ = unsafe { signal::set_stack(&self.old()) };
             self.note_old(&Stack::NONE);
         }
+        Ok(())
     }
 
     /// Notes what is in effect.
