@@ -267,14 +267,14 @@ unsafe extern "C" fn needm_m_id(m: *const M) -> u64 {
 
 arch::public! {
 unsafe extern "C" fn needm_m_local(m: *const M) -> *mut c_void {
-    // SAFETY: as above.
+    // SAFETY: C gives null, or an M that needm gave it; a row of the table does not move.
     unsafe { m.as_ref() }.map_or(ptr::null_mut(), M::local)
 }
 }
 
 arch::public! {
 unsafe extern "C" fn needm_m_set_local(m: *const M, local: *mut c_void) {
-    // SAFETY: as above.
+    // SAFETY: C gives null, or an M that needm gave it; a row of the table does not move.
     if let Some(m) = unsafe { m.as_ref() } {
         m.set_local(local);
     }
@@ -287,7 +287,7 @@ unsafe extern "C" fn needm_g_bounds(
     lo: *mut *mut c_void,
     hi: *mut *mut c_void,
 ) -> c_int {
-    // SAFETY: as above.
+    // SAFETY: C gives null, or an M that needm gave it; a row of the table does not move.
     let Some(m) = (unsafe { m.as_ref() }) else { return Error::Invalid.code() };
     let (low, high) = m.g_bounds();
     for (out, bound) in [(lo, low), (hi, high)] {

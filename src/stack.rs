@@ -154,7 +154,7 @@ impl Stack {
             unsafe { memory::unmap(map, plan.len) };
             return Err(Error::NoMemory);
         }
-        // SAFETY: as said, the range is inside the mapping just made.
+        // SAFETY: `lo` and `used` are the part of the mapping just made from the stack up.
         unsafe { memory::take_small_pages(lo, used) };
         self.map.store(map, Relaxed);
         self.lo.store(map + plan.lo, Relaxed);

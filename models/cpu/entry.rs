@@ -184,7 +184,7 @@ fn rebind(tls: &Tls, call: &mut Call, run: impl FnOnce()) -> c_int {
     run();
     finish(m, value);
     if m.state.load(Relaxed) != bound {
-        // SAFETY: as the instructions at `.Lunlisted`: this thread has the M.
+        // SAFETY: this thread has the M: it bound it above, as the instructions at `.Lunlisted` rely on.
         unsafe { needm_dropm(m) };
         return 0;
     }

@@ -88,7 +88,7 @@ macro_rules! atomics {
         // atomics (a robust list) is that one.
         unsafe impl $(<$of>)? Sync for $name $(<$of>)? {}
 
-        // SAFETY: as an address it belongs to no thread.
+        // SAFETY: it is used as an address only, and an address belongs to no thread.
         unsafe impl $(<$of>)? Send for $name $(<$of>)? {}
 
         #[allow(dead_code)]

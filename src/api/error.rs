@@ -45,7 +45,7 @@ pub struct PanicValue(*mut c_void);
 
 // SAFETY: it is an address, which safe code can only compare and print.
 unsafe impl Send for PanicValue {}
-// SAFETY: as for `Send`.
+// SAFETY: shared, it is still only an address that is compared and printed.
 unsafe impl Sync for PanicValue {}
 
 impl PanicValue {

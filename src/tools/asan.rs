@@ -65,7 +65,8 @@ fn switch(bottom: usize, size: usize, fake: *mut c_void) -> (*mut c_void, usize,
 
 /// As [`switch`], for good: the fake stack that is current is destroyed.
 fn leave(bottom: usize, size: usize, fake: *mut c_void) {
-    // SAFETY: as in `switch`. No frame that is on the fake stack will run again.
+    // SAFETY: the bounds are those of the stack that this function runs on. The fake stack goes
+    // with its callback, which is over: no frame on it runs again.
     without_handlers(|| unsafe {
         __sanitizer_start_switch_fiber(ptr::null_mut(), bottom as *const c_void, size);
         __sanitizer_finish_switch_fiber(fake, ptr::null_mut(), ptr::null_mut());

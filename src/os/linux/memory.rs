@@ -93,7 +93,7 @@ pub(crate) unsafe fn guard(start: usize, len: usize) -> Result<(), Errno> {
     if known == UNKNOWN {
         GUARDS.store(DO_NOT, Relaxed);
     }
-    // SAFETY: as the caller of this function says, nothing there is in use.
+    // SAFETY: the caller owns the range, and nothing there is in use that access would be lost to.
     unsafe { protect(start, len, Access::None) }
 }
 
