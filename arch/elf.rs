@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! How assembly in Rust names sections and symbols in ELF; `elf.h` is the same for assembly files.
 //!
 //! needm's symbols are hidden, because two copies of needm may be in one process and one must
@@ -67,8 +68,9 @@ macro_rules! c_entry {
 #[cfg(feature = "capi")]
 pub(crate) use c_entry;
 
-/// A function of the C interface, under its own name.
+/// A function of the C interface, under its own name. A room may have another form of it.
 #[cfg(feature = "capi")]
+#[allow(unused_macros, unused_imports)] // where the room's own is used
 macro_rules! public {
     ($($function:tt)*) => {
         #[unsafe(no_mangle)]
@@ -76,6 +78,7 @@ macro_rules! public {
     };
 }
 #[cfg(feature = "capi")]
+#[allow(unused_imports)] // where the room's own is used
 pub(crate) use public;
 
 /// A table of addresses, a word each, in the order of the list: the symbol `$table`. An address

@@ -1,7 +1,9 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is different on each CPU, one room for each; all rooms define the same names
 //! (`arch/README.md`). Only this file and `build.rs` ask for an architecture.
 //!
-//! What a CPU needs under every system is here; what it needs under Linux is in [`linux`].
+//! What a CPU needs under every system is here; what it needs under one is in `linux` and
+//! `windows`.
 
 #[cfg(all(target_arch = "x86_64", not(needm_loom)))]
 #[path = "x86_64/mod.rs"]
@@ -36,25 +38,39 @@ mod room;
 )))]
 compile_error!("needm has no room for this architecture: see arch/README.md");
 
+#[cfg(any(target_os = "linux", needm_loom))]
 #[cfg_attr(needm_loom, allow(unused_imports, unused_macros))]
-mod elf;
-#[cfg(not(needm_loom))]
+#[path = "elf.rs"]
+mod format;
+#[cfg(all(target_os = "windows", not(needm_loom)))]
+#[path = "pe.rs"]
+mod format;
+
+#[cfg(all(target_os = "linux", not(needm_loom)))]
 pub(crate) mod linux;
+#[cfg(all(target_os = "windows", not(needm_loom)))]
+pub(crate) mod windows;
 #[cfg(needm_loom)]
 pub(crate) use room::{entry, linux};
 
 #[cfg(feature = "capi")]
-pub(crate) use elf::c_entry;
-#[cfg(feature = "capi")]
-pub(crate) use elf::public;
-pub(crate) use elf::upcalls;
-#[cfg(not(needm_loom))]
-pub(crate) use elf::{weak_table, word};
-#[cfg(not(needm_loom))]
+pub(crate) use format::c_entry;
+#[cfg(all(feature = "capi", not(all(target_arch = "x86", not(needm_loom)))))]
+pub(crate) use format::public;
+pub(crate) use format::upcalls;
+#[cfg(all(target_os = "linux", not(needm_loom)))]
+pub(crate) use format::{weak_table, word};
+#[cfg(all(target_os = "linux", not(needm_loom)))]
 pub(crate) use room::RED_ZONE;
+pub(crate) use room::TOP_ROOM;
+#[cfg(all(feature = "capi", target_arch = "x86", not(needm_loom)))]
+pub(crate) use room::public;
 pub(crate) use room::{dialect, valgrind_request};
 
 use core::ffi::{c_int, c_void};
+
+#[cfg(all(target_os = "linux", not(any(needm_loom, target_arch = "arm"))))]
+mod dwarf;
 
 use crate::layout;
 use crate::sync::AtomicU32;
@@ -71,9 +87,37 @@ pub(crate) struct Gate {
 
 layout::prove_gate!(Gate);
 
+/// Whether an instruction is one of `needm_entry`.
+pub(crate) fn is_in_entry(pc: usize) -> bool {
+    let [from, to] = [needm_entry as *const () as usize, needm_entry_end as *const () as usize];
+    (from..to).contains(&pc)
+}
+
 // What the rooms' assembly defines; each routine's head says what it does. Those that take one of
 // needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
 // `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
+/// Where the unwinding of a frame goes on, if it came back from a call to `ip`: by the frame's table of
+/// `SITES` (`elf.h`), 32-bit distances from where they stand.
+///
+/// # Safety
+/// `sites` is such a table.
+#[cfg(all(target_os = "linux", not(needm_loom)))]
+unsafe fn landing_pad(sites: *const i32, ip: usize) -> Option<usize> {
+    // SAFETY: the caller says that it is a table, which ends with a 0.
+    let target = |at: *const i32| unsafe {
+        let distance = at.read() as isize;
+        (distance != 0).then(|| (at as usize).wrapping_add_signed(distance))
+    };
+    let mut site = sites.wrapping_add(1);
+    while let Some(place) = target(site) {
+        if place == ip {
+            return target(sites);
+        }
+        site = site.wrapping_add(1);
+    }
+    None
+}
+
 unsafe extern "C" {
     /// `entry.S`: a callback, in and out.
     pub(crate) fn needm_entry(
@@ -82,6 +126,8 @@ unsafe extern "C" {
         size: usize,
         info: *mut c_void,
     ) -> c_int;
+    /// `entry.S`: one past its last instruction.
+    pub(crate) fn needm_entry_end();
     /// `call_on.S`: a call of three arguments on another stack.
     pub(crate) fn needm_call_on(a: usize, b: usize, c: usize, function: usize, sp: usize);
     /// `switch.S`: the caller's stack pointer.

@@ -1,11 +1,13 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Attaching: a thread binds an M ahead of its first callback, touches the memory that
 //! callbacks will use, and unbinds the M again.
 
 use crate::error::Error;
+use crate::gate;
 use crate::needm::{Want, bound_epoch_for, dropm, needm};
 use crate::pool::{EXTRA, trim};
 use crate::reconcile;
-use crate::reconcile::is_inside;
+use crate::reconcile::{is_inside, is_inside_for_sure};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -31,7 +33,7 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
-    if is_inside(tls) {
+    if is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
     let thread = tls.thread().ok_or(Error::Invalid)?;
@@ -56,12 +58,15 @@ pub(crate) fn attach() -> Result<(), Error> {
     }
     let m = match reconcile::current(tls) {
         Some(m) => m,
+        None if gate::is_closing() => return Err(Error::NotStarted),
         None => needm(tls, Want::Attach)?,
     };
     m.attached.store(true, Relaxed);
-    if m.owes_spare.load(Relaxed) != 0 {
-        m.owes_spare.store(0, Relaxed);
-        EXTRA.newextram();
+    if m.owes_spare.load(Relaxed) {
+        m.owes_spare.store(false, Relaxed);
+        if let Some(thread) = tls.thread() {
+            thread.in_hook(state::settings().hooks().m_new.is_some(), || EXTRA.newextram(None));
+        }
     }
     if let Some(thread) = tls.thread() {
         tls.set_bound_epoch(bound_epoch_for(thread, m));
@@ -69,13 +74,13 @@ pub(crate) fn attach() -> Result<(), Error> {
     Ok(())
 }
 
-/// Unbinds this thread's M now.
+/// Unbinds this thread's M now, if it has one, and takes the signal stack off.
 pub(crate) fn detach() -> Result<(), Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
-    if is_inside(tls) {
+    if is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
     let Some(thread) = tls.thread() else { return Ok(()) };
@@ -87,16 +92,16 @@ pub(crate) fn detach() -> Result<(), Error> {
         dropm(tls, m);
     }
     thread.end_transfer(was_in_transfer);
-    if m.is_some() {
-        // Twice, because a handler that calls back in between must not rely on the old stack.
-        check_again(tls, thread);
-        thread.ready.release();
-        check_again(tls, thread);
-    }
+    // Also without an M: with one for each call, the signal stack stays after it. Before and after: a
+    // handler that calls back in between would otherwise find, or leave, a word which says that the old
+    // handler stack need not be checked.
+    check_again(tls, thread);
+    thread.ready.release();
+    check_again(tls, thread);
     Ok(())
 }
 
-/// Has this thread's next callback check its handler stack.
+/// Makes this thread's next callback check its handler stack.
 fn check_again(tls: &Tls, thread: &Thread) {
     thread.ready.check_again(state::settings().needs());
     tls.set_bound_epoch(0);

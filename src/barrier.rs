@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The asymmetric fence: two threads that each store one word and then load the other's.
 //!
 //! A callback stores one word and then loads a second one. A thread that stops the world, or
@@ -9,6 +10,9 @@
 //! fences: the gate's value gets the bit [`FENCED`], which no thread has in its copy of it, so that
 //! each callback takes the slow path. Callbacks that are on a fast path just then have no fence.
 //! The rare side outlasts them: it sleeps for much longer than a processor keeps a store to itself.
+//!
+//! # Safety
+//! The gate is a static that assembly defines, of atomics only, and is never unmapped.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The records of one callback that assembly, the caller and the code on the G share: the
 //! call, what a panic is, what a fault leaves on the G.
 //!
@@ -14,13 +15,14 @@ use core::ptr;
 /// What a callback runs.
 pub(crate) type Function = unsafe extern "C" fn(*mut c_void);
 
-/// The record that entry code leaves on the caller's stack.
+/// The record that entry code leaves on the caller's stack. The fast paths fill in `info` alone,
+/// which comes first because one instruction can make room for the record and store its first word.
 #[repr(C)]
 pub(crate) struct Call {
+    pub(crate) info: *mut PanicInfo,
     pub(crate) function: Option<Function>,
     pub(crate) frame: *mut u8,
     pub(crate) size: usize,
-    pub(crate) info: *mut PanicInfo,
     pub(crate) arg: *mut u8,
     pub(crate) out: usize,
 }
@@ -44,9 +46,12 @@ pub(crate) const PENDING_HANDLER_STACK: usize = 4;
 /// A sanitizer is to be told of the switch of stacks.
 pub(crate) const PENDING_TOOLS: usize = 8;
 
+/// A request to interrupt the callback came while it was being entered.
+pub(crate) const PENDING_REQUEST: usize = 16;
+
 const _: () = {
     let pending = PENDING_SEGMENT | PENDING_SPARES | PENDING_HANDLER_STACK | PENDING_TOOLS;
-    assert!(pending == layout::call::PENDING);
+    assert!(pending | PENDING_REQUEST == layout::call::PENDING);
 };
 
 /// Why a callback ended without returning: C's `needm_panic_info`.
@@ -56,7 +61,7 @@ pub(crate) struct PanicInfo {
     /// Bytes of this struct, set by the caller; with [`FORWARDS_FAULTS`] or
     /// [`UNLESS_PANICKING`], the Rust interface's.
     pub(crate) size: usize,
-    /// The code of `Error::Panic`, `Error::Fault` or `Error::Overflow`.
+    /// The code of `Error::Panic`, `Error::Fault`, `Error::Overflow` or `Error::Interrupted`.
     pub(crate) kind: i32,
     /// Of a fault: the signal's number, else 0.
     pub(crate) signo: i32,
@@ -66,7 +71,7 @@ pub(crate) struct PanicInfo {
     pub(crate) addr: usize,
     /// Of a fault: the instruction, else 0.
     pub(crate) pc: usize,
-    /// Of a panic: what it was given, else null.
+    /// Of a panic or an interrupt: what it was given, else null.
     pub(crate) value: *mut c_void,
 }
 
@@ -153,6 +158,8 @@ pub(crate) fn is_panicking() -> bool {
 #[repr(C)]
 pub(crate) struct Panic {
     pub(crate) info: PanicInfo,
+    /// Of a fault: what `os::fault::keep` has kept of it; 0 if nothing.
+    pub(crate) kept: usize,
     pub(crate) recovered: bool,
 }
 
@@ -167,8 +174,11 @@ pub(crate) struct FaultFrame {
     pub(crate) kind: c_int,
     pub(crate) signo: c_int,
     pub(crate) code: c_int,
-    /// The address that was touched.
+    /// The address that was touched; of an interrupt: its value.
     pub(crate) addr: usize,
-    #[cfg(target_pointer_width = "64")]
-    pub(crate) pad: usize,
+    /// What `os::fault::keep` has kept of it; 0 if nothing. And [`BLOCKED`].
+    pub(crate) kept: usize,
 }
+
+/// In [`FaultFrame::kept`], whose address is aligned: the thread had handlers blocked.
+pub(crate) const BLOCKED: usize = 1;

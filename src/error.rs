@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why an operation of needm is refused.
 
 use core::fmt;
@@ -22,8 +23,8 @@ pub enum Error {
     Invalid = -3,
     /// The system has no memory for it.
     NoMemory = -4,
-    /// No M became free within the configured wait; with bound Ms, `max_ms`
-    /// threads that have called back are alive.
+    /// No M became free within the configured wait (with bound Ms, `max_ms`
+    /// threads that have called back are alive); or the world did not stop in time.
     TimedOut = -5,
     /// A callback is running where none may.
     Busy = -6,
@@ -35,20 +36,23 @@ pub enum Error {
     Overflow = -9,
     /// The system refused; its own reason is in `errno` where there is one.
     System = -10,
+    /// An interrupt ended the callback.
+    Interrupted = -11,
 }
 
 /// A row for each [`Error`]: its name in the C interface, and what it means.
-const MEANINGS: [(Error, &core::ffi::CStr, &core::ffi::CStr); 10] = [
+const MEANINGS: [(Error, &core::ffi::CStr, &core::ffi::CStr); 11] = [
     (Error::NotStarted, c"NEEDM_ENOTSTARTED", c"needm is not started"),
     (Error::Already, c"NEEDM_EALREADY", c"needm is started already"),
     (Error::Invalid, c"NEEDM_EINVAL", c"invalid argument, or invalid here"),
     (Error::NoMemory, c"NEEDM_ENOMEM", c"out of memory"),
-    (Error::TimedOut, c"NEEDM_ETIMEDOUT", c"no M became free in time"),
+    (Error::TimedOut, c"NEEDM_ETIMEDOUT", c"not in the time that was allowed"),
     (Error::Busy, c"NEEDM_EBUSY", c"a callback is running"),
     (Error::Panic, c"NEEDM_EPANIC", c"a panic ended the callback"),
     (Error::Fault, c"NEEDM_EFAULT", c"a fault ended the callback"),
     (Error::Overflow, c"NEEDM_EOVERFLOW", c"the stack of the G does not hold it"),
     (Error::System, c"NEEDM_ESYS", c"the system refused"),
+    (Error::Interrupted, c"NEEDM_EINTERRUPTED", c"an interrupt ended the callback"),
 ];
 
 impl Error {

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Prints one line to standard error, and ends the process. needm's own lines start with
 //! `needm: ` and say what was found.
 

@@ -1,15 +1,17 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The gate: one word that every callback reads on its way in and out, and the thread that
 //! owns the world while the gate is closed.
 //!
 //! The word is four times the epoch (the number of needm's last start), plus one while the gate is
-//! closed, plus two when the fast paths are forbidden (`barrier.rs`). `world.rs` explains how callbacks and the closing thread agree.
+//! closed, plus two while the fast paths are forbidden (`barrier.rs`, [`begin_closing`]).
+//! `world.rs` explains how callbacks and the closing thread agree.
 //!
 //! # Safety
 //! Assembly defines the word; it is an atomic and lives as long as the program.
 #![allow(unsafe_code)] // a word that is defined in assembly
 
 use crate::arch::needm_gate;
-use crate::barrier::{forbid_fast_paths, heavy_barrier};
+use crate::barrier::{FENCED, forbid_fast_paths, heavy_barrier};
 use crate::os::wait::wake;
 use crate::segment::Segment;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, Relaxed, SeqCst, fence};
@@ -38,6 +40,10 @@ pub(crate) static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut(
 /// Changes when a thread stops running callback code while the gate is closed. The stopper
 /// sleeps on it.
 pub(crate) static STOPPER_WAKE: AtomicU32 = AtomicU32::new(0);
+
+/// Whether needm is being stopped as soon as the callbacks under way are over: until then it is
+/// open for callbacks inside those, and for no others.
+static CLOSING: AtomicBool = AtomicBool::new(false);
 
 /// The longest sleep, in nanoseconds, so that nothing depends on a single wake-up.
 pub(crate) const MAX_SLEEP: u64 = 10_000_000;
@@ -74,7 +80,13 @@ pub(crate) fn open() {
     wake_all();
 }
 
-/// Has all threads that wait at the gate look again: it is open, or needm is stopped.
+/// Wakes the stopper.
+pub(crate) fn wake_stopper() {
+    STOPPER_WAKE.fetch_add(1, SeqCst);
+    wake(&STOPPER_WAKE, u32::MAX >> 1);
+}
+
+/// Wakes all threads that wait at the gate, so that they look again: it is open, or needm is stopped.
 pub(crate) fn wake_all() {
     wake(gate(), u32::MAX >> 1);
 }
@@ -84,6 +96,35 @@ pub(crate) fn close() {
     gate().fetch_or(CLOSED, SeqCst);
     fence(SeqCst);
     heavy_barrier();
+}
+
+/// From here on no callback begins but those inside a callback under way. When this returns, every
+/// M on which another one has begun is seen to run.
+///
+/// No thread has the gate's value of now in its copy, so each callback takes the slow path, which
+/// calls [`is_closing`], and each end of one on a fast path calls `needm_notify_stopper`.
+pub(crate) fn begin_closing() {
+    CLOSING.store(true, SeqCst);
+    gate().fetch_or(FENCED, SeqCst);
+    fence(SeqCst);
+    heavy_barrier();
+}
+
+/// All callbacks may begin again.
+pub(crate) fn end_closing() {
+    CLOSING.store(false, SeqCst);
+    gate().fetch_and(!FENCED, SeqCst);
+    forbid_fast_paths();
+}
+
+/// Whether only callbacks inside others may begin.
+pub(crate) fn is_closing() -> bool {
+    CLOSING.load(SeqCst)
+}
+
+/// Whether a thread waits for callbacks to end.
+pub(crate) fn is_awaited() -> bool {
+    is_closed(value()) || is_closing()
 }
 
 /// Whether this thread owns the world: it may go on running callbacks.

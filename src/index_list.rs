@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A stack of row numbers that many threads push and pop without a lock.
 //!
 //! The head is one 64-bit word: the first row's number plus one, and above it a

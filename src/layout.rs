@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Where assembly finds things: the one table of offsets.
 //!
 //! `build.rs` includes this file and writes `offsets.h` from [`TABLE`] for the target's word
@@ -92,10 +93,12 @@ records! { $
             /// The gate's value for which the thread may bind the M that it had last with no
             /// other check; 0 if for none.
             REBIND_EPOCH = 3 => rebind_epoch;
+            /// Where the thread is inside needm, on a G; 0 if nowhere.
+            INSIDE = 4 => inside;
         }
         size words {
             /// Words in the block.
-            WORDS = 4;
+            WORDS = 5;
         }
     }
 
@@ -111,31 +114,47 @@ records! { $
             /// Bytes of both.
             BYTES = 8;
         }
+        numbers {
+            /// The bit of [`VALUE`] which says that callbacks leave floating-point control alone.
+            LEAVES_FP: u32 = 4;
+        }
     }
 
     /// An M.
     mod m ("M_", words, prove_m) {
         fields {
-            /// The innermost segment, 0 outside callbacks, and [`RUNNING`].
+            /// 0 outside callbacks; else the innermost segment and [`SEGMENT`], or on the fast
+            /// paths the call (`m/mod.rs`).
             SEG = 0 => seg;
             /// The top of the G's stack.
             TOP = 1 => top;
             /// Not 0 if a callback's plain return leaves cleanup to do.
             NEEDS_CLEANUP = 2 => needs_cleanup;
-            /// The lowest address of the signal stack of the thread that it is bound to.
-            SIG_LO = 3 => sig_lo;
-            /// Bytes of that signal stack; 0 without one.
-            SIG_LEN = 4 => sig_len;
+            /// Where callbacks come from that are known not to be a handler's on a signal stack: the
+            /// lowest address.
+            KNOWN_LO = 3 => known.lo;
+            /// Bytes of that; 0 keeps the M off the fast paths.
+            KNOWN_LEN = 4 => known.len;
             /// Which thread it is bound to, in 32 bits (`pool/`).
             STATE = 5 => state;
+            /// The thread that it is bound to, or was bound to last.
+            THREAD = 7 => thread;
             /// The segment of the outermost callback.
             BASE = 8 => base;
-            /// The thread that it is bound to, or was bound to last.
-            THREAD = BASE + crate::layout::segment::WORDS => thread;
+            /// The lowest usable address of the G.
+            STACK_LO = BASE + crate::layout::segment::WORDS + 1 => stack.lo;
+            /// One past its highest usable address.
+            STACK_HI = STACK_LO + 1 => stack.hi;
         }
         numbers {
-            /// The bit of [`SEG`] which says that callback code runs.
-            RUNNING: usize = 1;
+            /// Bytes of the reserve below [`STACK_LO`] on a system that handles an overflow there.
+            GUARANTEED: usize = 32 * 1024;
+            /// The bit of [`SEG`] which says that the rest of it is a segment, not a call.
+            SEGMENT: usize = 2;
+            /// Beside a call in [`SEG`]: the callback bound its M and unbinds it again.
+            BOUND_HERE: usize = 1;
+            /// Beside a segment in [`SEG`]: no callback code runs.
+            PARKED: usize = 1;
             /// [`STATE`] of an M that is on the extra list and bound to no thread.
             IDLE: u32 = 3;
         }
@@ -150,10 +169,10 @@ records! { $
             LAST = 1 => last;
             /// `m::STATE` of an M on the extra list that is bound to it.
             CLAIM = 2 => claim;
-            /// The lowest address of its signal stack.
-            SIG_LO = 3 => ready.room.base;
-            /// Bytes of that signal stack; 0 without one.
-            SIG_LEN = 4 => ready.room.size;
+            /// `m::KNOWN_LO` of an M that it binds.
+            KNOWN_LO = 3 => ready.room.known.lo;
+            /// `m::KNOWN_LEN` of an M that it binds.
+            KNOWN_LEN = 4 => ready.room.known.len;
         }
     }
 
@@ -166,16 +185,12 @@ records! { $
             GSP = 1 => gsp;
             /// Deferred functions that are pending here.
             DEFERS = 2 => deferred;
-            /// What is to be done at the end, in bits.
-            FLAGS = 5 => flags;
+            /// The segment around this one.
+            PREV = 3 => prev;
         }
         size words {
             /// Words in a segment; a multiple of four, so that it ends aligned for a call.
-            WORDS = if cfg!(any(feature = "asan", feature = "tsan")) { 16 } else { 12 };
-        }
-        numbers {
-            /// The bit of [`FLAGS`] for a callback that bound its M and unbinds it again.
-            BOUND_HERE: usize = 2;
+            WORDS = if cfg!(any(feature = "asan", feature = "tsan")) { 20 } else { 16 };
         }
     }
 
@@ -183,14 +198,14 @@ records! { $
     /// it saved.
     mod call ("CALL_", words, prove_call) {
         fields {
-            /// The function to run.
-            FN = 0 => function;
-            /// The caller's frame for it.
-            FRAME = 1 => frame;
-            /// Bytes to copy to and from the G's stack, or 0.
-            SIZE = 2 => size;
             /// Where the caller wants an ending described (`needm_panic_info`), or 0.
-            INFO = 3 => info;
+            INFO = 0 => info;
+            /// The function to run.
+            FN = 1 => function;
+            /// The caller's frame for it.
+            FRAME = 2 => frame;
+            /// Bytes to copy to and from the G's stack, or 0.
+            SIZE = 3 => size;
             /// What the function is given: the frame or its copy.
             ARG = 4 => arg;
             /// The M that runs it, and what is to be done on its G before that ([`PENDING`]);
@@ -203,9 +218,13 @@ records! { $
         }
         numbers {
             /// The bits of [`OUT`] for what is to be done.
-            PENDING: usize = 15;
+            PENDING: usize = 31;
             /// The one of them that stays set: the call is on the G itself, its segment below.
             ON_G: usize = 1;
+            /// The code of a callback that an exception leaves: it goes on in the caller. No error
+            /// has it. `needm_unwound` has put the exception in [`FN`], and what it goes on with
+            /// in [`OUT`].
+            UNWOUND: usize = 1;
         }
     }
 
@@ -217,9 +236,14 @@ records! { $
             /// The instruction that faulted.
             PC = 1 => pc;
         }
-        size words {
-            /// Words of it.
-            WORDS = 6;
+        size words_and_ints {
+            /// Members of a word: `sp`, `pc`, `addr`, `kept`. `kind`, `signo` and `code` are 32 bits
+            /// each.
+            WORDS = 4;
+        }
+        numbers {
+            /// Beside the number of a signal: needm's second handler was called.
+            SECOND: i32 = 256;
         }
     }
 

@@ -1,9 +1,11 @@
-//! needm lets code under your runtime run as a callback on threads that your runtime did
-//! not create: a C library's, an audio driver's, another language's. A callback runs on a
-//! stack of its own with a guard page, so a crash, a stack overflow or a panic in it can come
-//! back to the caller as an error: from [`callback_catching_faults`] and in C; the safe
-//! [`callback()`] returns Rust panics, and a crash ends the process as ever. After a thread's first callback, later ones allocate
-//! nothing, take no lock and make no system call.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! needm lets the functions of your language runtime be called on threads that the runtime did
+//! not create: a C library's, an audio driver's, another language's. Such a callback runs on a
+//! stack of its own with a guard page. So a panic, a crash or a stack overflow in it can come back
+//! to the caller as an error. The safe [`callback()`] returns panics, and a crash ends the process
+//! as usual; the unsafe [`callback_catching_faults`], and C's `needm_callback`, return all three.
+//! After a thread's first callback, later ones allocate nothing, take no lock and make no system
+//! call.
 //!
 //! ```
 //! use needm::{CallbackError, Config};
@@ -30,7 +32,7 @@
 //! | --- | --- |
 //! | M | the context that a thread needs to run a callback; it carries your per-thread data ([`Hooks`]) |
 //! | G | the M's stack, with a guard below it, on which callbacks run |
-//! | extra list | the Ms that no thread has |
+//! | extra list | the list from which a thread binds an M, and to which an M goes back when it is unbound |
 //! | binding | whether an M stays with its thread, or goes back to the extra list after each callback ([`Binding`]) |
 //! | foreign thread | a thread that needm did not start |
 //! | host | the program, or runtime, that uses needm |
@@ -52,29 +54,34 @@
 //!
 //! | feature | adds |
 //! | --- | --- |
-//! | `std` | a Rust panic in a callback is caught, and returned with its payload |
+//! | `std` | the default: a Rust panic in a callback is caught, and returned with its payload |
 //! | `capi` | the C interface, `include/needm.h` |
 //! | `freestanding` | `_start`, threads and a panic handler, for static programs without a C library; not with `std` |
 //! | `asan`, `tsan` | AddressSanitizer or ThreadSanitizer is told of each switch of stacks; not both |
 //!
-//! Without any of them the crate is `no_std` and uses no allocator. It uses what a C library
-//! offers where one is linked, and links without.
+//! With `default-features = false` the crate is `no_std` and uses no allocator. It uses what a C
+//! library offers where one is linked, and links without.
 //!
 //! # Platforms
 //!
-//! Linux on x86_64, i386 (with SSE2), ARMv7 (hard-float) and AArch64. [Support](guide::support)
+//! Linux on x86_64, i386 (with SSE2), ARMv7 (hard-float), AArch64 and riscv64 (rv64gc);
+//! [Windows](guide::windows) on x86_64 and i386, as far as wine shows it. [Support](guide::support)
 //! has the details.
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))] // says at each item which feature it takes
 #![deny(unsafe_code)] // allowed file by file; each such file has a Safety section
 
 #[cfg(all(feature = "std", feature = "freestanding", not(docsrs)))]
-compile_error!("`std` is for programs with a C library, `freestanding` for those without");
+compile_error!(
+    "the feature `freestanding` is for programs without a C library, `std` for those with one: \
+     write `default-features = false`"
+);
 
 #[cfg(any(feature = "std", needm_loom))]
 extern crate std;
 
-// From the top down: a module imports only from those below it (tests/layers.rs).
+// From the top down: a module imports only from those below it (tests/layers.rs). In all of them a
+// comment `// model: NAME` marks where the package needm-models plants a bug (models/README.md).
 #[cfg(needm_loom)] // by the package `needm-models`
 #[path = "../models/checks/mod.rs"]
 pub mod checks;
@@ -92,6 +99,7 @@ mod spawn;
 mod callback;
 mod attach;
 mod reconcile;
+mod fibers;
 mod running;
 mod needm;
 mod thread;
@@ -104,10 +112,13 @@ mod state;
 mod settings;
 mod m;
 mod table;
+mod part;
 mod stack;
 mod segment;
+mod request;
 mod tools;
 mod index_list;
+mod waiting;
 mod call;
 mod fatal;
 mod os;
@@ -116,7 +127,7 @@ mod os;
 mod arch;
 mod error;
 mod sync;
-#[deny(unused_imports, unused_macros)] // a record whose offsets nothing checks
+#[deny(unused_imports, unused_macros)] // so that offsets without their check are an error
 mod layout;
 
 pub use api::*;
@@ -127,12 +138,11 @@ pub use settings::{DEFAULT_GUARD_SIZE, DEFAULT_MAX_MS, DEFAULT_SIGNAL_ROOM, DEFA
 pub use stack::MAX_DEFERRED;
 pub use stats::{Stats, stats};
 
-/// The panic handler of the libraries that `packaging/libraries` makes from the published
-/// crate, which has no member `capi`. needm's own code reaches no panic. If a bug makes it panic,
-/// the process aborts with one line.
+/// The panic handler of the C libraries. needm's own code reaches no panic. If a bug makes it
+/// panic, the process aborts with one line.
 #[cfg(needm_c_library)]
 #[panic_handler]
-fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+fn internal_panic(_: &core::panic::PanicInfo<'_>) -> ! {
     abort("needm: internal panic")
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Starting needm, stopping it, and what a forked child has to put right.
 //!
 //! Settings are written under [`LIFECYCLE`] while the gate is closed and no thread is
@@ -11,7 +12,8 @@
 use crate::barrier;
 use crate::error::Error;
 use crate::gate;
-use crate::m::MS;
+use crate::gate::STOPPER_WAKE;
+use crate::m::{M, MS};
 use crate::os;
 use crate::pool::EXTRA;
 use crate::settings::Settings;
@@ -20,8 +22,10 @@ use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
+use crate::waiting::Waiting;
 use crate::world;
 use core::ptr;
 use spin::Mutex;
@@ -73,7 +77,12 @@ impl Drop for LifecycleGuard {
 /// Starts needm.
 pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     os::memory::ask_page_size();
+    os::thread::note_first_stack();
     let checked = asked.checked()?;
+    os::process::can_unwind().map_err(|why| {
+        os::last_error::set(why);
+        Error::System
+    })?;
     // If two threads are here at once it is registered twice, which does no harm.
     if !FORK_HANDLER.load(SeqCst) {
         os::fork::on_child(fork_child);
@@ -84,20 +93,23 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
         return Err(Error::Already);
     }
     settings().set(&checked);
+    os::spare_calls(checked.spares_calls);
     barrier::begin();
     tools::begin();
     // Before the new epoch: a thread that is still entering from an earlier start reads the epoch,
     // and then relies on this.
     thread::start();
-    let epoch = epoch_after(EPOCH.load(Relaxed));
+    let epoch = epoch_after(EPOCH.load(Relaxed), checked.leaves_fp_control);
     EPOCH.store(epoch, SeqCst);
     if let Err(error) = EXTRA.seed(checked.seed_ms) {
         EXTRA.end();
         thread::stop(Tls::current());
+        os::memory::unmap_spare_room();
         return Err(error);
     }
     if settings().handles_signals() {
-        os::fault::install();
+        os::fault::install(settings().catches_aborts());
+        os::interrupt::install(checked.interrupt);
     }
     // The gate first: a thread that finds needm open may close it.
     gate::open_first(epoch_open());
@@ -107,19 +119,58 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
 
 /// Stops needm and undoes all that it did.
 pub(crate) fn stop() -> Result<(), Error> {
-    if !is_open() {
-        return Err(Error::NotStarted);
-    }
     let tls = Tls::current();
-    if crate::reconcile::is_inside(tls) {
+    let _guard = begin_stop(tls)?;
+    try_stop(tls, thread::record(tls)?)
+}
+
+/// Lets no callback begin but those inside others, waits until all are over, for at most `limit`
+/// nanoseconds, and stops needm. If that takes longer, all callbacks may begin again.
+pub(crate) fn stop_within(limit: u64) -> Result<(), Error> {
+    let tls = Tls::current();
+    let _guard = begin_stop(tls)?;
+    let own = thread::record(tls)?;
+    if gate::owns_the_world() {
         return Err(Error::Busy);
     }
-    let _guard = LifecycleGuard::new(tls).ok_or(Error::Busy)?;
+    gate::begin_closing();
+    EXTRA.wake_all();
+    let mut waiting = Waiting::begin();
+    let stopped = loop {
+        let seen = STOPPER_WAKE.load(SeqCst);
+        // An attempt closes the gate for a moment, which keeps the callbacks under way from their
+        // end if it comes too early.
+        let stopped = if world::is_quiet() { try_stop(tls, own) } else { Err(Error::Busy) };
+        if stopped != Err(Error::Busy) {
+            break stopped;
+        }
+        let Some(nap) = waiting.nap(Some(limit), CLOSING_NAP) else { break stopped };
+        waiting.sleep(&STOPPER_WAKE, seen, nap);
+    };
+    gate::end_closing();
+    stopped
+}
+
+/// The longest sleep of [`stop_within`], in nanoseconds: a thread that is spawned, or that starts
+/// the world, does not wake it.
+const CLOSING_NAP: u64 = 1_000_000;
+
+/// Before a stop: nothing refuses it that waiting would not change.
+fn begin_stop(tls: &Tls) -> Result<LifecycleGuard, Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
+    if crate::reconcile::is_inside_for_sure(tls) {
+        return Err(Error::Busy);
+    }
+    let guard = LifecycleGuard::new(tls).ok_or(Error::Busy)?;
+    if is_open() { Ok(guard) } else { Err(Error::NotStarted) }
+}
+
+/// Stops needm, if that is possible now.
+fn try_stop(tls: &Tls, own: &Thread) -> Result<(), Error> {
     // No other thread stops the world, or has it stopped.
-    if spawn::is_under_way() || !world::acquire_world_to_stop(thread::record(tls)?) {
+    if spawn::is_under_way() || !world::acquire_world_to_stop(own) {
         return Err(Error::Busy);
     }
     let stopped = close_and_stop(tls);
@@ -135,7 +186,7 @@ pub(crate) fn stop() -> Result<(), Error> {
 fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     gate::close();
     reap::reap_all();
-    if MS.iter().any(|m| world::in_callback(m) || m.is_running()) {
+    if MS.iter().any(world::is_in_use) {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
@@ -167,8 +218,10 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
 /// With the gate closed, no thread waiting, and no M in use: undoes what a start did.
 fn undo(tls: &Tls) {
     os::fault::uninstall();
+    os::interrupt::uninstall();
     let live = thread::stop(tls);
     EXTRA.end();
+    os::memory::unmap_spare_room();
     if !live {
         EXTRA.forget_rows();
         // SAFETY: the gate is closed, no thread waits, and no live thread's block
@@ -179,12 +232,20 @@ fn undo(tls: &Tls) {
 
 /// In the child of a fork: this thread is the only one.
 pub(crate) extern "C" fn fork_child() {
+    if !os::fork::EXIST {
+        return;
+    }
     os::last_error::keeping(|| {
         let tls = Tls::current();
-        os::exit::fork_child();
+        os::exit::note_new_process();
         os::fault::fork_child();
-        if LifecycleGuard::fork_child(tls) && !is_open() {
+        os::interrupt::fork_child();
+        let goes_on = LifecycleGuard::fork_child(tls);
+        if goes_on && !is_open() {
             return; // this thread forked within `start` or `stop`, which goes on
+        }
+        if !goes_on {
+            gate::end_closing();
         }
         world::fork_child();
         spawn::fork_child();
@@ -193,6 +254,8 @@ pub(crate) extern "C" fn fork_child() {
             // Another thread was about to start needm, or to undo its start.
             return undo(tls);
         }
+        // The child has them in its memory, but not what was sent with them.
+        MS.iter().for_each(M::forget_requests);
         // Not if this is a handler that has interrupted a change of the list, which goes on later:
         // then the Ms of threads that do not exist here stay bound.
         let own = tls.thread();

@@ -1,31 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! needm and dropm: binds an M to this thread, and unbinds it.
 //!
 //! The M is published as needm's last step and withdrawn as dropm's first. So a signal
 //! handler that calls back in between sees a thread without an M, and binds another, on top
-//! of what the thread holds. The end of the handler's callback unbinds that one again.
+//! of what is bound to the thread. The end of the handler's callback unbinds that one again.
 //!
-//! The rebind fast path is in `arch/<arch>/entry.S` and does the same steps in the same
-//! order, for an M that was this thread's last and needs nothing else: `tls.rs` says when it
-//! is allowed.
+//! The rebind fast path is in `arch/<arch>/entry.S`. It does the same steps in the same order, for
+//! the M that this thread had last, if binding it takes no hook, no check and no fence: `tls.rs`
+//! says when that is so.
 //!
 //! # Safety
-//! Pointers to Ms lead to rows of a table, which stay mapped while a live thread has a
-//! record. A thread that calls a function here has one, or has the M from assembly.
+//! Pointers to Ms lead to rows of a table. `needm_stop` unmaps no row while any record is live or
+//! being dismantled (`lifecycle.rs`). A thread that calls a function here has a live record. An M
+//! that assembly passes is from such a record, too.
 #![allow(unsafe_code)] // an M from assembly
 
 use crate::barrier;
 use crate::error::Error;
+use crate::gate;
 use crate::m::M;
-use crate::os::wait::{now, wait};
+use crate::os;
 use crate::pool;
 use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
 use crate::state;
-use crate::sync::{AtomicU32, Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::thread;
 use crate::thread::reap;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
+use crate::waiting::Waiting;
 use core::ptr;
 
 crate::arch::upcalls! {
@@ -49,18 +53,29 @@ impl Extra {
 
     /// Binds an M, and waits for one if need be: the first step of needm.
     ///
-    /// `nested`: this thread holds an M already. It must not wait for a spare, because it may be
+    /// `nested`: an M is bound to this thread already. It must not wait for a spare, because it may be
     /// in a handler that has interrupted the code which makes that spare.
-    pub(crate) fn acquire(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+    /// `waits`: else it fails where it had to wait.
+    pub(crate) fn acquire(
+        &self,
+        thread: &Thread,
+        nested: bool,
+        waits: bool,
+    ) -> Result<&'static M, Error> {
         reap::reap_next();
         match self.pop(thread) {
             Some(m) => Ok(m),
-            None => self.acquire_slow(thread, nested),
+            None => self.acquire_slow(thread, nested, waits),
         }
     }
 
     #[cold]
-    fn acquire_slow(&self, thread: &Thread, nested: bool) -> Result<&'static M, Error> {
+    fn acquire_slow(
+        &self,
+        thread: &Thread,
+        nested: bool,
+        waits: bool,
+    ) -> Result<&'static M, Error> {
         let mut waiting = Waiting::begin();
         let limit = state::settings().wait_ns();
         waiters().fetch_add(1, SeqCst);
@@ -82,16 +97,21 @@ impl Extra {
             if let Some(m) = found {
                 break Ok(m);
             }
-            if !state::is_open() {
+            // A thread that holds an M may be in a callback, which has to come to its end.
+            if !state::is_open() || gate::is_closing() && !nested {
                 break Err(Error::NotStarted);
             }
             let elapsed = waiting.elapsed();
             let mut nap = MAX_SLEEP;
             if may_make {
                 if nested || elapsed >= GRACE {
-                    match self.make(Some(thread)) {
+                    let mut made = Ok(None);
+                    thread.in_hook(state::settings().hooks().m_new.is_some(), || {
+                        made = self.make(Some(thread), None);
+                    });
+                    match made {
                         Ok(Some(m)) => {
-                            m.owes_spare.store(1, Relaxed);
+                            m.owes_spare.store(true, Relaxed);
                             break Ok(m);
                         }
                         Ok(None) => {}
@@ -100,6 +120,9 @@ impl Extra {
                 } else {
                     nap = GRACE;
                 }
+            }
+            if !waits {
+                break Err(Error::TimedOut);
             }
             if let Some(limit) = limit {
                 if elapsed >= limit {
@@ -123,8 +146,8 @@ impl Extra {
 impl Extra {
     /// newextram: makes the spare that the thread which took the last M owes the list, and one
     /// for each thread that waits. Runs on a G, after the gate. What cannot be made now is
-    /// made by the thread that needs it.
-    pub(crate) fn newextram(&self) {
+    /// made by the thread that needs it. `making`: as for [`Extra::make`].
+    pub(crate) fn newextram(&self, making: Option<&AtomicUsize>) {
         if reap::reap_next_asking() != 0 {
             return;
         }
@@ -132,38 +155,10 @@ impl Extra {
         for _ in 0..self.waiting().max(1) {
             // Spares that other threads make at the same time count.
             let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
-            if !wanted || !matches!(self.make(None), Ok(Some(_))) {
+            if !wanted || !matches!(self.make(None, making), Ok(Some(_))) {
                 return;
             }
         }
-    }
-}
-
-/// For how long a thread has been waiting: by the clock or, where the system does not let it be
-/// read, by the sleeps.
-struct Waiting {
-    start: Option<u64>,
-    slept: u64,
-}
-
-impl Waiting {
-    /// What a sleep that ended early counts for, in nanoseconds: more than none, so that the wait
-    /// ends even if the system refuses to let the thread sleep.
-    const EARLY: u64 = 1000;
-
-    fn begin() -> Self {
-        Self { start: now(), slept: 0 }
-    }
-
-    fn elapsed(&self) -> u64 {
-        let by_clock = self.start.zip(now()).map(|(start, now)| now.saturating_sub(start));
-        by_clock.unwrap_or(self.slept)
-    }
-
-    /// Sleeps while `word` is `seen`, at most `nanos`.
-    fn sleep(&mut self, word: &AtomicU32, seen: u32, nanos: u64) {
-        let whole = wait(word, seen, Some(nanos));
-        self.slept = self.slept.saturating_add(if whole { nanos } else { Self::EARLY });
     }
 }
 
@@ -172,6 +167,8 @@ impl Waiting {
 pub(crate) enum Want {
     /// For a callback.
     Callback,
+    /// For a callback, which can do without another M.
+    Fiber,
     /// For the thread, by `attach`.
     Attach,
 }
@@ -180,15 +177,17 @@ pub(crate) enum Want {
 #[inline(never)] // as for `dropm`
 pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
     loop {
-        let thread = thread::ready_record(tls, want == Want::Callback)?;
+        let thread = thread::ready_record(tls, want != Want::Attach)?;
         let was_in_transfer = thread.begin_transfer();
         let taken = match thread.is_current_epoch() {
             Some(true) => acquire_m(tls, thread, want).map(Some),
             Some(false) => Ok(None),
             None => Err(Error::NotStarted),
         };
-        if let Ok(Some(Acquired::Fresh(m))) = taken {
-            thread.in_hook(|| state::settings().hooks().minit(m));
+        if let Ok(Some(Acquired::Fresh(m))) = taken
+            && state::settings().hooks().minit.is_some()
+        {
+            thread.in_hook(true, || state::settings().hooks().minit(m));
         }
         thread.end_transfer(was_in_transfer);
         match taken? {
@@ -223,16 +222,19 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
         if let Some(bound) = current.filter(|m| m.segment().is_none()) {
             return Ok(Acquired::Bound(bound));
         }
-        // Read after `current`, because an M is held before it is published. In the other order,
-        // a handler in between could bind an M that is seen as published but not as held.
+        // Read after `current`, because an M is bound before it is published. In the other order,
+        // a handler in between could bind an M that is seen as published but not as bound.
         compiler_fence(SeqCst);
         let held = thread.held().filter(|m| pool::is_held_by(m, thread));
         let per_call = want == Want::Callback && state::settings().binds_calls();
         let again = if per_call && held.is_none() { EXTRA.rebind(thread) } else { None };
         let m = match again {
             Some(m) => m,
-            None => EXTRA.acquire(thread, held.is_some())?,
+            None => EXTRA.acquire(thread, held.is_some(), want != Want::Fiber)?,
         };
+        if state::settings().scrubs_stacks() {
+            m.scrub_for(ptr::from_ref(thread).cast_mut().cast());
+        }
         m.prev_current
             .store(current.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
         m.prev_bound_epoch.store(tls.bound_epoch(), Relaxed);
@@ -248,14 +250,26 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
 }
 
 /// The gate's value for which `m`, bound to `thread`, is allowed the bound fast path; 0 if it is
-/// not. The value is of the start of needm in which `m` was made, which may be over by now.
+/// not. If needm was stopped since `m` was made, the gate has another value by now.
 pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
     if unbinds_on_exit(m) || !fast_path_allowed(thread) {
         return 0;
     }
-    // If a handler has bound it, the handler stack may not have been known then.
-    thread.note_handler_stack(m);
+    // If a handler has bound it, the stack of the code that it has interrupted was not known then.
+    thread.note_known_stack(m);
     gate_of(m)
+}
+
+/// Allows the current M, `m`, on which no callback is under way, the bound fast path, if it may take it.
+pub(crate) fn allow_fast_path(tls: &Tls, m: &M) {
+    if let Some(thread) = tls.thread() {
+        tls.set_bound_epoch(bound_epoch_for(thread, m));
+    }
+}
+
+/// As [`bound_epoch_for`], while a callback may be under way on `m`.
+pub(crate) fn epoch_of(thread: &Thread, m: &M) -> u32 {
+    if unbinds_on_exit(m) || !fast_path_allowed(thread) { 0 } else { gate_of(m) }
 }
 
 /// The gate's value while it is open in the start of needm in which `m` was made.
@@ -267,14 +281,15 @@ pub(crate) fn gate_of(m: &M) -> u32 {
 fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
     let settings = state::settings();
     let hooks = settings.hooks();
-    let plain = settings.binds_calls() && hooks.minit.is_none() && hooks.unminit.is_none();
-    if plain && fast_path_allowed(thread) { gate_of(m) } else { 0 }
+    let plain = hooks.minit.is_none() && hooks.unminit.is_none() && !settings.scrubs_stacks();
+    if plain && settings.binds_calls() && fast_path_allowed(thread) { gate_of(m) } else { 0 }
 }
 
 /// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
 fn fast_path_allowed(thread: &Thread) -> bool {
     !barrier::enters_with_fence()
         && !thread.ready.needs_checks()
+        && !thread.ready.blocks_faults()
         && thread.notice.is_settled()
         && !tools::WATCH_SWITCHES
 }
@@ -285,31 +300,40 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     tls.publish(Some(m), m.prev_current(), epoch);
     let thread = tls.thread();
-    let was_in_transfer = thread.map(Thread::begin_hook);
+    // Also where there is no hook: `needm_stop` waits for threads that say this, so the M stays
+    // mapped if needm is still open afterwards.
+    let was_in_hook =
+        thread.map(|thread| thread.begin_hook(state::settings().hooks().unminit.is_some()));
     // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
     let stays = state::is_open() || pool::unbinds_on_exit(m);
     if stays {
         state::settings().hooks().unminit(m);
     }
-    if let Some((thread, was_in_transfer)) = thread.zip(was_in_transfer) {
-        thread.end_transfer(was_in_transfer);
+    if let Some((thread, was_in_hook)) = thread.zip(was_in_hook) {
+        thread.end_hook(was_in_hook);
     }
     match thread.filter(|_| stays) {
         Some(thread) => thread.return_m(m),
         None if stays => EXTRA.release(m),
         None => {}
     }
+    // This was a handler's callback. The callback which that handler has interrupted may have been
+    // asked to end meanwhile.
+    let asked = |m: &M| m.segment().is_some_and(|segment| segment.request.is_posted());
+    if thread.is_some() && tls.m().is_some_and(asked) {
+        os::interrupt::send_here();
+    }
 }
 
-/// From `needm_entry`, rebind path: the gate closed on the way in, or the M is off the list and a
-/// plain store would lose it.
+/// From `needm_entry`, rebind path, where assembly cannot unbind the M by its one store: the gate
+/// has closed meanwhile, or the M is not on the list, and only a push brings it back there.
 extern "C" fn dropm_rebound(m: *const M) {
     // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
     dropm(Tls::current(), unsafe { &*m });
 }
 
 impl Thread {
-    /// Notes that this thread holds `m` now, unless a handler has bound an M since `held` and
+    /// Notes that `m` is bound to this thread now, unless a handler has bound an M since `held` and
     /// `current` were read.
     pub(crate) fn hold(
         &self,
@@ -322,7 +346,7 @@ impl Thread {
         let fresh = ptr::from_ref(m).cast_mut();
         m.prev_held.store(held, Relaxed);
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
-        self.note_handler_stack(m);
+        self.note_known_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
         compiler_fence(SeqCst);
@@ -336,11 +360,15 @@ impl Thread {
             m.thread.store(ptr::null_mut(), Relaxed);
             return Err(());
         }
-        // An M on top of another is unbound before that one, which stays the last one.
+        // `last` is the M to rebind. If another M is bound below this one, that stays bound for
+        // longer, and is the last one.
         if held.is_null() {
-            let before = self.last.swap(fresh, Relaxed);
-            // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while a
-            // live thread has a record; this one does.
+            // Two steps will do: a handler that calls back in between finds `m` bound, and binds
+            // its own M on top, for which it does not come here.
+            let before = self.last.load(Relaxed);
+            self.last.store(fresh, Relaxed);
+            // SAFETY: only rows of the table of Ms are ever stored there, which are
+            // unmapped only if no record is live; this thread's is.
             if let Some(before) = unsafe { before.as_ref() }.filter(|b| !ptr::eq(*b, m)) {
                 EXTRA.release_last(before, self);
             }

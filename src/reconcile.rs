@@ -1,18 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drops the callbacks that C has jumped out of (`longjmp`), also those of a signal
 //! handler, so that a thread's records agree with where it is.
 //!
-//! About stacks that are not needm's it asks the system; it reads nothing on them.
+//! A callback is dropped only if it is certain that nothing of it goes on. Where stacks that are
+//! not needm's begin and end is not known, and so the place of a caller says little: it may be a
+//! fiber, on a stack of any size beside or inside another one. But the frame of `needm_entry` that
+//! waits for the callback is there as long as the callback may go on, with the M in it. Once that is
+//! overwritten or unmapped, the callback is over. Until then its record stays. That costs part of a
+//! G, and its thread's callbacks the fast path; so of those that were made further down on the
+//! thread's own stack, where fibers are rare and jumps are not, only some stay.
 
 use crate::arch::needm_sp;
 use crate::call::Call;
+use crate::fibers::{self, may_go_on, waits};
 use crate::gate;
 use crate::m;
 use crate::m::M;
 use crate::needm;
 use crate::os;
+use crate::part::Bounds;
 use crate::pool;
 use crate::running;
-use crate::segment::{BOUND_HERE, Segment};
+use crate::segment::{BOUND_HERE, POSTPONED, Segment, USED_RESERVE};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -26,23 +35,88 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
     drop_abandoned(tls, at);
     let m = current(tls)?;
     let segment = m.segment()?;
-    (m.stack.holds(at) && segment.gsp.load(Relaxed) == 0).then_some((m, segment))
+    let on_m = segment.gsp.load(Relaxed) == 0 && (m.holds(at) || is_undeclared(tls, m, at));
+    on_m.then_some((m, segment))
 }
 
 /// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
 /// count as running yet.
 pub(crate) fn is_back_unnoticed() -> bool {
     let left = |m: &&M| m.is_inside() && !m.is_running();
-    Tls::current().m().filter(left).is_some_and(|m| m.stack.holds(needm_sp()))
+    Tls::current().m().filter(left).is_some_and(|m| m.holds(needm_sp()))
 }
 
 /// This thread's M and innermost segment, in a callback or in C that one called.
 pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
-    let at = needm_sp();
+    current_segment_at(tls, needm_sp())
+}
+
+/// The same for a stack pointer `at` of this thread's. Where more hangs on it than that a dead
+/// callback is kept for a while, `at` is the entry's into needm: a callback that was jumped out of
+/// may have left its call where needm's own frames are now.
+pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'static Segment)> {
     drop_abandoned(tls, at);
     let m = current(tls)?;
     let segment = m.segment()?;
-    (m.stack.holds(at) || segment.gsp.load(Relaxed) != 0).then_some((m, segment))
+    let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
+    let inside = m.holds(at) || in_c() || is_undeclared(tls, m, at);
+    inside.then_some((m, segment))
+}
+
+/// Whether this thread is not in the callback of `segment` at `at`, although that may go on: it was
+/// made further down on the thread's own stack. It was jumped out of, or it is that of a fiber whose
+/// stack is a part of the thread's own.
+fn is_elsewhere(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
+    let call = m::from_g0(m, segment).call.load(Relaxed) as usize;
+    if call == 0 || call >= at || m.holds(at) {
+        return false;
+    }
+    let Some(thread) = tls.thread() else { return false };
+    let handlers = os::fault::handler_stack();
+    let own = |address| {
+        thread.own_stack_holds(tls, address)
+            && !handlers.holds(address)
+            && !thread.ready.holds(address)
+    };
+    own(at) && own(call)
+}
+
+/// Whether `at` is on a stack that only callback code can have switched to, and that the host has
+/// not declared (`needm_enter_stack`). No range is guessed. Callback code of `m` runs, as the
+/// records say, and `at` is on no stack that is known to be another's: a G, the thread's own
+/// stack, a handler stack. Where only one address of a stack is known, that of a call which waits
+/// there, `at` must be in another mapping, for which the system is asked.
+pub(crate) fn is_undeclared(tls: &Tls, m: &M, at: usize) -> bool {
+    let runs = m.segment().is_some_and(|segment| segment.gsp.load(Relaxed) == 0) && m.is_running();
+    let Some(thread) = tls.thread().filter(|_| runs) else { return false };
+    if thread.ready.holds(at) || os::fault::handler_stack().holds(at) {
+        return false;
+    }
+    // A callback that was jumped out of counts as running until that is noticed.
+    let is_over = |segment| {
+        let call = m::from_g0(m, segment).call.load(Relaxed) as usize;
+        call != 0 && !m.holds(call) && !waits(m, call)
+    };
+    if m.segment().is_some_and(is_over) {
+        return false;
+    }
+    let Some(mapping) = os::thread::mapping(at) else { return false };
+    // The stack of any other thread: C libraries put its thread-local storage at its top.
+    if mapping.contains(&tls.address()) {
+        return false;
+    }
+    let mut held = tls.m();
+    while let Some(m) = held {
+        let mut segment = m.segment();
+        while let Some(inner) = segment {
+            if m.stack.holds(at) || mapping.contains(&(inner.call.load(Relaxed) as usize)) {
+                return false;
+            }
+            segment = inner.outer();
+        }
+        held = m.prev_current();
+    }
+    true
 }
 
 /// This thread's M.
@@ -53,15 +127,14 @@ pub(crate) fn current_m() -> Option<&'static M> {
 }
 
 /// The callbacks that this thread is inside, those of its handlers included.
-#[cfg(feature = "capi")]
 pub(crate) fn depth() -> u32 {
-    let tls = Tls::current();
-    drop_abandoned(tls, needm_sp());
+    let (tls, at) = (Tls::current(), needm_sp());
+    drop_abandoned(tls, at);
     let (mut count, mut held) = (0, current(tls));
     while let Some(m) = held {
         let mut segment = m.segment();
         while let Some(inner) = segment {
-            count += 1;
+            count += u32::from(!is_elsewhere(tls, m, inner, at));
             segment = inner.outer();
         }
         held = m.prev_current();
@@ -69,24 +142,47 @@ pub(crate) fn depth() -> u32 {
     count
 }
 
-/// Bytes that are left on the G for the innermost callback; 0 outside.
-#[cfg(feature = "capi")]
+/// Bytes that are left for the innermost callback on its G, or on the further stack that it has
+/// continued on; 0 outside.
 pub(crate) fn stack_left() -> usize {
     let at = needm_sp();
     let Some((m, segment)) = current_segment(Tls::current()) else { return 0 };
-    let in_use_from = if m.stack.holds(at) { at } else { segment.gsp.load(Relaxed) };
-    in_use_from.saturating_sub(m.stack.lo())
+    let in_use_from = if m.holds(at) { at } else { segment.gsp.load(Relaxed) };
+    m.bounds_at(in_use_from).map_or(0, |bounds| in_use_from.saturating_sub(bounds.lo))
+}
+
+/// Whether a callback may begin on this thread: while needm is closing, only one that C in a
+/// callback makes, or a handler or fiber that runs meanwhile, because that callback may need its
+/// result to come to its end; and the one for which a thread was spawned. Callbacks that were
+/// jumped out of are dropped already.
+pub(crate) fn may_begin(tls: &Tls) -> bool {
+    !gate::is_closing() || is_any_inside(tls) || tls.thread().is_some_and(Thread::is_admitted)
 }
 
 /// Whether this thread is inside a callback.
 pub(crate) fn is_inside(tls: &Tls) -> bool {
     drop_abandoned(tls, needm_sp());
-    current(tls).is_some_and(|m| m.segment().is_some())
+    is_any_inside(tls)
 }
 
-/// A stack pointer that is less than this above a call counts as being on the same stack, because
-/// no stack from which callbacks are made is smaller. A guess, for stacks of unknown bounds only.
-const SAME_STACK: usize = 16 * 1024;
+/// Whether this thread is inside a callback, be it another fiber's.
+fn is_any_inside(tls: &Tls) -> bool {
+    core::iter::successors(current(tls), |m| m.prev_current()).any(M::is_inside)
+}
+
+/// The same for a caller that must not be inside one. So a callback in which the thread is not,
+/// and which may go on only if it is that of a fiber, was jumped out of: it is dropped.
+pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
+    let at = needm_sp();
+    drop_abandoned(tls, at);
+    while let Some(m) = current(tls)
+        && let Some(segment) = m.segment()
+        && is_elsewhere(tls, m, segment, at)
+    {
+        drop_to(tls, m, m::from_g0(m, segment));
+    }
+    is_any_inside(tls)
+}
 
 /// A caller less than this below the point where C was called is in that C: no system call is
 /// needed to find out.
@@ -101,27 +197,50 @@ pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
 
 /// Drops the innermost segment, which was jumped out of, and what is deferred in it.
 pub(crate) fn drop_segment(m: &M, segment: &Segment) {
+    leave_part(m, segment);
     gate::unwound(segment);
     pop(m, segment, true);
+}
+
+/// Where the code of this segment was inside needm, it is no longer: it was jumped out of, or is
+/// unwound.
+pub(crate) fn leave_part(m: &M, segment: &Segment) {
+    let tls = Tls::current();
+    let inside = tls.inside();
+    let top = m.position(segment);
+    let above = |stack: Bounds| stack.holds(inside) && stack.holds(top) && inside <= top;
+    let on_its_part = m.parts().any(|part| part.belongs_to(segment) && part.bounds().holds(inside));
+    if inside != 0 && (on_its_part || above(m.bounds_or_g(top))) {
+        tls.set_inside(0);
+    }
 }
 
 /// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
 /// return, so frames of it may be left on the G.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
+    let position = m.position(segment);
     tools::exited(
-        m.stack.lo()..m.position(segment),
+        m.bounds_or_g(position).lo..position,
         &m.fiber,
         (&segment.around, &m::from_g0(m, segment).around),
         segment.outer().is_some(),
         unwound,
     );
     m.stack.drop_deferred(segment.deferred.load(Relaxed));
+    m.drop_parts(segment);
     segment.deferred.store(0, Relaxed);
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
     segment.size.store(0, Relaxed);
     segment.kept.put_back();
+    if segment.making.load(Relaxed) != 0 {
+        pool::EXTRA.give_up(&segment.making);
+    }
+    if segment.is(POSTPONED) {
+        os::interrupt::admit();
+    }
     segment.flags.store(0, Relaxed);
+    segment.request.forget();
     m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
@@ -129,10 +248,13 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
 /// for them.
 ///
 /// `at` is the caller's stack pointer. If it is on a G, it decides exactly: segments below it are
-/// abandoned. If it is elsewhere, a segment is abandoned if its call is at `at`, or below `at` on
-/// the same stack. The system is asked for the bounds of the handler stack and of the thread's
-/// own stack; on other stacks (fibers) only addresses near each other count as the same stack.
+/// abandoned. If it is elsewhere, a segment is abandoned if its call is where `at` is, or on the
+/// handler stack while no handler runs, or if the frame with the call is gone.
 pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
+    // A G holds only its own thread's stack pointers, so this M needs no other check.
+    if tls.m().is_some_and(|m| m.runs_outermost_at(at)) {
+        return;
+    }
     while let Some(m) = current(tls) {
         let Some(segment) = m.segment() else {
             // The M is idle, or about to be used by a callback that this handler has interrupted.
@@ -144,11 +266,18 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
             needm::dropm(tls, m);
             continue;
         };
-        if m.stack.holds(at) {
-            drop_abandoned_on_g(m, at);
+        if let Some(stack) = m.bounds_at(at) {
+            drop_abandoned_on(m, stack, at);
             return;
         }
         let under = prev_g_holds(m, at);
+        if under && may_go_on(tls, m) {
+            // Another fiber's.
+            if let Some(holder) = holder(m, at) {
+                fibers::make_current(tls, holder);
+                continue;
+            }
+        }
         let gsp = segment.gsp.load(Relaxed);
         if !under && gsp != 0 {
             let g0sp = m::g0sp(m, segment);
@@ -158,40 +287,56 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
         }
         let Some(dead) = (if under { last_segment(m) } else { outermost_abandoned(tls, m, at) })
         else {
+            if m.is_running() && is_elsewhere(tls, m, segment, at) {
+                // No stopper waits for it. If it goes on, this is noticed as after a jump from C.
+                running::leave(m);
+            }
             return;
         };
-        let mut bound_here = false;
-        while let Some(inner) = m.segment() {
-            bound_here |= inner.is(BOUND_HERE);
-            drop_segment(m, inner);
-            if ptr::eq(inner, dead) {
-                break;
-            }
-        }
-        match m.segment() {
-            Some(inner) => m.stack.close_reserve(m.position(inner)),
-            None => m.clean_up(),
-        }
-        let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
-        if outside {
-            running::leave(m);
-        }
-        if m.segment().is_some() || !bound_here || !pool::unbinds_on_exit(m) {
+        if !drop_to(tls, m, dead) {
             return;
         }
-        needm::dropm(tls, m);
     }
 }
 
-/// For an `at` on the M's own G: drops the segments below `at`. If the thread was in C that one
-/// of the callbacks called, that C was jumped out of, and callback code runs again.
-fn drop_abandoned_on_g(m: &M, at: usize) {
-    while let Some(inner) = m.segment().filter(|inner| m.position(inner) < at) {
+/// Drops the segments of `m` from the innermost to `last`. Whether that has unbound `m`.
+fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
+    let mut bound_here = false;
+    while let Some(inner) = m.segment() {
+        bound_here |= inner.is(BOUND_HERE);
+        let used_reserve = inner.is(USED_RESERVE);
+        drop_segment(m, inner);
+        m.close_reserve(inner, used_reserve);
+        if ptr::eq(inner, last) {
+            break;
+        }
+    }
+    if m.segment().is_none() {
+        m.clean_up();
+    }
+    let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
+    if outside {
+        running::leave(m);
+    }
+    let unbinds = m.segment().is_none() && bound_here && pool::unbinds_on_exit(m);
+    if unbinds {
+        needm::dropm(tls, m);
+    }
+    unbinds
+}
+
+/// For an `at` on the M's own G, or on a further stack of its callbacks: drops the segments below
+/// `at` on that stack. Those on other stacks may be callbacks of coroutines that go on later. If the
+/// thread was in C that one of the callbacks called, that C was jumped out of, and callback code
+/// runs again.
+fn drop_abandoned_on(m: &M, stack: Bounds, at: usize) {
+    let is_below = |address| address < at && stack.holds(address);
+    while let Some(inner) = m.segment().filter(|inner| is_below(m.position(inner))) {
         drop_segment(m, inner);
     }
     if let Some(segment) = m.segment() {
         let gsp = segment.gsp.load(Relaxed);
-        if at > gsp {
+        if at > gsp || !stack.holds(gsp) {
             if !m.is_running() {
                 running::enter(m);
             }
@@ -200,17 +345,27 @@ fn drop_abandoned_on_g(m: &M, at: usize) {
     }
 }
 
-/// Whether `at` is on the G of an M that was current before `m`: then the code that bound `m`
-/// was jumped out of.
+/// Whether `at` is on the G of an M that was current before `m`.
 fn prev_g_holds(m: &M, at: usize) -> bool {
-    let mut prev = m.prev_current();
-    while let Some(outer) = prev {
-        if outer.stack.holds(at) {
-            return true;
-        }
-        prev = outer.prev_current();
+    holder(m, at).is_some()
+}
+
+/// The M that was current before `m`, and on whose G `at` is.
+fn holder(m: &M, at: usize) -> Option<&'static M> {
+    core::iter::successors(m.prev_current(), |m| m.prev_current()).find(|m| m.holds(at))
+}
+
+/// Unbinds one of the `most` Ms below the current one that was bound for a fiber's callback, if that is
+/// over: its fiber was left and is gone. Each that is looked at costs system calls.
+pub(crate) fn drop_gone_fiber(tls: &Tls, most: usize) {
+    let below = tls.m().and_then(M::prev_current);
+    let gone =
+        core::iter::successors(below, |m| m.prev_current()).take(most).find(|m| fibers::is_gone(m));
+    let Some((m, last)) = gone.and_then(|m| Some((m, last_segment(m)?))) else { return };
+    fibers::raise(tls, m);
+    if tls.m().is_some_and(|current| ptr::eq(current, m)) && !drop_to(tls, m, last) {
+        needm::dropm(tls, m);
     }
-    false
 }
 
 fn last_segment(m: &M) -> Option<&'static Segment> {
@@ -221,6 +376,9 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
     Some(segment)
 }
 
+/// So many callbacks that may have been jumped out of are kept, not more: they would fill the G.
+const MOST_UNCERTAIN: usize = 8;
+
 /// The outermost segment that was jumped out of, for an `at` that is not on the M's G.
 fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
     let stack = os::fault::handler_stack();
@@ -229,34 +387,21 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
         !stack.holds(address)
             && tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address))
     };
-    let mut gone = None;
-    let mut segment = m.segment();
-    while let Some(inner) = segment {
-        let call = inner.call.load(Relaxed) as usize;
-        if call != 0 && !m.stack.holds(call) {
+    let segments = || core::iter::successors(m.segment(), |inner| inner.outer());
+    let call_of = |inner: &Segment| inner.call.load(Relaxed) as usize;
+    // Of a fiber's on a part of the thread's own stack, or jumped out of.
+    let is_uncertain =
+        |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
+    let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
+    segments()
+        .filter(|inner| {
+            let call = call_of(inner);
             let here = at.abs_diff(call) < size_of::<Call>();
             // The handler stack in effect may be the part that is free below a handler.
             let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
-            let handler_is_over = stack.holds(call) && !handling || known() && own(at);
-            let same = stack.holds(call) == handling;
-            let above = at > call && (same && at - call < SAME_STACK || own(at) && own(call));
-            if here || handler_is_over || above {
-                gone = Some(inner);
-            }
-        }
-        segment = inner.outer();
-    }
-    gone
-}
-
-impl Thread {
-    /// Whether an address is on the stack that this thread was made with.
-    fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
-        if self.stack[1].load(Relaxed) == 0 {
-            let stack = os::thread::own_stack(tls.address()).unwrap_or(1..1);
-            self.stack[0].store(stack.start, Relaxed);
-            self.stack[1].store(stack.end, Relaxed);
-        }
-        (self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed)).contains(&address)
-    }
+            let handler_is_over = || stack.holds(call) && !handling || known() && own(at);
+            let over = || here || handler_is_over() || !waits(m, call);
+            call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
+        })
+        .last()
 }

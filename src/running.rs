@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Marks an M as running callback code, after waiting for the gate to open; marks it as not
 //! running, and wakes the thread that stops the world.
 //!
@@ -6,15 +7,19 @@
 //! live thread has one, and a thread that calls a function here has one.
 #![allow(unsafe_code)] // the owner's record
 
+use crate::arch::needm_sp;
 use crate::barrier::order;
 use crate::gate::{
-    CLOSED, MAX_SLEEP, OWNER, STOPPER_WAKE, STOPPING, gate, is_closed, owns_the_world, value,
+    CLOSED, MAX_SLEEP, OWNER, STOPPING, gate, is_awaited, is_closed, owns_the_world, value,
+    wake_stopper,
 };
 use crate::m::M;
-use crate::os::wait::{wait, wake};
+use crate::os::wait::wait;
 use crate::state;
 use crate::sync::SeqCst;
 use crate::thread::reap;
+use crate::thread_record::Thread;
+use crate::tls::Tls;
 use crate::tools;
 
 crate::arch::upcalls! {
@@ -26,6 +31,8 @@ crate::arch::upcalls! {
 /// The G's stack must not be in use below the segment's `gsp`, because a collector may scan the
 /// stack from there up while this sleeps.
 pub(crate) fn enter(m: &M) -> bool {
+    // A handler that had interrupted it may have been jumped out of.
+    m.interrupted_by.set(0, 0);
     m.set_running(true);
     order();
     let entered = !is_closed(value()) || enter_closed(m);
@@ -64,19 +71,22 @@ fn enter_closed(m: &M) -> bool {
     }
 }
 
-/// The callbacks that a signal handler of this thread has interrupted. Their code does not run
-/// while the handler waits, so a stopper must not wait for it.
+/// The callbacks that a signal handler of this thread has interrupted, and the hook. Their code does
+/// not run while the handler waits, so a stopper must not wait for it.
 struct Interrupted {
     first: Option<&'static M>,
     running: usize,
+    /// This thread's record, if a hook runs.
+    hook: Option<&'static Thread>,
 }
 
 impl Interrupted {
-    /// Those of `first`, and of the Ms that this thread held before it.
+    /// Those of `first`, and of the Ms that were bound to this thread before it.
     fn find(first: Option<&'static M>) -> Self {
-        let all = Self { first, running: usize::MAX };
+        let hook = Tls::current().thread().filter(|own| own.runs_hook());
+        let all = Self { first, running: usize::MAX, hook };
         let running = all.iter().filter(|m| m.is_running()).count();
-        Self { first, running }
+        Self { running, ..all }
     }
 
     fn iter(&self) -> impl Iterator<Item = &'static M> {
@@ -85,22 +95,76 @@ impl Interrupted {
     }
 
     fn mark(&self, running: bool) {
+        if running {
+            self.iter().for_each(|m| m.interrupted_by.set(0, 0));
+        } else {
+            note_handlers(self.first, needm_sp());
+        }
         self.iter().for_each(|m| m.set_running(running));
+        if let Some(own) = self.hook {
+            own.set_runs_hook(running);
+        }
+    }
+
+    /// Has them run again, after waiting for the gate to open.
+    fn pass_gate(&self) {
+        if self.running == 0 && self.hook.is_none() {
+            return;
+        }
+        loop {
+            let seen = value();
+            if !is_closed(seen) {
+                self.mark(true);
+                order();
+                if !is_closed(value()) {
+                    return;
+                }
+                self.mark(false);
+                order();
+                notify_stopper();
+            }
+            reap_dead_owner();
+            wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
+        }
+    }
+}
+
+/// Notes for the callbacks that handlers on a handler stack have interrupted, those of `first` and of
+/// the Ms below it, what the handlers have in use there: their registers are in it, where a collector
+/// looks. needm cannot tell for certain which part of it is a signal's frame, because the frames of older
+/// signals are left in what functions do not write. `at`: the stack pointer of the last handler.
+pub(crate) fn note_handlers(first: Option<&'static M>, mut at: usize) {
+    let Some(thread) = Tls::current().thread() else { return };
+    for m in core::iter::successors(first, |m| m.prev_held()).filter(|m| m.is_inside()) {
+        let end = thread.ready.end_of(at).filter(|_| m.is_running());
+        m.interrupted_by.set(at, end.map_or(0, |end| end - at));
+        // The handler before has made the call of this one.
+        at = m.segment().map_or(at, |inner| crate::m::g0sp(m, inner));
+    }
+}
+
+/// After [`note_handlers`], when the callbacks of this thread have not gone on.
+pub(crate) fn forget_handlers(first: Option<&'static M>) {
+    for m in core::iter::successors(first, |m| m.prev_held()) {
+        m.interrupted_by.set(0, 0);
     }
 }
 
 /// Runs `work`, which waits. No stopper waits for callbacks of this thread meanwhile: neither for
-/// that of `m`, its current M, nor for those below, which a handler has interrupted. Only if
-/// this thread owns the world afterwards, because none of them passes the gate.
-pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce()) {
+/// that of `m`, its current M, nor for those below, which a handler has interrupted. `work` returns
+/// whether this thread owns the world now; if not, the callbacks pass the gate afterwards.
+pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce() -> bool) {
     let interrupted = Interrupted::find(m);
     interrupted.mark(false);
     order();
     if is_closed(value()) {
         notify_stopper();
     }
-    work();
-    interrupted.mark(true);
+    if work() {
+        interrupted.mark(true);
+    } else {
+        interrupted.pass_gate();
+    }
 }
 
 /// Marks `m` as not running, and wakes the stopper if the gate is closed.
@@ -109,15 +173,14 @@ pub(crate) fn leave(m: &M) {
     m.set_running(false);
     order();
     // model: a_leaver_that_wakes_no_stopper
-    if is_closed(value()) {
+    if is_awaited() {
         notify_stopper();
     }
 }
 
 /// Wakes the stopper. `needm_notify_stopper` for assembly.
 extern "C" fn notify_stopper() {
-    STOPPER_WAKE.fetch_add(1, SeqCst);
-    wake(&STOPPER_WAKE, u32::MAX >> 1);
+    wake_stopper();
 }
 
 /// Starts the world if the thread that owns it has exited without starting it.

@@ -1,14 +1,16 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A segment: the record of one callback's part of a G's stack, and what is to be put back
 //! or run at that callback's end.
 //!
 //! # Safety
 //! Segments are chained by pointers. A chain starts in an M, leads outwards, and every
-//! segment on it stays where it is until it is taken off (`m.rs`).
+//! segment on it stays where it is until it is taken off (`m/mod.rs`).
 #![allow(unsafe_code)] // pointers to segments
 
-use crate::call::{Call, Panic};
+use crate::call::{Call, PENDING_REQUEST, Panic};
 use crate::layout;
 use crate::os::fault::Kept;
+use crate::request::Request;
 use crate::sync::{AtomicPtr, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::tools;
 use core::ptr;
@@ -26,7 +28,8 @@ pub(crate) struct Segment {
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
-    /// [`WAS_RUNNING`], [`BOUND_HERE`] and [`UNWOUND`].
+    /// [`WAS_RUNNING`], [`BOUND_HERE`], [`UNWOUND`], [`USED_RESERVE`], [`FORWARDS`], [`ENDING`],
+    /// [`BUILT`], [`POSTPONED`], [`ASKS`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
@@ -34,27 +37,53 @@ pub(crate) struct Segment {
     pub(crate) kept: Kept,
     /// Of a nested one: where its part of the G begins.
     pub(crate) at: AtomicUsize,
+    /// A request to interrupt this callback. The only part of a segment that other threads write.
+    pub(crate) request: Request,
+    /// The row of the M that is being made before its callback begins, plus one, while the host's hook
+    /// runs for it; else 0.
+    pub(crate) making: AtomicUsize,
+    /// A segment is a multiple of four words.
+    pad: AtomicUsize,
     /// What a sanitizer knew of the stack before this segment.
     pub(crate) around: tools::Around,
 }
 
 layout::prove_segment!(Segment);
 
-const _: () = assert!(align_of::<Segment>() > layout::m::RUNNING);
-
 /// Callback code was running on this G when this callback began.
 pub(crate) const WAS_RUNNING: usize = 1;
 
 /// The M was bound for this callback, whose end unbinds it.
-pub(crate) const BOUND_HERE: usize = layout::segment::BOUND_HERE;
+pub(crate) const BOUND_HERE: usize = 2;
 
 /// The callback did not return.
 pub(crate) const UNWOUND: usize = 8;
+
+/// This callback, which was not on the G, has opened the G's reserve.
+pub(crate) const USED_RESERVE: usize = 16;
+
+/// Its faults go to the handler of before: one that no deferred function has recovered from
+/// happens once more.
+pub(crate) const FORWARDS: usize = 32;
+
+/// No code of the callback's own runs any more: its deferred functions do.
+pub(crate) const ENDING: usize = 64;
+
+/// The slow path has built it, and has filled in all of its call.
+pub(crate) const BUILT: usize = 128;
+
+/// The signal for a request is blocked until a handler returns that has interrupted the callback.
+pub(crate) const POSTPONED: usize = 256;
+
+/// The host is being asked about a fault of this callback. Where that is on the callback's own stack,
+/// a fault there is none of the callback's.
+pub(crate) const ASKS: usize = 512;
 
 impl Segment {
     /// Makes the segment as new, for `call`, inside `prev`. Stores the call first:
     /// `callback::enter::build` sees by it whether a handler has changed the rest since.
     pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
+        self.request.forget();
         self.call.store(call, Relaxed);
         compiler_fence(SeqCst);
         self.gsp.store(0, Relaxed);
@@ -64,12 +93,71 @@ impl Segment {
         self.flags.store(0, Relaxed);
         self.size.store(0, Relaxed);
         self.kept.clear();
+        self.making.store(0, Relaxed);
         self.around.clear();
+    }
+
+    /// Notes its call and whether that bound the M, which the fast paths leave in `m.seg`. Stores
+    /// only what is new, because a visitor of the stopped world asks, too.
+    ///
+    /// The call may be a handler's that has interrupted the slow path while it built this segment.
+    pub(crate) fn note_call(&self, call: *mut Call, bound_here: bool) {
+        if self.call.load(Relaxed) != call {
+            self.call.store(call, Relaxed);
+        }
+        let before = self.flags.load(Relaxed);
+        let flags = before & !(BUILT | BOUND_HERE) | if bound_here { BOUND_HERE } else { 0 };
+        if flags != before {
+            self.flags.store(flags, Relaxed);
+        }
     }
 
     /// Whether one of the flags is set.
     pub(crate) fn is(&self, flag: usize) -> bool {
         self.flags.load(Relaxed) & flag != 0
+    }
+
+    /// Sets some of the flags.
+    pub(crate) fn set(&self, flags: usize) {
+        self.flags.store(self.flags.load(Relaxed) | flags, Relaxed);
+    }
+
+    /// Clears some of the flags.
+    pub(crate) fn unset(&self, flags: usize) {
+        self.flags.store(self.flags.load(Relaxed) & !flags, Relaxed);
+    }
+
+    /// Whether a fault or an interrupt ends its callback with an error. Only for the callback's own
+    /// thread.
+    pub(crate) fn recovers(&self) -> bool {
+        let call = self.call.load(Relaxed);
+        // SAFETY: null while the callback is being entered; else the caller's record, which
+        // stands on its stack until the callback is over.
+        unsafe { call.as_ref() }.is_some_and(Call::recovers_faults)
+    }
+
+    /// What is still to be done before its callback runs (`call.rs`). Only for the callback's own
+    /// thread.
+    pub(crate) fn pending(&self) -> usize {
+        if !self.is(BUILT) {
+            return 0;
+        }
+        // SAFETY: the caller's record, which stands on its stack until the callback is over, and
+        // whose `out` the slow path has filled in.
+        let out = unsafe { (&raw const (*self.call.load(Relaxed)).out).read_volatile() };
+        out & layout::call::PENDING & !layout::call::ON_G
+    }
+
+    /// Has its callback look for a request before it runs. Only for a handler of the callback's own
+    /// thread, which is about to go to the G by the slow path.
+    pub(crate) fn look_on_g(&self) {
+        // SAFETY: it is the caller's record, which stands on its stack until the callback is over.
+        // The segment is [`BUILT`], so the slow path has filled in `out`, and the thread that will
+        // read it waits in this handler meanwhile.
+        unsafe {
+            let out = &raw mut (*self.call.load(Relaxed)).out;
+            out.write_volatile(out.read_volatile() | PENDING_REQUEST);
+        }
     }
 
     /// Its address.

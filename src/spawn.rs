@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Threads of our own (newm): a thread that has an M from its start and runs on its G.
 //!
 //! The host makes it, by its hook; else the system does (`os::thread::start`).
@@ -11,11 +12,15 @@ use core::ffi::c_void;
 
 use crate::arch;
 use crate::call::{Function, PanicInfo};
+use crate::callback::ccall;
 use crate::error::Error;
+use crate::gate;
 use crate::os::wait::{wait, wake};
 use crate::os::{last_error, thread};
+use crate::reconcile;
 use crate::state::{is_open, settings};
 use crate::sync::{AtomicU32, AtomicUsize, SeqCst};
+use crate::tls::Tls;
 
 /// Threads that have been made and are not in their callback yet.
 static SPAWNING: AtomicUsize = AtomicUsize::new(0);
@@ -51,19 +56,27 @@ struct Spawned {
 /// Makes a thread that runs `main` from birth. If this fails, nothing of `main` was called,
 /// and nothing will be.
 pub(crate) fn spawn(main: Main) -> Result<(), Error> {
+    // The hooks of the new thread would wait for this one to start the world.
+    if settings().hooks().any_of_an_m() && gate::owns_the_world() {
+        return Err(Error::Busy);
+    }
     // First: `lifecycle::stop` looks for spawned threads after it has said that needm is closed.
     SPAWNING.fetch_add(1, SeqCst);
     if !is_open() {
         SPAWNING.fetch_sub(1, SeqCst);
         return Err(Error::NotStarted);
     }
+    // The M of a callback that this thread has jumped out of may be the one that the new thread needs.
+    reconcile::drop_abandoned(Tls::current(), arch::needm_sp());
     let spawned = Spawned { main, answer: AtomicU32::new(0) };
     let started = start_thread(&spawned);
     // The new thread takes an M, and what it needs off this stack, before it answers.
     let answer = started.and_then(|()| {
-        while spawned.answer.load(SeqCst) == 0 {
-            wait(&spawned.answer, 0, None);
-        }
+        ccall::wait_off_g(&mut || {
+            while spawned.answer.load(SeqCst) == 0 {
+                wait(&spawned.answer, 0, None);
+            }
+        });
         match spawned.answer.load(SeqCst) {
             TAKEN => Ok(()),
             refused => Err(Error::from_code(-refused.cast_signed()).unwrap_or(Error::System)),
@@ -98,6 +111,8 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let mut main = {
         let attached = crate::attach::attach();
+        // Now that `spawn` succeeds, a stop has to wait for the callback.
+        set_admitted(true);
         // SAFETY: `spawn` waits until it is answered.
         let spawned = unsafe { &*arg.cast::<Spawned>() };
         let copied = spawned.main;
@@ -138,7 +153,15 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     core::ptr::null_mut()
 }
 
+/// Has this thread's callback begin also while needm is closing, or no longer.
+fn set_admitted(admitted: bool) {
+    if let Some(own) = Tls::current().thread() {
+        own.set_admitted(admitted);
+    }
+}
+
 unsafe extern "C" fn spawned_callback(main: *mut c_void) {
+    set_admitted(false);
     // From here on `stop` sees a callback.
     SPAWNING.fetch_sub(1, SeqCst);
     // SAFETY: `spawned_main` waits with it.

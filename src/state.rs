@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Whether needm is started, how often it has been (the epoch), and with which settings. All
 //! modules read this; `lifecycle.rs` alone writes it.
 //!
@@ -6,6 +7,7 @@
 //! that is still entering from an earlier start reads the old or the new numbers; it then meets
 //! the closed gate, or finds that its M is of another start, and begins again.
 
+use crate::layout;
 use crate::settings::Live;
 use crate::sync::{AtomicBool, AtomicU32, Relaxed, SeqCst};
 
@@ -33,15 +35,21 @@ pub(crate) fn epoch() -> u32 {
 }
 
 /// The gate's value while it is open in start number `epoch` of needm.
-pub(crate) fn gate_of(epoch: u32) -> u32 {
+pub(crate) const fn gate_of(epoch: u32) -> u32 {
     epoch << 2
 }
 
 /// The number of the start after start number `epoch`. [`gate_of`] is not 0 for it, and differs
 /// from that of the starts before.
-pub(crate) fn epoch_after(epoch: u32) -> u32 {
-    (epoch.wrapping_add(1) & u32::MAX >> 2).max(1)
+///
+/// Its lowest bit is not counted: it says that callbacks leave floating-point control alone. So
+/// each callback finds that in the gate's value, which it has at hand.
+pub(crate) fn epoch_after(epoch: u32, leaves_fp_control: bool) -> u32 {
+    let count = ((epoch >> 1).wrapping_add(1) & u32::MAX >> 3).max(1);
+    count << 1 | u32::from(leaves_fp_control)
 }
+
+const _: () = assert!(gate_of(1) == layout::gate::LEAVES_FP);
 
 /// The gate's value while the gate is open.
 pub(crate) fn epoch_open() -> u32 {

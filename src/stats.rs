@@ -1,5 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What needm counts.
 
+use crate::callback::inside::inside;
 use crate::callback::panic::RAISED;
 use crate::pool::EXTRA;
 use crate::sync::Relaxed;
@@ -20,11 +22,11 @@ use crate::thread::reap::while_open;
 pub struct Stats {
     /// Ms made.
     pub ms_total: u64,
-    /// Ms on the extra list.
+    /// Ms that are bound to no thread.
     pub ms_idle: u64,
-    /// Ms held by threads.
+    /// Ms that are bound to threads.
     pub ms_bound: u64,
-    /// Ms taken back from threads that died without giving them back.
+    /// Ms reclaimed from threads that exited without unbinding them.
     pub ms_reclaimed: u64,
     /// Times that a thread had to wait for an M.
     pub waits: u64,
@@ -36,13 +38,15 @@ pub struct Stats {
     pub faults: u64,
     /// Stacks that ran out.
     pub overflows: u64,
+    /// Callbacks ended by an interrupt.
+    pub interrupts: u64,
 }
 
 /// What needm has made and counted, since the process began; see [`Stats`] for an example.
 #[must_use]
 pub fn stats() -> Stats {
     // This thread may have no record, for which a stop would leave the Ms mapped.
-    let counts = while_open(|| EXTRA.count());
+    let counts = inside(|_| while_open(|| EXTRA.count()));
     let (ms_total, ms_idle, ms_bound) = counts.unwrap_or((0, 0, 0));
     Stats {
         ms_total,
@@ -54,5 +58,6 @@ pub fn stats() -> Stats {
         panics: RAISED.panics.load(Relaxed),
         faults: RAISED.faults.load(Relaxed),
         overflows: RAISED.overflows.load(Relaxed),
+        interrupts: RAISED.interrupts.load(Relaxed),
     }
 }

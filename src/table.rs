@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Tables whose rows never move: of Ms, and of threads' records.
 //!
 //! A row, once there, stays where it is until needm is stopped, so a
@@ -6,6 +7,12 @@
 //!
 //! Chunk *k* holds `FIRST << k` rows, mapped straight from the system and zero
 //! to start with; adding takes no lock and may be interrupted anywhere.
+//!
+//! Processors find a cache line, and a store that a load has to wait for, by the address within
+//! the page first. A callback per call uses the first line of an M and that of a thread's record
+//! in turns. Were both at the same place of their pages, each access might wait for the other
+//! (Zen 3: 24 cycles more a callback, by the chance of where the tables are mapped). So all rows
+//! of a table begin at its [`Rows::PLACE`] in a pair of lines.
 //!
 //! # Safety
 //! `E` must be valid as all zeros and hold nothing but atomics: [`Rows`].
@@ -25,7 +32,16 @@ const CHUNKS: usize = 24;
 ///
 /// # Safety
 /// All zeros is a valid value, and every field can be shared.
-pub(crate) unsafe trait Rows: Sync {}
+pub(crate) unsafe trait Rows: Sync {
+    /// Where rows begin, in bytes from the start of a pair of cache lines: 0 or [`LINE`].
+    const PLACE: usize;
+}
+
+/// A cache line, in bytes.
+pub(crate) const LINE: usize = 64;
+
+/// Two lines, which some processors fetch together.
+pub(crate) const PAIR: usize = 2 * LINE;
 
 /// A growing table of `E`.
 pub(crate) struct Table<E> {
@@ -38,8 +54,12 @@ pub(crate) struct Table<E> {
 pub(crate) struct Full;
 
 impl<E: Rows> Table<E> {
+    const ALIGNED: () =
+        assert!(PAIR.is_multiple_of(align_of::<E>()) && E::PLACE.is_multiple_of(align_of::<E>()));
+
     /// An empty one.
     pub(crate) const fn new() -> Self {
+        let () = Self::ALIGNED;
         Self { chunks: [const { AtomicPtr::new(ptr::null_mut()) }; CHUNKS], len: AtomicU32::new(0) }
     }
 
@@ -52,8 +72,11 @@ impl<E: Rows> Table<E> {
         (chunk as usize, index.wrapping_add(FIRST).wrapping_sub(FIRST << chunk) as usize)
     }
 
+    /// From one row to the next, in bytes.
+    const STRIDE: usize = size_of::<E>().next_multiple_of(PAIR);
+
     fn bytes(chunk: usize) -> usize {
-        (FIRST as usize * size_of::<E>()) << chunk
+        E::PLACE + ((FIRST as usize * Self::STRIDE) << chunk)
     }
 
     /// Rows so far.
@@ -68,9 +91,10 @@ impl<E: Rows> Table<E> {
         }
         let (chunk, row) = Self::place(index);
         let start = self.chunks.get(chunk)?.load(Acquire);
-        // SAFETY: `len` covers the row, which means that its chunk was mapped
-        // before, and `clear`'s caller promises that no thread is here then.
-        Some(unsafe { &*start.add(row) })
+        // SAFETY: `len` covers the row, which means that its chunk was mapped before, with room for
+        // `PLACE` and so many strides, and `clear`'s caller promises that no thread is here then.
+        // A chunk starts with a page, and `PLACE` and `STRIDE` are multiples of the alignment.
+        Some(unsafe { &*start.byte_add(E::PLACE + row * Self::STRIDE) })
     }
 
     /// All rows.

@@ -1,21 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A thread's record: its Ms, what it needs for faults, and how its exit is noticed.
 //!
 //! The thread that changes `state` to `EXITING` dismantles the record; all others leave it
 //! alone.
 //!
 //! # Safety
-//! Pointers in a record lead to rows of tables, which stay mapped while a live thread has a
-//! record (`lifecycle.rs`, `thread::stop`).
+//! Pointers in a record lead to rows of tables. `needm_stop` unmaps no row while any record is live
+//! or being dismantled (`lifecycle.rs`, `thread::stop`).
 #![allow(unsafe_code)] // records are reached by pointers
 
 use crate::barrier;
+use crate::error::Error;
 use crate::index_list::{Links, List};
 use crate::layout;
 use crate::m::M;
 use crate::os::exit::Notice;
 use crate::os::fault::Readiness;
 use crate::state;
-use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence};
+use crate::sync::{
+    Alone, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence, fence,
+};
 use crate::table::Table;
 use crate::tools;
 use core::ptr;
@@ -24,7 +28,7 @@ use core::ptr;
 pub(crate) static THREADS: Table<Thread> = Table::new();
 
 /// Those that are free.
-pub(crate) static FREE_THREADS: List = List::new();
+pub(crate) static FREE_THREADS: Alone<List> = Alone(List::new());
 
 impl Links for Table<Thread> {
     fn link(&self, index: u32) -> Option<&AtomicU32> {
@@ -52,10 +56,10 @@ const IN_TRANSFER: u32 = 1;
 const IN_HOOK: u32 = 2;
 
 /// A thread's record.
-#[repr(C, align(128))]
+#[repr(C, align(64))]
 pub(crate) struct Thread {
-    /// The innermost M that this thread holds, published or about to be; or one that it
-    /// is about to bind, or has just unbound: `pool::is_held_by` tells.
+    /// The innermost M that is bound to this thread, published or about to be; or one that the
+    /// thread is about to bind, or has just unbound: `pool::is_held_by` tells.
     pub(crate) m: AtomicPtr<M>,
     /// The M it had last.
     pub(crate) last: AtomicPtr<M>,
@@ -67,8 +71,13 @@ pub(crate) struct Thread {
     /// own may then be missing from the chain that starts at `m`. [`IN_HOOK`] while a hook of the
     /// host's runs for one.
     pub(crate) in_transfer: AtomicU32,
+    /// 1 while this thread runs a hook and no callback code: `thread/hook.rs`.
+    runs_hook: AtomicU32,
     /// 1 once the key's destructor has run and the record is kept until the exit is noted.
     pub(crate) destructor_ran: AtomicU32,
+    /// 1 from the answer of a spawned thread to its callback, which begins also while needm is
+    /// closing.
+    pub(crate) admitted: AtomicU32,
     /// How its exit is noticed.
     pub(crate) notice: Notice,
     /// A phase, and above it a generation.
@@ -82,7 +91,7 @@ pub(crate) struct Thread {
     /// 1 if it has known earlier starts: rows of those may still be reserved for this thread.
     pub(crate) had_earlier_epochs: AtomicU32,
     /// The bounds of the thread's own stack, once asked for: lowest address and end. Before, 0
-    /// and 0; 1 and 1 if the system cannot say.
+    /// and 0: `thread/own_stack.rs`.
     pub(crate) stack: [AtomicUsize; 2],
 }
 
@@ -96,15 +105,15 @@ impl Thread {
 
     /// The M it had last, if needm has not been stopped since.
     pub(crate) fn last(&self) -> Option<&'static M> {
-        // SAFETY: set only to rows of the table, which stay mapped while this record is a live
-        // thread's.
+        // SAFETY: set only to rows of the table of Ms. None is unmapped while a record is live or
+        // being dismantled, as this one is: only its own thread, and one that reaps it, come here.
         unsafe { self.last.load(Relaxed).as_ref() }
     }
 
-    /// The innermost M it holds, or may hold.
+    /// The innermost M that is bound to it, or may be.
     pub(crate) fn held(&self) -> Option<&'static M> {
-        // SAFETY: set only to rows of the table, which stay mapped while this record is a live
-        // thread's.
+        // SAFETY: set only to rows of the table of Ms. None is unmapped while a record is live or
+        // being dismantled, as this one is: only its own thread, and one that reaps it, come here.
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
@@ -117,21 +126,32 @@ impl Thread {
         was
     }
 
-    /// Marks a hook of the host's as running for an M of this thread, and returns the mark of before.
-    /// A hook may take long: needm is not stopped until [`Thread::end_transfer`].
-    pub(crate) fn begin_hook(&self) -> u32 {
+    /// As [`Thread::begin_transfer`], for a hook of the host's, which may take long.
+    pub(crate) fn mark_hook(&self) -> u32 {
         let was = self.in_transfer.load(Relaxed);
         self.in_transfer.store(was | IN_HOOK, Relaxed);
         barrier::order();
         was
     }
 
-    /// Runs a hook of the host's for an M of this thread.
-    #[inline] // the host is called from few places: tests/nosplit/lists.rs
-    pub(crate) fn in_hook(&self, hook: impl FnOnce()) {
-        let was = self.begin_hook();
-        hook();
-        self.end_transfer(was);
+    /// Says whether this thread runs a hook, for which a thread that stops the world waits.
+    pub(crate) fn set_runs_hook(&self, runs: bool) {
+        self.runs_hook.store(u32::from(runs), Relaxed);
+    }
+
+    /// Whether it says so.
+    pub(crate) fn runs_hook(&self) -> bool {
+        self.is_in_use() && self.runs_hook.load(SeqCst) != 0
+    }
+
+    /// Has this thread's next callback begin also while needm is closing, or no longer.
+    pub(crate) fn set_admitted(&self, admitted: bool) {
+        self.admitted.store(u32::from(admitted), Relaxed);
+    }
+
+    /// Whether this thread's next callback begins also while needm is closing.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.admitted.load(Relaxed) != 0
     }
 
     /// Whether a hook runs for an M of this thread.
@@ -151,16 +171,23 @@ impl Thread {
     }
 
     /// Makes this thread ready for faults. `careful`: the caller may be a handler.
-    pub(crate) fn prepare(&self, careful: bool) {
-        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped);
+    pub(crate) fn prepare(&self, careful: bool) -> Result<(), Error> {
+        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped)
     }
 
-    /// Copies the bounds of the handler stack to `m`, where the fast path reads them to recognize
-    /// callers that are handlers.
-    pub(crate) fn note_handler_stack(&self, m: &M) {
-        let (lo, len) = self.ready.bounds();
-        m.sig_lo.store(lo, Relaxed);
-        m.sig_len.store(len, Relaxed);
+    /// Copies to `m` where callbacks come from that are no handler's: the fast path reads it there. No
+    /// callback is under way on `m`.
+    pub(crate) fn note_known_stack(&self, m: &M) {
+        let (lo, len) = self.ready.known();
+        if len != 0 && m.known.get() == (lo, len) {
+            // Nothing is undone: `M::keep_off_fast_paths` is not in effect, or comes later.
+            return;
+        }
+        m.known.set(lo, len);
+        // A thread that asks to interrupt a callback posts its request first, and then has the M
+        // kept off the fast paths. So if this has undone that, the request is forgotten, too.
+        fence(SeqCst);
+        m.base.request.forget();
     }
 
     /// Whether an M is on its way to or from this thread, or the record is being dismantled.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! This thread's block of thread-local words: `arch/<arch>/tls.S` defines it.
 //!
 //! Only its own thread reads or writes the block, but the thread's signal handlers do so
@@ -10,10 +11,13 @@
 //! - `rebind_epoch` equals the gate's value only while a callback may bind the thread's last M
 //!   with one compare-and-swap and nothing else: the thread's signal stack is in order, and
 //!   there are no hooks to call.
+//! - `inside` is an address on a G only while this thread runs needm's code there, below that
+//!   address, in the part of the callback that the address is in.
 //!
 //! # Safety
-//! The block lives as long as its thread. What it points to is a row of a table, which stays
-//! mapped while a live thread has a record (`lifecycle.rs`).
+//! The block lives as long as its thread. What it points to is a row of a table. `needm_stop`
+//! unmaps no row while any record is live (`lifecycle.rs`), as that of a thread with a pointer in
+//! its block is.
 #![allow(unsafe_code)] // a pointer to thread-local storage
 
 use core::ptr;
@@ -21,7 +25,7 @@ use core::ptr;
 use crate::arch::needm_tls_block;
 use crate::layout;
 use crate::m::M;
-use crate::sync::{AtomicPtr, AtomicU32, Relaxed, SeqCst, compiler_fence};
+use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
 
 /// The block.
@@ -35,6 +39,7 @@ pub(crate) struct Tls {
     rebind_epoch: AtomicU32,
     #[cfg(target_pointer_width = "64")]
     pad_rebind: u32,
+    inside: AtomicUsize,
 }
 
 layout::prove_tls!(Tls);
@@ -54,8 +59,8 @@ impl Tls {
 
     /// The current M.
     pub(crate) fn m(&self) -> Option<&'static M> {
-        // SAFETY: an M that a thread holds is not unmapped; `lifecycle::stop`
-        // keeps the table while a live thread's block may point into it.
+        // SAFETY: null, or a row of the table of Ms, which `lifecycle::stop` unmaps only if no
+        // record is live. The record of a thread with a pointer here is.
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
@@ -100,7 +105,8 @@ impl Tls {
 
     /// This thread's record.
     pub(crate) fn thread(&self) -> Option<&'static Thread> {
-        // SAFETY: a live thread's record is not unmapped (`thread::stop`).
+        // SAFETY: null, or this thread's record, which is live: `thread::stop` unmaps no records
+        // while one is.
         unsafe { self.thread.load(Relaxed).as_ref() }
     }
 
@@ -109,6 +115,19 @@ impl Tls {
         let fresh = ptr::from_ref(thread).cast_mut();
         let set = self.thread.compare_exchange(ptr::null_mut(), fresh, SeqCst, SeqCst);
         set.map(drop).map_err(drop)
+    }
+
+    /// Where this thread is inside needm: an address in the frame of the function that was called
+    /// from outside (`callback/inside.rs`); 0 if nowhere.
+    pub(crate) fn inside(&self) -> usize {
+        self.inside.load(Relaxed)
+    }
+
+    /// Says where this thread is inside needm, to its own handlers.
+    pub(crate) fn set_inside(&self, at: usize) {
+        compiler_fence(SeqCst);
+        self.inside.store(at, Relaxed);
+        compiler_fence(SeqCst);
     }
 
     /// Forgets the record.

@@ -1,4 +1,5 @@
-//! Stops the world, which is all callback code, and starts it again.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Stops the world, which is all callback code and the host's hooks, and starts it again.
 //!
 //! A thread that enters a callback writes "running" to its M and then reads the gate. A thread
 //! that stops the world closes the gate and then reads each M. One of the two sees what the
@@ -17,25 +18,30 @@
 //! world has one.
 #![allow(unsafe_code)] // records, by the address in an M
 
+use crate::arch::needm_sp;
 use crate::barrier::heavy_barrier;
 use crate::callback::ccall;
+use crate::callback::inside::inside;
 use crate::error::Error;
 use crate::gate::{
     CLOSED, MAX_SLEEP, OWNER, STOPPED_IN, STOPPER_WAKE, STOPPING, TURN, acquire_world, close, gate,
     is_closed, owns_the_world, release_world, reopen,
 };
+use crate::m;
 use crate::m::{M, MS};
-use crate::os::wait::wait;
+use crate::part::Bounds;
 use crate::pool;
 use crate::reconcile;
+use crate::running;
 use crate::running::{reap_dead_owner, while_none_runs};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
-use crate::thread_record::Thread;
+use crate::thread_record::{THREADS, Thread};
 use crate::tls::Tls;
 use crate::tools;
+use crate::waiting::Waiting;
 use core::ffi::c_int;
 use core::ptr;
 
@@ -49,8 +55,9 @@ pub(crate) fn acquire_world_to_stop(own: &Thread) -> bool {
     taken
 }
 
-/// Waits until no thread but this one runs callback code; the gate is closed.
-fn wait_until_quiet(own: &Thread) {
+/// Waits until no thread but this one runs callback code; the gate is closed. False if that takes
+/// longer than `limit`.
+fn wait_until_quiet(own: &Thread, waiting: &mut Waiting, limit: Option<u64>) -> bool {
     for m in MS.iter().filter(|m| !ptr::eq(own, m.thread.load(SeqCst).cast())) {
         loop {
             let seen = STOPPER_WAKE.load(SeqCst);
@@ -59,15 +66,61 @@ fn wait_until_quiet(own: &Thread) {
             }
             // A thread that exited in a callback, or after a jump out of one, never withdraws
             // "running".
-            // SAFETY: records stay mapped while a thread that has one may look at others, and the
-            // stopper has one.
             // model: a_stopper_that_waits_for_the_dead
-            if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
-                reap::reap(thread);
-            }
-            wait(&STOPPER_WAKE, seen, Some(MAX_SLEEP));
+            reap_holder(m);
+            let Some(nap) = waiting.nap(limit, MAX_SLEEP) else { return false };
+            waiting.sleep(&STOPPER_WAKE, seen, nap);
         }
     }
+    !state::settings().hooks().any_of_an_m() || wait_for_hooks(own, waiting, limit)
+}
+
+/// Waits until no thread but this one runs a hook; the gate is closed. False if that takes longer
+/// than `limit`.
+fn wait_for_hooks(own: &Thread, waiting: &mut Waiting, limit: Option<u64>) -> bool {
+    for thread in THREADS.iter().filter(|thread| !ptr::eq(own, *thread)) {
+        loop {
+            let seen = STOPPER_WAKE.load(SeqCst);
+            if !thread.runs_hook() {
+                break;
+            }
+            reap::reap(thread); // it may have exited in its hook
+            let Some(nap) = waiting.nap(limit, MAX_SLEEP) else { return false };
+            waiting.sleep(&STOPPER_WAKE, seen, nap);
+        }
+    }
+    true
+}
+
+/// Reaps the thread that `m` is bound to, if it has exited. Only for a thread that has a record.
+fn reap_holder(m: &M) {
+    // SAFETY: records stay mapped while a thread that has one may look at others, and this thread
+    // has one.
+    if let Some(thread) = unsafe { m.thread.load(SeqCst).cast::<Thread>().as_ref() } {
+        reap::reap(thread);
+    }
+}
+
+/// Whether no callback and no hook is under way. Only for a thread that has a record.
+pub(crate) fn is_quiet() -> bool {
+    let calls = MS.iter().any(|m| {
+        is_in_use(m) && {
+            reap_holder(m);
+            is_in_use(m)
+        }
+    });
+    let in_hook = |thread: &Thread| {
+        thread.is_in_hook() && {
+            reap::reap(thread);
+            thread.is_in_hook()
+        }
+    };
+    !calls && !THREADS.iter().any(in_hook)
+}
+
+/// Whether a callback is under way on this M, or at the gate.
+pub(crate) fn is_in_use(m: &M) -> bool {
+    in_callback(m) || m.is_running()
 }
 
 /// Whether a callback is under way on this M; one that is still at the gate does not count.
@@ -84,8 +137,16 @@ pub(crate) fn outside(mut work: impl FnMut()) {
     }
 }
 
-/// See [`crate::stop_the_world`].
-pub(crate) fn stop() -> Result<(), Error> {
+/// See [`crate::stop_the_world`]. With a `limit`, in nanoseconds: see
+/// [`crate::stop_the_world_within`].
+#[inline(never)] // so that little of needm's is above the stack pointer
+pub(crate) fn stop(limit: Option<u64>) -> Result<(), Error> {
+    stop_at(needm_sp(), limit)
+}
+
+/// The same. `at`: the stack pointer of the entry, which says what callback this is in.
+#[inline(never)]
+fn stop_at(at: usize, limit: Option<u64>) -> Result<(), Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
     }
@@ -94,36 +155,46 @@ pub(crate) fn stop() -> Result<(), Error> {
     }
     let tls = Tls::current();
     let own = thread::record(tls)?;
+    let mut waiting = Waiting::begin();
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
-    if !acquire_world(own) {
+    let mut acquired = acquire_world(own);
+    if !acquired {
         // model: a_stopper_that_waits_and_counts_as_running
         outside(|| {
             while_none_runs(reconcile::current(tls), || {
                 loop {
                     let turn = TURN.load(SeqCst);
-                    if acquire_world(own) {
-                        break;
+                    acquired = acquire_world(own);
+                    if acquired {
+                        break true;
                     }
                     // model: a_stopper_that_waits_for_a_dead_owner
                     reap_dead_owner();
-                    wait(&TURN, turn, Some(MAX_SLEEP));
+                    let Some(nap) = waiting.nap(limit, MAX_SLEEP) else { break false };
+                    waiting.sleep(&TURN, turn, nap);
                 }
             });
         });
+    }
+    if !acquired {
+        return Err(Error::TimedOut);
     }
     if !state::is_open() {
         release_world();
         return Err(Error::NotStarted);
     }
-    if let Some((m, segment)) = reconcile::current_segment(tls) {
+    if let Some((m, segment)) = reconcile::current_segment_at(tls, at) {
         // So that a plain return of the callback calls `gate::returned`.
         m.set_needs_cleanup();
         STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
     }
     close();
     // model: a_stopper_that_does_not_wait
-    wait_until_quiet(own);
+    if !wait_until_quiet(own, &mut waiting, limit) {
+        reopen();
+        return Err(Error::TimedOut);
+    }
     heavy_barrier();
     tools::acquire(tools::Order::Left);
     Ok(())
@@ -145,7 +216,7 @@ pub(crate) fn safepoint() {
         return;
     }
     // The thread leaves the world, and waits at the gate on its way back.
-    outside(|| ());
+    inside(|_| outside(|| ()));
 }
 
 /// See [`crate::Stopped::each_m`]. If a callback calls it, the visits run on the system stack,
@@ -155,21 +226,81 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
         return Err(Error::Invalid);
     }
     let mut answer = 0;
+    let tls = Tls::current();
     outside(|| {
-        let visits =
-            MS.iter().filter(|m| in_callback(m)).map(|m| visit(m, live_from(m), m.stack.hi()));
-        answer = visits.into_iter().find(|answer| *answer != 0).unwrap_or(0);
+        // This thread may be in a handler, over a callback of its own.
+        running::note_handlers(tls.m(), needm_sp());
+        answer = MS
+            .iter()
+            .filter(|m| in_callback(m))
+            .map(|m| visit_stacks(m, &mut visit))
+            .find(|answer| *answer != 0)
+            .unwrap_or(0);
+        running::forget_handlers(tls.m());
     });
     Ok(answer)
 }
 
-/// The lowest address that may be in use on the stack of an M that does not run. If a handler
-/// has interrupted its callback code, the stack pointer is not known: then the lowest of all.
-fn live_from(m: &M) -> usize {
-    match m.segment().map_or(0, |inner| inner.gsp.load(SeqCst)) {
-        0 => m.stack.lo(),
-        gsp => gsp,
+/// Calls `visit` with what `show` makes of each M that has callbacks under way, until one is not 0,
+/// which is the answer. The world runs: `show` is called where no stop of needm unmaps the M, and
+/// `visit` where nothing waits for it.
+pub(crate) fn each_inside<T>(
+    show: impl Fn(&'static M) -> T,
+    mut visit: impl FnMut(T) -> c_int,
+) -> Result<c_int, Error> {
+    if !state::is_open() {
+        return Err(Error::NotStarted);
     }
+    let mut from = 0;
+    let mut next = |_: &Tls| {
+        reap::while_open(|| {
+            let m = (from..MS.len()).filter_map(|index| MS.get(index)).find(|m| in_callback(m))?;
+            from = m.index() + 1;
+            Some(show(m))
+        })
+    };
+    while let Some(shown) = inside(&mut next).flatten() {
+        let answer = visit(shown);
+        if answer != 0 {
+            return Ok(answer);
+        }
+    }
+    Ok(0)
+}
+
+/// Where the outermost callback of `m` has left the stack that it was made from: what is in use
+/// there starts at this address, and holds what that callback's caller had in registers. `None`
+/// outside callbacks.
+pub(crate) fn g0sp_of(m: &M) -> Option<usize> {
+    (in_callback(m) && !m.base().call.load(SeqCst).is_null()).then(|| m::g0sp(m, m.base()))
+}
+
+/// Visits the G of an M that does not run, then the further stacks of its callbacks, each once, then
+/// what a handler has in use of a handler stack that has interrupted it.
+fn visit_stacks(m: &M, visit: &mut impl FnMut(&M, usize, usize) -> c_int) -> c_int {
+    let gsp = m.segment().map_or(0, |inner| inner.gsp.load(SeqCst));
+    let g = Bounds { lo: m.stack.lo(), hi: m.stack.hi() };
+    let mut answer = visit(m, live_from(g, gsp), g.hi);
+    for part in m.parts() {
+        let bounds = part.bounds();
+        let mut inner = m.parts().take_while(|other| !ptr::eq(*other, part));
+        if answer == 0 && inner.all(|other| other.bounds() != bounds) {
+            answer = visit(m, live_from(bounds, gsp), bounds.hi);
+        }
+    }
+    let (handler, bytes) = m.interrupted_by.get();
+    if answer == 0 && bytes != 0 {
+        answer = visit(m, handler, handler + bytes);
+    }
+    answer
+}
+
+/// The lowest address that may be in use on one of the stacks of an M. The stack pointer is known of
+/// the stack only from which the innermost callback has gone elsewhere: not if a handler has
+/// interrupted its code, nor of a stack that waits for a coroutine. Then it is the lowest of
+/// all.
+fn live_from(stack: Bounds, gsp: usize) -> usize {
+    if stack.holds(gsp) { gsp } else { stack.lo }
 }
 
 /// In a forked child: no other thread has the world stopped, nor starts or stops needm.

@@ -1,6 +1,7 @@
-/* A call on another stack, and back. The Rust side is src/os/linux/forward.rs, which runs an
-   earlier handler on the stack that it wants, and src/callback/panic.rs (`raise_from_c`). It is
-   a file of its own because a file can have one pair of OTHER_STACK (arch/elf.h). */
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* A call on another stack, and back. The Rust side is src/callback/panic.rs
+   (`raise_from_c`). It is a file of its own because a file can have one pair of OTHER_STACK
+   (arch/elf.h). */
 #include "asm.h"
 #include "landing.h"
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A callback, from the C caller to the G and back, for AArch64: arch/x86_64/entry.S has the full
    comments and the names of the Rust side.
 
@@ -11,10 +12,10 @@
         x30              (x29+8)
  x29 -> x29              (x29)
         fpcr fpsr        (x29-16, Call+48)    ...frames of outer callbacks
-        OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
+        OUT ARG SIZE FRAME FN INFO            copied frame, if any      <- sp
                          <- Call (x29-64)     fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points to Call.
+   The segment is elsewhere: its SEG_CALL, or M_SEG itself, points to Call.
 
    x29 points to the caller's stack while the callback runs. So the CFI below is one plain
    rule on either stack, and the chain of frame records (x29, x30) has no gap. The saved
@@ -57,12 +58,12 @@
         .endm
         adjacent TLS_M, TLS_BOUND_EPOCH
         adjacent M_SEG, M_TOP
-        adjacent M_SIG_LO, M_SIG_LEN
-        adjacent THREAD_SIG_LO, THREAD_SIG_LEN
-        adjacent CALL_FN, CALL_FRAME
-        adjacent CALL_SIZE, CALL_INFO
-        .if     M_SEG != 0 || GATE_VALUE != 0 || CALL_FN != 0
-        .error  "src/layout.rs: M_SEG, GATE_VALUE and CALL_FN must be first here"
+        adjacent M_KNOWN_LO, M_KNOWN_LEN
+        adjacent THREAD_KNOWN_LO, THREAD_KNOWN_LEN
+        adjacent CALL_INFO, CALL_FN
+        adjacent CALL_FRAME, CALL_SIZE
+        .if     M_SEG != 0 || GATE_VALUE != 0 || CALL_INFO != 0
+        .error  "src/layout.rs: M_SEG, GATE_VALUE and CALL_INFO must be first here"
         .endif
 
         /* sp: x29; w0: the result. x19-x28 and d8-d15 hold their caller's values: loaded
@@ -84,42 +85,49 @@
         .endm
 
         /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
-           be 0. x0, x2, x3 as at the entry. Clobbers other. */
+           be 0. x0, x2, x3 as at the entry. Clobbers other, x14. */
         .macro  check_call path, other
         cbz     x0, .Lslow
         orr     \other, \other, x2              /* bytes to copy? */
-        cbnz    \other, .Lslow
-        cbnz    x3, .Linfo_\path
+        orr     x14, \other, x3
+        cbnz    x14, .Lspecial_\path
 .Lplain_\path:
         .endm
 
-        /* To .Lslow if the caller is a handler on the signal stack. `lo`: where its address is,
+        /* To .Lslow unless the caller is where no handler on a signal stack is. `lo`: where its address is,
            and next to it its size. Clobbers x14, x15. */
         .macro  check_stack base, lo
         ldp     x14, x15, [\base, #\lo]
         sub     x14, sp, x14
         cmp     x14, x15
-        b.lo    .Lslow
+        b.hs    .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. x19: M; x11: the M's own segment + M_RUNNING;
-           x13: the G's top; w21: the gate's value; x20: the gate; sp: Call. Leaves fn in x10 and
-           frame in x0. Clobbers x12, x14, x15. The order: arch/x86_64/entry.S. One branch for
-           both checks: .Lnot_begun tells them apart, by x12 and x14. */
-        .macro  begin   path, flags
-.Lbegin_\path:
-        mov     x12, sp
-        str     x12, [x19, #M_BASE+SEG_CALL]
-        .ifnb   \flags
-        mov     x14, #\flags
-        str     x14, [x19, #M_BASE+SEG_FLAGS]
+        .macro  save_control
+        mrs     x14, fpcr
+        mrs     x15, fpsr
+        stp     x14, x15, [sp, #CALL_CONTROL]
+        .endm
+
+        /* Floating-point control, if the gate's value in w21 asks for it. Clobbers x14, x15. */
+        .macro  check_control path
+        .if     GATE_LEAVES_FP != 4
+        .error  "src/layout.rs: GATE_LEAVES_FP is not the bit that is tested here"
         .endif
-        str     x11, [x19]                      /* M_SEG */
-        ldr     x14, [x19, #M_BASE+SEG_CALL]
+        tbnz    w21, #2, .Lbegin_\path
+        save_control
+        .endm
+
+        /* Begins the segment and goes to the G. x19: M; x12: Call and its bits, for M_SEG; x13:
+           the G's top; w21: the gate's value; x20: the gate. Leaves fn in x10 and frame in x0.
+           Clobbers x15. The order: arch/x86_64/entry.S. */
+        .macro  begin   path
+.Lbegin_\path:
+        str     x19, [sp, #CALL_SIZE]           /* says that this frame waits for a callback */
+        str     x12, [x19]                      /* M_SEG */
         ldar    w15, [x20]
-        cmp     x14, x12
-        ccmp    w15, w21, #0, eq
-        b.ne    .Lnot_begun_\path
+        cmp     w15, w21
+        b.ne    .Lclosed_\path
         mov     sp, x13
         mov     x10, x0
         mov     x0, x1
@@ -139,26 +147,21 @@
         .endm
 
         /* The detours of a fast path that both have alike. */
-        .macro  detours path
-        /* From check_call. The slow path refuses an info that is too short. */
-.Linfo_\path:
-        ldr     x10, [x3, #INFO_SIZE]
-        cmp     x10, #INFO_BYTES
+        .macro  detours path, other
+        /* From check_call: an info alone does no harm. The slow path refuses one that is too
+           short. */
+.Lspecial_\path:
+        cbnz    \other, .Lslow
+        ldr     x14, [x3, #INFO_SIZE]
+        cmp     x14, #INFO_BYTES
         b.hs    .Lplain_\path
         b       .Lslow
-
-        /* From begin: a handler has used the segment, or the gate closed on the way in. Steps
-           back; the slow path waits at the gate. Registers as there. */
-.Lnot_begun_\path:
-        str     xzr, [x19]                      /* M_SEG */
-        cmp     x14, x12
-        b.ne    .Lbegin_\path
-        b       .Lclosed_\path
 
         /* From finish, registers as there. */
 .Lcleanup_\path:
         mov     x0, x19
         bl      needm_on_g_cleanup
+.Lfrom_cleanup_\path:
         b       .Lexit_\path
         .endm
 
@@ -168,6 +171,7 @@
    leaves them. x18 is not used. Three paths, as on x86_64: bound, rebind, slow. */
 ROUTINE(needm_entry)
         .cfi_startproc
+        LANDS_BY(.Lsites)
         LANDING_PAD
         stp     x29, x30, [sp, #-SAVED_BYTES]!
         .cfi_def_cfa_offset SAVED_BYTES
@@ -189,11 +193,7 @@ ROUTINE(needm_entry)
         save    d10, d11, 112
         save    d12, d13, 128
         save    d14, d15, 144
-        mrs     x9, fpcr
-        mrs     x10, fpsr
-        stp     x0, x1, [sp, #-BELOW_BYTES]!    /* CALL_FN, CALL_FRAME */
-        stp     x2, x3, [sp, #CALL_SIZE]        /* CALL_INFO; the slow path fills in the rest */
-        stp     x9, x10, [sp, #CALL_CONTROL]
+        stp     x3, x0, [sp, #-BELOW_BYTES]!    /* CALL_INFO; the slow path fills in the rest */
 
         adrp    x9, :gottprel:needm_tls
         ldr     x9, [x9, #:gottprel_lo12:needm_tls]
@@ -209,20 +209,23 @@ ROUTINE(needm_entry)
         /* The bound path. x19: the M, until the end. */
         ldp     x10, x13, [x19]                 /* M_SEG: in a callback? M_TOP */
         check_call bound, x10
-        check_stack x19, M_SIG_LO
-        add     x11, x19, #M_BASE+M_RUNNING
+        check_stack x19, M_KNOWN_LO
+        mov     x12, sp
+        check_control bound
         begin   bound
         OTHER_STACK
         blr     x10
+.Lfrom_bound:
         finish  bound
         ldp     x19, x20, [sp, #16]
         ldp     x21, x22, [sp, #32]
         return
 
-        detours bound
+        detours bound, x10
 
-        /* From begin: the gate closed on the way in. sp: Call. */
+        /* From begin: the gate closed on the way in. Steps back; the slow path waits. sp: Call. */
 .Lclosed_bound:
+        str     xzr, [x19]                      /* M_SEG */
         b       .Lslow
 
         /* From finish: a stopper may be waiting for this thread. sp: x29. */
@@ -251,7 +254,7 @@ ROUTINE(needm_entry)
         ldr     x11, [x23, #THREAD_M]           /* or between two steps of binding one? */
         orr     x10, x10, x11
         check_call rebind, x10
-        check_stack x23, THREAD_SIG_LO
+        check_stack x23, THREAD_KNOWN_LO
         ldr     x19, [x23, #THREAD_LAST]        /* x19: the M, until the end */
         ldr     w24, [x23, #THREAD_CLAIM]       /* w24: its state while bound, until the end */
         /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
@@ -277,10 +280,12 @@ ROUTINE(needm_entry)
         b.ne    .Lreclaimed
 .Lrebound:
         ldr     x13, [x19, #M_TOP]
-        add     x11, x19, #M_BASE+M_RUNNING
         str     x19, [x22, #TLS_M]              /* published last */
-        begin   rebind, SEG_BOUND_HERE
+        add     x12, sp, #M_BOUND_HERE
+        check_control rebind
+        begin   rebind
         blr     x10
+.Lfrom_rebind:
         finish  rebind
 .Lunbind:
         add     x11, x19, #M_STATE
@@ -296,7 +301,7 @@ ROUTINE(needm_entry)
         cbnz    w10, .Lwake_waiter
         b       .Ldone
 
-        detours rebind
+        detours rebind, x10
 
         /* The M is bound to another thread, or off the list. */
 .Lother_holder:
@@ -306,25 +311,27 @@ ROUTINE(needm_entry)
         str     xzr, [x23, #THREAD_M]
         b       .Lslow
 
-        /* Another thread had the M in between: what it keeps of its thread is not ours. */
+        /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
         str     x23, [x19, #M_THREAD]
-        ldp     x14, x15, [x23, #THREAD_SIG_LO]
-        stp     x14, x15, [x19, #M_SIG_LO]
+        ldp     x14, x15, [x23, #THREAD_KNOWN_LO]
+        stp     x14, x15, [x19, #M_KNOWN_LO]
         b       .Lrebound
 
         /* As .Lclosed_bound, and unbinds the M. */
 .Lclosed_rebind:
+        str     xzr, [x19]                      /* M_SEG */
+        stp     x1, x2, [sp, #CALL_FRAME]       /* CALL_SIZE */
         mov     x0, x19
         bl      needm_dropm
-        b       .Lslow
+        b       .Lslow_filled
 
         /* As .Lnotify_bound. */
 .Lnotify_rebind:
         bl      needm_notify_stopper
         b       .Lunbind
 
-        /* The M was popped from the list while it was bound: a store would lose it. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
 .Lunlisted:
         mov     x0, x19
         bl      needm_dropm
@@ -334,8 +341,12 @@ ROUTINE(needm_entry)
         bl      needm_wake
         b       .Ldone
 
-        /* The slow path. sp: Call, with what the caller gave; x29: the caller's frame. */
+        /* The slow path. sp: Call; x1, x2 as at the entry; x29: the caller's frame. */
 .Lslow:
+        stp     x1, x2, [sp, #CALL_FRAME]       /* CALL_SIZE */
+        /* Without asking the gate: needm may be stopped and started again while this waits. */
+.Lslow_filled:
+        save_control
         mov     x20, sp                         /* x20: Call, until the end */
         mov     x0, sp
         bl      needm_enter                     /* -> the G's stack pointer, or 0 */
@@ -351,16 +362,18 @@ ROUTINE(needm_entry)
         ldr     x0, [x20, #CALL_ARG]
         ldr     x10, [x20, #CALL_FN]
         blr     x10
+.Lfrom_slow:
         ldr     x10, [x19, #M_SEG]
-        ldr     x11, [x10, #SEG_CALL-M_RUNNING]
+        ldr     x11, [x10, #SEG_CALL-M_SEGMENT]
         cmp     x11, x20                        /* or did C jump from an inner callback to here? */
         b.ne    2f
-        ldr     x11, [x10, #SEG_DEFERS-M_RUNNING]
+        ldr     x11, [x10, #SEG_DEFERS-M_SEGMENT]
         cbz     x11, 3f
 2:
         mov     x0, x20
         mov     x1, x19
         bl      needm_on_g_epilogue
+.Lfrom_epilogue:
 3:
         OTHER_STACK_END
         ldr     x10, [x20, #CALL_OUT]
@@ -374,6 +387,8 @@ ROUTINE(needm_entry)
         /* x0: Call; x1: M; w2: how it ended; x29: the caller's frame. */
 .Lexit:
         bl      needm_exit                      /* -> the caller's result */
+        cmp     w0, #CALL_UNWOUND
+        b.eq    .Lresume
         b       .Lrestore
 
         /* sp: Call. */
@@ -381,11 +396,28 @@ ROUTINE(needm_entry)
         ldr     w0, [sp, #CALL_OUT]
         b       .Lrestore
 
+        /* The landing pad. On the G; x0: the exception; x1: _Unwind_Resume; x29: the caller's
+           frame. */
+.Lunwound:
+        UNWINDERS_PAD
+        mov     x2, x1
+        mov     x1, x0
+        sub     x0, x29, #BELOW_BYTES
+        bl      needm_unwound
+        mov     sp, x0
+        /* x29: the caller's frame. */
+.Lresume:
+        ldur    x0, [x29, #CALL_FN-BELOW_BYTES]
+        ldur    x9, [x29, #CALL_OUT-BELOW_BYTES]
+        blr     x9
+        brk     #0
+
 /* fn needm_unwind(call (x0), m (x1), code (w2), sp (x3)) -> !
 
    Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
-   stack at sp, with d8-d15, fpcr and fpsr as at the entry. Called by src/callback/panic.rs.
-   Until x29 is the entry's again, the CFI finds the frame by call. */
+   stack at sp, with d8-d15 as at the entry, and fpcr and fpsr too, unless the gate says that they
+   are left alone. Called by src/callback/panic.rs. Until x29 is the entry's again, the CFI finds
+   the frame by call. */
 INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa x0, BELOW_BYTES+SAVED_BYTES
         LANDING_PAD
@@ -396,9 +428,22 @@ INNER_ROUTINE(needm_unwind)
         ldp     d10, d11, [x29, #112]
         ldp     d12, d13, [x29, #128]
         ldp     d14, d15, [x29, #144]
+        adrp    x9, needm_gate
+        ldr     w9, [x9, #:lo12:needm_gate]
+        tbnz    w9, #2, .Lexit                  /* GATE_LEAVES_FP */
         ldp     x9, x10, [x0, #CALL_CONTROL]
         msr     fpcr, x9
         msr     fpsr, x10
         b       .Lexit
         .cfi_endproc
+PLACE(needm_entry_end)
 END(needm_entry)
+
+SITES(.Lsites, .Lunwound)
+        SITE(.Lfrom_bound)
+        SITE(.Lfrom_rebind)
+        SITE(.Lfrom_slow)
+        SITE(.Lfrom_cleanup_bound)
+        SITE(.Lfrom_cleanup_rebind)
+        SITE(.Lfrom_epilogue)
+SITES_END

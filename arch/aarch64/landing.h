@@ -1,8 +1,11 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* Branch target identification (Arm Architecture Reference Manual for A-profile, "Branch Target
    Identification"). Every routine begins with a landing pad, because a pointer to it, a
    linkage table or a linker's veneer may lead there by an indirect branch. A processor without
    the feature takes the pad for a hint that it does not know, and goes on. */
 #define LANDING_PAD     hint    #34             /* bti c, as every assembler can write it */
+/* Where an unwinder goes on: it may come by a jump. */
+#define UNWINDERS_PAD   hint    #38             /* bti jc */
 
 /* Says so of the object file: GNU_PROPERTY_AARCH64_FEATURE_1_AND with the bit for BTI (ELF for
    the Arm 64-bit Architecture, "Program Property"). The linker passes it on to a program in

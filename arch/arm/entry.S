@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A callback, from the C caller to the G and back, for ARM: arch/x86_64/entry.S has the full
    comments and the names of the Rust side.
 
@@ -11,10 +12,10 @@
         r4-r10           (r11-28..-4)
         d8-d15           (r11-92..-32)
         fpscr            (r11-96, Call+24)    ...frames of outer callbacks
-        OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
+        OUT ARG SIZE FRAME FN INFO            copied frame, if any      <- sp
                          <- Call              fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points to Call.
+   The segment is elsewhere: its SEG_CALL, or M_SEG itself, points to Call.
 
    r11 points to the caller's stack while the callback runs. So the CFI and the EHABI table
    below are one plain rule on either stack, and the chain of frame records (r11, lr) has no
@@ -52,58 +53,59 @@
 #define BELOW_BYTES  (CALL_BYTES + 4)           /* Call, fpscr */
 #define FRAME_BYTES  (CORE_BYTES + 64 + BELOW_BYTES)
 
-        /* r0: the result. d8-d15 hold their caller's values: the fast paths leave them to fn,
-           which keeps them, and needm_unwind has loaded them. */
+        /* d8-d15 hold their caller's values, and sp moves over where they are saved: the fast paths
+           leave them to fn, which keeps them, and needm_unwind has loaded them. */
+        .macro  leave_vectors
+        .irp    n, 8, 9, 10, 11, 12, 13, 14, 15
+        .cfi_restore d\n
+        .endr
+        sub     sp, r11, #CORE_BYTES
+        .endm
+
+        /* r0: the result. */
         .macro  restore_and_return
         .cfi_remember_state
-        .cfi_restore d8
-        .cfi_restore d9
-        .cfi_restore d10
-        .cfi_restore d11
-        .cfi_restore d12
-        .cfi_restore d13
-        .cfi_restore d14
-        .cfi_restore d15
-        sub     sp, r11, #CORE_BYTES
+        leave_vectors
         pop     {r4-r11, pc}
         .cfi_restore_state
         .endm
 
         /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
-           be 0. r0, r2, r3 as at the entry. Clobbers other. */
+           be 0. r0, r2, r3 as at the entry; the carry flag is set, by a comparison of equals. It
+           is clear afterwards if r0 is not 0 and all else is: the subtraction takes place in that
+           case only. Clobbers other, lr. */
         .macro  check_call path, other
-        cmp     r0, #0
-        beq     .Lslow
-        orrs    \other, \other, r2              /* bytes to copy? */
-        bne     .Lslow
-        cmp     r3, #0
-        bne     .Linfo_\path
+        orr     \other, \other, r2              /* bytes to copy? */
+        orrs    lr, \other, r3                  /* an info? */
+        rsbseq  lr, r0, #0                      /* no function? */
+        bcs     .Lspecial_\path
 .Lplain_\path:
         .endm
 
-        /* To .Lslow if the caller is a handler on the signal stack. Clobbers ip, lr. */
-        .macro  check_stack base, lo, len
-        ldr     ip, [\base, #\lo]
-        ldr     lr, [\base, #\len]
-        sub     ip, sp, ip
-        cmp     ip, lr
-        blo     .Lslow
+        /* To .Lslow unless the caller is where no handler on a signal stack is. `lo`: where its address is,
+           and next to it its size. Clobbers r8, r9. */
+        .macro  check_stack base, lo
+        ldrd    r8, r9, [\base, #\lo]
+        sub     r8, sp, r8
+        cmp     r8, r9
+        bhs     .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. r4: M; ip: the M's own segment + M_RUNNING;
-           r5: the gate's value; r6: the gate; sp: Call. Leaves fn in ip and frame in r0.
-           Clobbers lr. The order: arch/x86_64/entry.S. */
-        .macro  begin   path, flags
+        /* Floating-point control, if the gate's value in r5 asks for it. Clobbers ip. */
+        .macro  save_control path
+        tst     r5, #GATE_LEAVES_FP
+        bne     .Lbegin_\path
+        vmrs    ip, fpscr
+        str     ip, [sp, #CALL_FPSCR]
+        .endm
+
+        /* Begins the segment and goes to the G. r4: M; `seg`: Call and its bits, for M_SEG; r5: the
+           gate's value; r6: the gate. Leaves fn in ip and frame in r0. Clobbers lr. The order:
+           arch/x86_64/entry.S. */
+        .macro  begin   path, seg
 .Lbegin_\path:
-        str     sp, [r4, #M_BASE+SEG_CALL]
-        .ifnb   \flags
-        mov     lr, #\flags
-        str     lr, [r4, #M_BASE+SEG_FLAGS]
-        .endif
-        str     ip, [r4, #M_SEG]
-        ldr     lr, [r4, #M_BASE+SEG_CALL]
-        cmp     lr, sp
-        bne     .Lretry_\path
+        str     r4, [sp, #CALL_SIZE]            /* says that this frame waits for a callback */
+        str     \seg, [r4, #M_SEG]
         ldr     lr, [r6]
         cmp     r5, lr
         bne     .Lclosed_\path
@@ -113,15 +115,14 @@
         .endm
 
         /* fn has returned. sp: the G's top; r4: M; r5: the gate's value; r6: the gate; r11: the
-           caller's frame. Leaves sp at Call, r0 0, and the segment ended. Clobbers lr. */
+           caller's frame. Leaves sp below r4 to r10, r0 0, and the segment ended. Clobbers lr. */
         .macro  finish  path
         ldr     r0, [r4, #M_NEEDS_CLEANUP]
         cmp     r0, #0
         bne     .Lcleanup_\path
 .Lexit_\path:
-        sub     sp, r11, #FRAME_BYTES
-        mov     r0, #0
-        str     r0, [r4, #M_SEG]
+        leave_vectors
+        str     r0, [r4, #M_SEG]                /* 0 */
         ldr     lr, [r6]
         cmp     r5, lr
         bne     .Lnotify_\path
@@ -129,23 +130,25 @@
 
         /* The detours of a fast path that both have alike. */
         .macro  detours path
-        /* From check_call. The slow path refuses an info that is too short. */
-.Linfo_\path:
+        /* From check_call: an info alone does no harm. The slow path refuses one that is too
+           short. */
+.Lspecial_\path:
+        cmp     r0, #0
+        cmpne   r3, #0                          /* then it is `other` that is not 0 */
+        beq     .Lslow
+        cmp     ip, #0
+        bne     .Lslow
         ldr     ip, [r3, #INFO_SIZE]
         cmp     ip, #INFO_BYTES
         bhs     .Lplain_\path
         b       .Lslow
 
-        /* From begin: a handler has used the segment. Registers as there. */
-.Lretry_\path:
-        mov     lr, #0
-        str     lr, [r4, #M_SEG]
-        b       .Lbegin_\path
-
         /* From finish, registers as there. */
 .Lcleanup_\path:
         mov     r0, r4
         bl      needm_on_g_cleanup
+.Lfrom_cleanup_\path:
+        mov     r0, #0
         b       .Lexit_\path
         .endm
 
@@ -181,11 +184,11 @@ ROUTINE(needm_entry)
         .cfi_offset d13, -60
         .cfi_offset d14, -52
         .cfi_offset d15, -44
-        vmrs    ip, fpscr
-        sub     sp, sp, #BELOW_BYTES
+        .if     CALL_INFO != 0
+        .error  "src/layout.rs: CALL_INFO must be first here"
+        .endif
+        str     r3, [sp, #-BELOW_BYTES]!        /* CALL_INFO; the slow path fills in the rest */
         .pad    #BELOW_BYTES
-        str     ip, [sp, #CALL_FPSCR]
-        str     r3, [sp, #CALL_INFO]            /* the slow path fills in the rest */
 
         ldr     ip, .Ltls
 .Lpc_tls:
@@ -204,14 +207,24 @@ ROUTINE(needm_entry)
         ldr     r4, [ip, #TLS_M]                /* r4: the M, until the end */
         ldr     ip, [r4, #M_SEG]                /* in a callback? */
         check_call bound, ip
-        check_stack r4, M_SIG_LO, M_SIG_LEN
-        add     ip, r4, #(M_BASE+M_RUNNING)
-        begin   bound
+        check_stack r4, M_KNOWN_LO
+        save_control bound
+        begin   bound, sp
         OTHER_STACK
         blx     ip
+.Lfrom_bound:
+        .cfi_remember_state
         finish  bound
-.Ldone:
-        restore_and_return
+        pop     {r4-r11, pc}
+
+        /* From finish: a stopper may be waiting for this thread. */
+.Lnotify_bound:
+        sub     sp, r11, #FRAME_BYTES           /* what the CFI says of d8-d15 stays */
+        bl      needm_notify_stopper
+        mov     r0, #0
+        leave_vectors
+        pop     {r4-r11, pc}
+        .cfi_restore_state
 
         detours bound
 
@@ -222,25 +235,19 @@ ROUTINE(needm_entry)
         str     lr, [r4, #M_SEG]
         b       .Lslow
 
-        /* From finish: a stopper may be waiting for this thread. sp: Call. */
-.Lnotify_bound:
-        bl      needm_notify_stopper
-        mov     r0, #0
-        b       .Ldone
-
         /* The rebind path. r0-r3 as at the entry; ip: this thread's block; lr: the gate's
-           value now. r7: the thread's record, r8: the block, until the end. */
+           value now. r7: the thread's record, r10: the block, until the end. */
 .Lrebind:
         ldr     r5, [ip, #TLS_REBIND_EPOCH]
         cmp     r5, lr                          /* r5: the gate's value, until the end */
         bne     .Lslow
-        mov     r8, ip
-        ldr     r7, [r8, #TLS_THREAD]
-        ldr     ip, [r8, #TLS_M]                /* in a callback? */
+        mov     r10, ip
+        ldr     r7, [r10, #TLS_THREAD]
+        ldr     ip, [r10, #TLS_M]               /* in a callback? */
         ldr     lr, [r7, #THREAD_M]             /* or between two steps of binding one? */
         orr     ip, ip, lr
         check_call rebind, ip
-        check_stack r7, THREAD_SIG_LO, THREAD_SIG_LEN
+        check_stack r7, THREAD_KNOWN_LO
         ldr     r4, [r7, #THREAD_LAST]          /* r4: the M, until the end */
         ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state while bound, until the end */
         /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
@@ -258,17 +265,20 @@ ROUTINE(needm_entry)
         cmp     lr, r7
         bne     .Lreclaimed
 .Lrebound:
-        add     ip, r4, #(M_BASE+M_RUNNING)
-        str     r4, [r8, #TLS_M]                /* published last */
-        begin   rebind, SEG_BOUND_HERE
+        str     r4, [r10, #TLS_M]               /* published last */
+        add     r8, sp, #M_BOUND_HERE
+        save_control rebind
+        begin   rebind, r8
         blx     ip
+.Lfrom_rebind:
+        .cfi_remember_state
         finish  rebind
 .Lunbind:
         ldr     r0, [r4, #M_STATE]
         cmp     r0, r9                          /* still on the list? */
         bne     .Lunlisted
         mov     r0, #0
-        str     r0, [r8, #TLS_M]                /* withdrawn first */
+        str     r0, [r10, #TLS_M]               /* withdrawn first */
         mov     lr, #M_IDLE
         dmb     ish                             /* after what its next holder reads is written */
         str     lr, [r4, #M_STATE]
@@ -277,7 +287,30 @@ ROUTINE(needm_entry)
         ldr     lr, [r6, #GATE_WAITERS]
         cmp     lr, #0
         bne     .Lwake_waiter
-        restore_and_return
+.Ldone:
+        leave_vectors
+        pop     {r4-r11, pc}
+
+        /* As .Lnotify_bound. */
+.Lnotify_rebind:
+        sub     sp, r11, #FRAME_BYTES
+        bl      needm_notify_stopper
+        b       .Lunbind
+
+        /* The M was popped from the list while it was bound: a store would lose it. */
+.Lunlisted:
+        sub     sp, r11, #FRAME_BYTES
+        mov     r0, r4
+        bl      needm_dropm
+        mov     r0, #0
+        b       .Ldone
+
+.Lwake_waiter:
+        sub     sp, r11, #FRAME_BYTES
+        bl      needm_wake
+        mov     r0, #0
+        b       .Ldone
+        .cfi_restore_state
 
         detours rebind
 
@@ -288,13 +321,13 @@ ROUTINE(needm_entry)
         str     lr, [r7, #THREAD_M]
         b       .Lslow
 
-        /* Another thread had the M in between: what the M notes of its thread is that one's. */
+        /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
         str     r7, [r4, #M_THREAD]
-        ldr     lr, [r7, #THREAD_SIG_LO]
-        str     lr, [r4, #M_SIG_LO]
-        ldr     lr, [r7, #THREAD_SIG_LEN]
-        str     lr, [r4, #M_SIG_LEN]
+        ldr     lr, [r7, #THREAD_KNOWN_LO]
+        str     lr, [r4, #M_KNOWN_LO]
+        ldr     lr, [r7, #THREAD_KNOWN_LEN]
+        str     lr, [r4, #M_KNOWN_LEN]
         b       .Lrebound
 
         /* As .Lclosed_bound, and unbinds the M. */
@@ -311,28 +344,13 @@ ROUTINE(needm_entry)
         mov     r2, r9
         b       .Lslow
 
-        /* As .Lnotify_bound. */
-.Lnotify_rebind:
-        bl      needm_notify_stopper
-        b       .Lunbind
-
-        /* The M was popped from the list while it was bound: a store would lose it. */
-.Lunlisted:
-        mov     r0, r4
-        bl      needm_dropm
-        mov     r0, #0
-        b       .Ldone
-
-.Lwake_waiter:
-        bl      needm_wake
-        mov     r0, #0
-        b       .Ldone
-
         /* The slow path. sp: Call; r0-r2 as at the entry; r11: the caller's frame. */
 .Lslow:
         str     r2, [sp, #CALL_SIZE]
         str     r1, [sp, #CALL_FRAME]
         str     r0, [sp, #CALL_FN]
+        vmrs    ip, fpscr                       /* not by the gate: needm may be stopped and */
+        str     ip, [sp, #CALL_FPSCR]           /* started again while this waits */
         mov     r5, sp                          /* r5: Call, until the end */
         mov     r0, sp
         bl      needm_enter                     /* -> the G's stack pointer, or 0 */
@@ -349,17 +367,19 @@ ROUTINE(needm_entry)
         ldr     r0, [r5, #CALL_ARG]
         ldr     ip, [r5, #CALL_FN]
         blx     ip
+.Lfrom_slow:
         ldr     ip, [r4, #M_SEG]
-        ldr     r0, [ip, #SEG_CALL-M_RUNNING]
+        ldr     r0, [ip, #SEG_CALL-M_SEGMENT]
         cmp     r0, r5                          /* or did C jump from an inner callback to here? */
         bne     2f
-        ldr     ip, [ip, #SEG_DEFERS-M_RUNNING]
+        ldr     ip, [ip, #SEG_DEFERS-M_SEGMENT]
         cmp     ip, #0
         beq     3f
 2:
         mov     r0, r5
         mov     r1, r4
         bl      needm_on_g_epilogue
+.Lfrom_epilogue:
 3:
         OTHER_STACK_END
         ldr     ip, [r5, #CALL_OUT]
@@ -371,6 +391,8 @@ ROUTINE(needm_entry)
         /* r0: Call; r1: M; r2: how it ended; r11: the caller's frame. */
 .Lexit:
         bl      needm_exit                      /* -> the caller's result */
+        cmp     r0, #CALL_UNWOUND
+        beq     .Lresume
         restore_and_return
 
         /* sp: Call. */
@@ -378,11 +400,28 @@ ROUTINE(needm_entry)
         ldr     r0, [sp, #CALL_OUT]
         restore_and_return
 
+        /* The landing pad. On the G; r0: the exception; r1: _Unwind_Resume; r11: the caller's
+           frame. */
+.Lunwound:
+        mov     r2, r1
+        mov     r1, r0
+        sub     r0, r11, #FRAME_BYTES
+        bl      needm_unwound
+        mov     sp, r0
+        /* r11: the caller's frame. */
+.Lresume:
+        sub     ip, r11, #FRAME_BYTES
+        ldr     r0, [ip, #CALL_FN]
+        ldr     ip, [ip, #CALL_OUT]
+        blx     ip
+        udf     #0
+
 /* fn needm_unwind(call (r0), m (r1), code (r2), sp (r3)) -> !
 
    Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
-   stack at sp, with d8-d15 and fpscr as at the entry. Called by src/callback/panic.rs. Until
-   r11 is the entry's again, the CFI finds the frame by call. */
+   stack at sp, with d8-d15 as at the entry, and fpscr too, unless the gate says that it is left
+   alone. Called by src/callback/panic.rs. Until r11 is the entry's again, the CFI finds the frame
+   by call. */
 INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa r0, FRAME_BYTES + 8
         add     r11, r0, #FRAME_BYTES
@@ -390,14 +429,29 @@ INNER_ROUTINE(needm_unwind)
         mov     sp, r3
         add     ip, r0, #BELOW_BYTES
         vldmia  ip, {d8-d15}
-        ldr     ip, [r0, #CALL_FPSCR]
-        vmsr    fpscr, ip
+        ldr     ip, .Lgate_to_unwind
+.Lpc_gate_to_unwind:
+        ldr     ip, [pc, ip]
+        tst     ip, #GATE_LEAVES_FP
+        ldreq   ip, [r0, #CALL_FPSCR]
+        vmsreq  fpscr, ip
         b       .Lexit
         .cfi_endproc
-        .fnend
+        LANDS_BY_EHABI
+        LANDING(.Lunwound)
+        SITE(.Lfrom_bound)
+        SITE(.Lfrom_rebind)
+        SITE(.Lfrom_slow)
+        SITE(.Lfrom_cleanup_bound)
+        SITE(.Lfrom_cleanup_rebind)
+        SITE(.Lfrom_epilogue)
+        LANDINGS_END
         .p2align 2
 .Ltls:
         .word   needm_tls(GOTTPOFF) + (. - .Lpc_tls - 8)
 .Lgate:
         .word   needm_gate - (.Lpc_gate + 8)
+.Lgate_to_unwind:
+        .word   needm_gate - (.Lpc_gate_to_unwind + 8)
+PLACE(needm_entry_end)
 END(needm_entry)

@@ -1,6 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! ARMv7 with VFP, of the hard-float ABI or not, little-endian: `arch/README.md` says what a
 //! room defines.
 
+mod ehabi;
 pub(crate) mod linux;
 mod tools;
 
@@ -33,3 +35,6 @@ macro_rules! dialect {
     };
 }
 pub(crate) use dialect;
+
+/// Bytes below a G's top that the fast paths find the stack pointer at: room for arguments.
+pub(crate) const TOP_ROOM: usize = 0;

@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The two things that the entry code of every thread reads: the thread-local block, and the
-   gate. Both are hidden, so code reaches them without a table of the dynamic linker's; only
-   the block's offset from the thread pointer is in the GOT, and a static link fills it in. */
+   gate. Both symbols are hidden, so code reaches them relative to the program counter. Only the
+   block's offset from the thread pointer is in the GOT: the dynamic loader writes it there, in a
+   static program the linker. */
 #include "asm.h"
         .syntax unified
         .arm

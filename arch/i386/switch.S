@@ -1,19 +1,21 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* From a G to the system stack and back: the Rust side is src/callback/ccall.rs (`on_g0`);
    and the stack pointer. */
 #include "asm.h"
 
 #define ARGS    16              /* room for up to four arguments of a call */
 
-/* fn needm_on_g0(fn (esp+4), arg (esp+8), seg (esp+12), g0sp (esp+16))
+/* fn needm_on_g0(fn (esp+4), arg (esp+8), out (esp+12), g0sp (esp+16))
 
-   Calls fn(arg) on the system stack. First spills all callee-saved registers on the G's
-   stack, so that a scan of that stack from SEG_GSP up sees them. Clobbers
-   what a call does.
+   Calls fn(arg) on the system stack, between needm_left_g(out) and needm_back_to_g(out). The first
+   word of out is the segment. First spills all callee-saved registers on the G's stack, so that a
+   scan of that stack from SEG_GSP up sees them. Clobbers the caller-saved
+   registers.
 
         the G's stack                  the system stack
-        g0sp, seg, arg
+        g0sp, out, arg
         fn              <- CFA         ...down to the caller's Call  <- g0sp
-        return address                 (padding), arg
+        return address                 (padding), arg or out
  ebp -> saved ebp                      return address to here
         ebx esi edi                    fn
         (padding)       <- SEG_GSP
@@ -23,6 +25,7 @@
    multiple of 16, because needm_call_on may be given it. */
 ROUTINE(needm_on_g0)
         .cfi_startproc
+        LANDS_BY(.Lsites)
         pushl   %ebp
         .cfi_def_cfa_offset 8
         .cfi_offset ebp, -8
@@ -35,18 +38,25 @@ ROUTINE(needm_on_g0)
         pushl   %edi
         .cfi_offset edi, -20
         andl    $-16, %esp
-        movl    16(%ebp), %ebx                  /* ebx: the segment */
-        movl    8(%ebp), %ecx
-        movl    12(%ebp), %eax
+        movl    16(%ebp), %ebx                  /* ebx: out */
+        movl    (%ebx), %eax                    /* the segment */
         movl    20(%ebp), %edx
-        movl    %esp, SEG_GSP(%ebx)
+        movl    %esp, SEG_GSP(%eax)
         leal    -ARGS(%edx), %esp
-        movl    %eax, (%esp)
         OTHER_STACK
-        calll   *%ecx
+        movl    %ebx, (%esp)
+        calll   needm_left_g
+        movl    12(%ebp), %eax
+        movl    %eax, (%esp)
+        calll   *8(%ebp)
+.Lfrom_fn:
+        movl    %ebx, (%esp)
+        calll   needm_back_to_g
         OTHER_STACK_END
         leal    -12(%ebp), %esp
-        movl    $0, SEG_GSP(%ebx)
+        movl    (%ebx), %eax
+        movl    $0, SEG_GSP(%eax)
+        .cfi_remember_state
         popl    %edi
         .cfi_restore edi
         popl    %esi
@@ -57,8 +67,31 @@ ROUTINE(needm_on_g0)
         .cfi_def_cfa esp, 4
         .cfi_restore ebp
         ret
+        .cfi_restore_state
+
+        /* The landing pad: something unwinds the stack, and fn's frames are gone. It goes on on the
+           G. On the system stack; eax: the exception; edx: _Unwind_Resume; ebx: out. */
+.Lunwound:
+        movl    %eax, %esi
+        movl    %edx, %edi
+        andl    $-16, %esp
+        subl    $ARGS, %esp
+        movl    %ebx, (%esp)
+        calll   needm_back_to_g
+        leal    -12(%ebp), %esp
+        andl    $-16, %esp
+        movl    (%ebx), %eax
+        movl    $0, SEG_GSP(%eax)
+        subl    $ARGS, %esp
+        movl    %esi, (%esp)
+        calll   *%edi
+        ud2
         .cfi_endproc
 END(needm_on_g0)
+
+SITES(.Lsites, .Lunwound)
+        SITE(.Lfrom_fn)
+SITES_END
 
 /* fn needm_sp() -> usize (eax)
 

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The two things that the entry code of every thread reads: the thread-local block, and the
    gate. Both are hidden, so code reaches them without a table of the dynamic linker's; only
    the block's offset from the thread pointer is in the GOT, and a static link makes it a

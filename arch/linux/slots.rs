@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The arguments of a system call, typed: a value becomes a word in one place, widened as Linux
 //! wants it, and a word for one slot goes into no other.
 

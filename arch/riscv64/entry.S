@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A callback, from the C caller to the G and back, for RISC-V with 64-bit words (rv64gc, calling
    convention lp64d): arch/x86_64/entry.S has the full comments and the names of the Rust side.
 
@@ -11,10 +12,10 @@
         s1-s11           (s0-104..-24)
         fs0-fs11         (s0-200..-112)
         fcsr             (s0-208, Call+48)    ...frames of outer callbacks
-        OUT ARG INFO SIZE FRAME FN            copied frame, if any      <- sp
+        OUT ARG SIZE FRAME FN INFO            copied frame, if any      <- sp
                          <- Call (s0-256)     fn's own frame
 
-   The segment is elsewhere: its SEG_CALL points to Call.
+   The segment is elsewhere: its SEG_CALL, or M_SEG itself, points to Call.
 
    s0 points to the caller's stack while the callback runs. So the CFI below is one plain rule
    on either stack, and the chain of frame records (s0-16) has no gap.
@@ -31,17 +32,20 @@
    the other side, and pays for both sides with membarrier (src/barrier.rs): before it reads
    M_SEG, after it has found that no M runs, and before it opens the gate again. membarrier
    interrupts each processor that runs a thread of this process, and has it execute a full fence
-   between two of that thread's instructions. Processors that go to another process have one
-   there, since Linux 6.9 (MEMBARRIER_SIGN in linux/mod.rs).
+   between two of that thread's instructions. A processor that switches to another process
+   executes a fence in the switch, since Linux 6.9. On an older Linux needm does not use membarrier
+   (MEMBARRIER_SIGN in linux/mod.rs).
    - The store to M_SEG comes before the load of the gate, in and out. RISC-V lets the load pass
-     the store. The stopper's fence comes after the store, and the stopper sees it; or it comes
-     before the load, which then finds the gate closed.
+     the store. If the stopper's fence follows the store, the stopper sees the store. Otherwise the
+     fence precedes the load, and the load finds the gate closed.
    - What fn writes and reads comes before the store of 0 to M_SEG. Other processors see a store
      only once it has retired, and interrupts are precise. So if a stopper sees that 0, its next
      membarrier puts a fence after that store, which completes all accesses before it.
-   - What fn reads comes after the load that found the gate open. A read of fn's that came early,
-     before the gate was opened, would mean that the gate was read before that, too, because a
-     fence came between the closing and the opening.
+   - What fn reads comes after what was done in the stopped world. The stopper's last fence stands
+     between that and the opening of the gate. A read of fn's that is behind this fence sees what
+     was done. Suppose that one is before it. Then the load of the gate, which is earlier in the
+     program, is before the fence as well, and so before the opening: it found the gate closed, and
+     fn was not called, a contradiction.
    Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs).
 
    On the rebind path other threads may have had the M in between. Two accesses of M_STATE
@@ -84,8 +88,9 @@
         .cfi_restore_state
         .endm
 
-        /* a0: the result. s6-s11 and fs0-fs11 hold their caller's values: the paths here leave
-           them to fn, which keeps them, and needm_unwind has loaded them. */
+        /* a0: the result. s6-s11 and fs0-fs11 hold their caller's values already: a path through
+           needm_entry changes none of them, and fn preserves them; needm_unwind reloads them before
+           it comes here. */
         .macro  restore_and_return
         addi    sp, s0, -FRAME_BYTES
         ld      s2, SAVED(32)
@@ -96,36 +101,42 @@
         .endm
 
         /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
-           be 0. a0, a2, a3 as at the entry. Clobbers other. */
+           be 0. a0, a2, a3 as at the entry. Clobbers other, t3. */
         .macro  check_call path, other
         beqz    a0, .Lslow
         or      \other, \other, a2              /* bytes to copy? */
-        bnez    \other, .Lslow
-        bnez    a3, .Linfo_\path
+        or      t3, \other, a3
+        bnez    t3, .Lspecial_\path
 .Lplain_\path:
         .endm
 
-        /* To .Lslow if the caller is a handler on the signal stack. Clobbers t3, t4. */
+        /* To .Lslow unless the caller is where no handler on a signal stack is. Clobbers t3, t4. */
         .macro  check_stack base, lo, len
         ld      t3, \lo(\base)
         ld      t4, \len(\base)
         sub     t3, sp, t3
-        bltu    t3, t4, .Lslow
+        bgeu    t3, t4, .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. s1: M; t2: the M's own segment + M_RUNNING;
-           s2: the gate's value; sp: Call. Leaves fn in t1 and frame in a0. Clobbers t3. The
-           order: arch/x86_64/entry.S. */
-        .macro  begin   path, flags
+        .macro  save_control
+        frcsr   t3
+        sd      t3, CALL_FCSR(sp)
+        .endm
+
+        /* Floating-point control, if the gate's value in s2 asks for it. Clobbers t3. */
+        .macro  check_control path
+        andi    t3, s2, GATE_LEAVES_FP
+        bnez    t3, .Lbegin_\path
+        save_control
+        .endm
+
+        /* Begins the segment and goes to the G. s1: M; `seg`: Call and its bits, for M_SEG; s2: the
+           gate's value. Leaves fn in t1 and frame in a0. Clobbers t3. The order:
+           arch/x86_64/entry.S. */
+        .macro  begin   path, seg
 .Lbegin_\path:
-        sd      sp, M_BASE+SEG_CALL(s1)
-        .ifnb   \flags
-        li      t3, \flags
-        sd      t3, M_BASE+SEG_FLAGS(s1)
-        .endif
-        sd      t2, M_SEG(s1)
-        ld      t3, M_BASE+SEG_CALL(s1)
-        bne     t3, sp, .Lretry_\path
+        sd      s1, CALL_SIZE(sp)               /* says that this frame waits for a callback */
+        sd      \seg, M_SEG(s1)
         lw      t3, needm_gate
         bne     s2, t3, .Lclosed_\path
         ld      sp, M_TOP(s1)
@@ -136,43 +147,43 @@
         /* fn has returned. sp: the G's top; s1: M; s2: the gate's value; s0: the caller's
            frame. Leaves sp at Call, a0 0, and the segment ended. Clobbers t1. */
         .macro  finish  path
-        ld      t1, M_NEEDS_CLEANUP(s1)
-        bnez    t1, .Lcleanup_\path
+        ld      a0, M_NEEDS_CLEANUP(s1)
+        bnez    a0, .Lcleanup_\path
 .Lexit_\path:
         addi    sp, s0, -FRAME_BYTES
-        li      a0, 0
         sd      zero, M_SEG(s1)
         lw      t1, needm_gate
         bne     s2, t1, .Lnotify_\path
         .endm
 
-        /* The detours of a fast path that both have alike. */
-        .macro  detours path
-        /* From check_call. The slow path refuses an info that is too short. */
-.Linfo_\path:
+        /* Out-of-line code that each fast path has a copy of. */
+        .macro  detours path, other
+        /* From check_call: an info alone does no harm. The slow path refuses one that is too
+           short. */
+.Lspecial_\path:
+        bnez    \other, .Lslow
         ld      t3, INFO_SIZE(a3)
         li      t4, INFO_BYTES
         bgeu    t3, t4, .Lplain_\path
         j       .Lslow
 
-        /* From begin: a handler has used the segment. Registers as there. */
-.Lretry_\path:
-        sd      zero, M_SEG(s1)
-        j       .Lbegin_\path
-
         /* From finish, registers as there. */
 .Lcleanup_\path:
         mv      a0, s1
         call    needm_on_g_cleanup
+.Lfrom_cleanup_\path:
+        li      a0, 0
         j       .Lexit_\path
         .endm
 
 /* fn needm_entry(fn (a0), frame (a1), size (a2), info (a3)) -> i32 (a0)
 
-   Runs fn(frame) on a G. Keeps what the ABI says a function keeps; fcsr is as fn leaves it.
-   Three paths, as on x86_64: bound, rebind, slow. */
+   Runs fn(frame) on a G. Preserves what the ABI says a function preserves; fcsr is as fn leaves it,
+   and is saved for needm_unwind alone. Three paths, which arch/x86_64/entry.S describes: bound, for
+   a thread whose M is bound; rebind, for one that binds its last M for this callback; slow. */
 ROUTINE(needm_entry)
         .cfi_startproc
+        LANDS_BY(.Lsites)
         addi    sp, sp, -FRAME_BYTES
         .cfi_def_cfa_offset FRAME_BYTES
         save    ra, 8
@@ -202,8 +213,6 @@ ROUTINE(needm_entry)
         save_fp fs9, 184
         save_fp fs10, 192
         save_fp fs11, 200
-        frcsr   t0
-        sd      t0, CALL_FCSR(sp)
         sd      a3, CALL_INFO(sp)               /* the slow path fills in the rest */
 
         la.tls.ie t0, needm_tls
@@ -216,16 +225,17 @@ ROUTINE(needm_entry)
         ld      s1, TLS_M(t0)                   /* s1: the M, until the end */
         ld      t1, M_SEG(s1)                   /* in a callback? */
         check_call bound, t1
-        check_stack s1, M_SIG_LO, M_SIG_LEN
-        addi    t2, s1, M_BASE+M_RUNNING
-        begin   bound
-        OTHER_STACK
+        check_stack s1, M_KNOWN_LO, M_KNOWN_LEN
+        check_control bound
+        begin   bound, sp
+        OTHER_STACK                             /* spans the calls of all three paths */
         jalr    t1
+.Lfrom_bound:
         finish  bound
         ld      s2, SAVED(32)                   /* this path has changed no s3-s11 */
         return
 
-        detours bound
+        detours bound, t1
 
         /* From begin: the gate closed on the way in. Steps back; the slow path waits.
            sp: Call; a0-a2 as at the entry. */
@@ -251,15 +261,17 @@ ROUTINE(needm_entry)
         ld      t2, THREAD_M(s4)                /* or between two steps of binding one? */
         or      t1, t1, t2
         check_call rebind, t1
-        check_stack s4, THREAD_SIG_LO, THREAD_SIG_LEN
+        check_stack s4, THREAD_KNOWN_LO, THREAD_KNOWN_LEN
         ld      s1, THREAD_LAST(s4)             /* s1: the M, until the end */
-        lw      s5, THREAD_CLAIM(s4)            /* s5: its state while bound, until the end */
-        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
+        lw      s5, THREAD_CLAIM(s4)            /* s5: M_STATE of an M that is on the list and bound
+                                                   to this thread, until the end */
+        /* THREAD_M is set before the M is bound, so that reaping finds the M if the thread exits in
+           between; and again afterwards, because a handler in between may have cleared it. */
         sd      s1, THREAD_M(s4)
         addi    t2, s1, M_STATE
         li      t3, M_IDLE
-        /* The load acquires, because its value says that the M is free: what the last holder
-           wrote is read after it. */
+        /* The load acquires, because its value says that the M is free: what the thread wrote that
+           had the M bound before is read after it. */
 1:      lr.w.aq t4, (t2)
         bne     t4, t3, .Lother_holder
         sc.w    t4, s5, (t2)
@@ -268,19 +280,21 @@ ROUTINE(needm_entry)
         ld      t1, M_THREAD(s1)
         bne     t1, s4, .Lreclaimed
 .Lrebound:
-        addi    t2, s1, M_BASE+M_RUNNING
         sd      s1, TLS_M(s3)                   /* published last */
-        begin   rebind, SEG_BOUND_HERE
+        addi    t2, sp, M_BOUND_HERE
+        check_control rebind
+        begin   rebind, t2
         jalr    t1
+.Lfrom_rebind:
         finish  rebind
 .Lunbind:
         lw      t1, M_STATE(s1)
-        bne     t1, s5, .Lunlisted              /* still on the list? */
+        bne     t1, s5, .Lunlisted              /* still listed? A bound M may be: src/pool/mod.rs */
         sd      zero, TLS_M(s3)                 /* withdrawn first */
         li      t1, M_IDLE
         /* The store releases: what this thread has written to the M comes before it, for the next
-           holder to read, and so does what this thread has read there, which the next holder may
-           overwrite. */
+           thread that binds the M to read, and so does what this thread has read there, which that
+           one may overwrite. */
         fence   rw, w
         sw      t1, M_STATE(s1)
         sd      zero, THREAD_M(s4)
@@ -290,21 +304,21 @@ ROUTINE(needm_entry)
         bnez    t1, .Lwake_waiter
         restore_and_return
 
-        detours rebind
+        detours rebind, t1
 
-        /* The M is bound to another thread, or not on the list. The reservation needs no undoing:
-           the next lr.w, or the next trap, ends it. */
+        /* The M is bound to another thread, or not on the list. The reservation may stay: an sc.w
+           is executed only after an lr.w of its own, which replaces it. */
 .Lother_holder:
         sd      zero, THREAD_M(s4)
         j       .Lslow
 
-        /* Another thread had the M in between: what the M notes of its thread is that one's. */
+        /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
         sd      s4, M_THREAD(s1)
-        ld      t1, THREAD_SIG_LO(s4)
-        sd      t1, M_SIG_LO(s1)
-        ld      t1, THREAD_SIG_LEN(s4)
-        sd      t1, M_SIG_LEN(s1)
+        ld      t1, THREAD_KNOWN_LO(s4)
+        sd      t1, M_KNOWN_LO(s1)
+        ld      t1, THREAD_KNOWN_LEN(s4)
+        sd      t1, M_KNOWN_LEN(s1)
         j       .Lrebound
 
         /* As .Lclosed_bound, and unbinds the M. */
@@ -323,7 +337,7 @@ ROUTINE(needm_entry)
         li      a0, 0
         j       .Lunbind
 
-        /* The M was popped from the list while it was bound: a store would lose it. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
 .Lunlisted:
         mv      a0, s1
         call    needm_dropm
@@ -338,7 +352,9 @@ ROUTINE(needm_entry)
         sd      a2, CALL_SIZE(sp)
         sd      a1, CALL_FRAME(sp)
         sd      a0, CALL_FN(sp)
+        /* Without asking the gate: needm may be stopped and started again while this waits. */
 .Lslow_filled:
+        save_control
         mv      s2, sp                          /* s2: Call, until the end */
         mv      a0, sp
         call    needm_enter                     /* -> the G's stack pointer, or 0 */
@@ -354,15 +370,17 @@ ROUTINE(needm_entry)
         ld      t1, CALL_FN(s2)
         ld      a0, CALL_ARG(s2)
         jalr    t1
+.Lfrom_slow:
         ld      t1, M_SEG(s1)
-        ld      t2, SEG_CALL-M_RUNNING(t1)
+        ld      t2, SEG_CALL-M_SEGMENT(t1)
         bne     t2, s2, 2f                      /* or did C jump from an inner callback to here? */
-        ld      t2, SEG_DEFERS-M_RUNNING(t1)
+        ld      t2, SEG_DEFERS-M_SEGMENT(t1)
         beqz    t2, 3f
 2:
         mv      a0, s2
         mv      a1, s1
         call    needm_on_g_epilogue
+.Lfrom_epilogue:
 3:
         OTHER_STACK_END
         ld      t1, CALL_OUT(s2)
@@ -376,6 +394,8 @@ ROUTINE(needm_entry)
         /* a0: Call; a1: M; a2: how it ended; s0: the caller's frame. */
 .Lexit:
         call    needm_exit                      /* -> the caller's result */
+        li      t0, CALL_UNWOUND
+        beq     a0, t0, .Lresume
         restore_and_return
 
         /* sp: Call. */
@@ -383,11 +403,27 @@ ROUTINE(needm_entry)
         lw      a0, CALL_OUT(sp)
         restore_and_return
 
+        /* The landing pad. On the G; a0: the exception; a1: _Unwind_Resume; s0: the caller's
+           frame. */
+.Lunwound:
+        mv      a2, a1
+        mv      a1, a0
+        addi    a0, s0, -FRAME_BYTES
+        call    needm_unwound
+        mv      sp, a0
+        /* s0: the caller's frame. */
+.Lresume:
+        ld      a0, CALL_FN-FRAME_BYTES(s0)
+        ld      t1, CALL_OUT-FRAME_BYTES(s0)
+        jalr    t1
+        unimp
+
 /* fn needm_unwind(call (a0), m (a1), code (a2), sp (a3)) -> !
 
    Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
-   stack at sp, with fs0-fs11 and fcsr as at the entry. Called by src/callback/panic.rs. Until
-   s0 is the entry's again, the CFI finds the frame by call. */
+   stack at sp, with fs0-fs11 as at the entry, and fcsr too, unless the gate says that it is left
+   alone. Called by src/callback/panic.rs. Until s0 is the entry's again, the CFI finds the frame
+   by call. */
 INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa a0, FRAME_BYTES
         addi    s0, a0, FRAME_BYTES
@@ -410,9 +446,22 @@ INNER_ROUTINE(needm_unwind)
         fld     fs9, FRAME_BYTES-184(a0)
         fld     fs10, FRAME_BYTES-192(a0)
         fld     fs11, FRAME_BYTES-200(a0)
+        mv      sp, a3
+        lw      t0, needm_gate
+        andi    t0, t0, GATE_LEAVES_FP
+        bnez    t0, .Lexit
         ld      t0, CALL_FCSR(a0)
         fscsr   t0
-        mv      sp, a3
         j       .Lexit
         .cfi_endproc
+PLACE(needm_entry_end)
 END(needm_entry)
+
+SITES(.Lsites, .Lunwound)
+        SITE(.Lfrom_bound)
+        SITE(.Lfrom_rebind)
+        SITE(.Lfrom_slow)
+        SITE(.Lfrom_cleanup_bound)
+        SITE(.Lfrom_cleanup_rebind)
+        SITE(.Lfrom_epilogue)
+SITES_END

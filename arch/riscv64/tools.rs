@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests to valgrind: shifts of the zero register, which change nothing, then the `or` of a
 //! register with itself. Valgrind takes the sequence for a call (include/valgrind.h,
 //! PLAT_riscv64_linux).

@@ -1,7 +1,9 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A callback, from the C caller to the G and back: the reference, with the full comments.
 
    The Rust side, by the symbols of `upcalls!`:
    - src/callback/enter.rs: needm_enter, needm_on_g_prologue;
+   - src/callback/unwound.rs: needm_unwound;
    - src/callback/exit.rs: needm_on_g_cleanup, needm_on_g_epilogue, needm_exit;
    - src/running.rs: needm_notify_stopper; src/needm.rs: needm_dropm; src/pool/: needm_wake.
 
@@ -15,14 +17,15 @@
         mxcsr, x87 control word  (rbp-48)     ...frames of outer callbacks
         OUT   (rbp-56)                        copied frame, if any      <- rsp
         ARG   (rbp-64)                        return address to here
-        INFO  (rbp-72)                        fn's own frame
-        SIZE  (rbp-80)
-        FRAME (rbp-88)                        The segment is elsewhere; its
-        FN    (rbp-96)   <- Call              SEG_CALL points to Call.
+        SIZE  (rbp-72)                        fn's own frame
+        FRAME (rbp-80)
+        FN    (rbp-88)                        The segment is elsewhere: its SEG_CALL,
+        INFO  (rbp-96)   <- Call              or M_SEG itself, points to Call.
 
    rbp points to the caller's stack while the callback runs. So the CFI below is one plain
    rule on either stack, and the chain of frame pointers has no gap. */
 #include "asm.h"
+#include "x87.h"
 
 #define FRAME_BYTES 96
 #define CONTROL     -48
@@ -52,43 +55,47 @@
            at the entry, because the slow path wants them. */
 
         /* To .Lslow unless the caller asks for fn(frame) alone, outside callbacks: `other` must
-           be 0. Clobbers other. */
+           be 0. One branch for all that is seldom: bytes to copy, an info, a callback under way.
+           Clobbers other and rcx. */
         .macro  check_call path, other
         testq   %rdi, %rdi
         je      .Lslow
-        orq     %rdx, \other                    /* bytes to copy? */
-        jne     .Lslow
-        testq   %rcx, %rcx
-        jne     .Linfo_\path
+        orq     %rdx, \other
+        orq     \other, %rcx
+        jne     .Lspecial_\path
 .Lplain_\path:
         .endm
 
-        /* To .Lslow if the caller is a handler on the signal stack. Clobbers rax. */
+        /* To .Lslow unless the caller is where no handler on a signal stack is. Clobbers rax. */
         .macro  check_stack lo, len
         movq    %rsp, %rax
         subq    \lo, %rax
         cmpq    \len, %rax
-        jb      .Lslow
+        jae     .Lslow
         .endm
 
-        /* Begins the segment and goes to the G. rbx: M; r10: the M's own segment + M_RUNNING;
-           r12: the gate's value; rsp: Call. Leaves fn in rax and frame in rdi.
+        /* Where a callback that does not return finds floating-point control. The gate's value
+           says whether it wants it back. r12: the gate's value. */
+        .macro  save_control path
+        testb   $GATE_LEAVES_FP, %r12b
+        jne     .Lbegin_\path
+        stmxcsr CONTROL(%rbp)
+        fnstcw  CONTROL+4(%rbp)
+        .endm
 
-           A handler that calls back before M_SEG is set finds the M in no callback, uses the
-           same segment, and leaves its own call in it. So SEG_CALL is compared afterwards.
+        /* Begins the segment and goes to the G. rbx: M; `seg`: Call and its bits, for M_SEG; r12:
+           the gate's value. Leaves fn in rax and frame in rdi.
+
+           The one store says whose callback this is, and that it runs: a handler before it uses
+           the M itself and leaves it unused, a handler after it finds the callback under way.
 
            The gate is read after the store to M_SEG: then a stopper, which closes the gate and
            reads M_SEG, sees this thread run, or this thread sees the gate closed. The stopper
            orders the two for other processors (src/barrier.rs). */
-        .macro  begin   path, flags
+        .macro  begin   path, seg
 .Lbegin_\path:
-        movq    %rsp, M_BASE+SEG_CALL(%rbx)
-        .ifnb   \flags
-        movq    $\flags, M_BASE+SEG_FLAGS(%rbx)
-        .endif
-        movq    %r10, M_SEG(%rbx)
-        cmpq    %rsp, M_BASE+SEG_CALL(%rbx)
-        jne     .Lretry_\path
+        movq    %rbx, CALL_SIZE(%rsp)           /* says that this frame waits for a callback */
+        movq    \seg, M_SEG(%rbx)
         cmpl    needm_gate(%rip), %r12d
         jne     .Lclosed_\path
         movq    M_TOP(%rbx), %rsp
@@ -115,21 +122,20 @@
 
         /* The detours of a fast path that both have alike. */
         .macro  detours path
-        /* From check_call. The slow path refuses an info that is too short. */
-.Linfo_\path:
+        /* From check_call: an info alone does no harm. The slow path refuses one that is too
+           short. rax: 0 if there is nothing else, and then rcx is the info. */
+.Lspecial_\path:
+        testq   %rax, %rax
+        jne     .Lslow
         cmpq    $INFO_BYTES, INFO_SIZE(%rcx)
         jae     .Lplain_\path
         jmp     .Lslow
-
-        /* From begin: a handler has used the segment. Registers as there. */
-.Lretry_\path:
-        movq    $0, M_SEG(%rbx)
-        jmp     .Lbegin_\path
 
         /* From finish, registers as there. */
 .Lcleanup_\path:
         movq    %rbx, %rdi
         callq   needm_on_g_cleanup
+.Lfrom_cleanup_\path:
         jmp     .Lexit_\path
         .endm
 
@@ -146,6 +152,7 @@
    - slow: everything else, and what the fast paths leave to it, by needm_enter. */
 ROUTINE(needm_entry)
         .cfi_startproc
+        LANDS_BY(.Lsites)
         pushq   %rbp
         .cfi_def_cfa_offset 16
         .cfi_offset rbp, -16
@@ -162,8 +169,6 @@ ROUTINE(needm_entry)
         .cfi_offset r13, -40
         .cfi_offset r14, -48
         .cfi_offset r15, -56
-        stmxcsr CONTROL(%rbp)
-        fnstcw  CONTROL+4(%rbp)
         movq    %rcx, CALL_INFO(%rsp)           /* the slow path fills in the rest */
 
         movq    needm_tls@gottpoff(%rip), %rax  /* rax: the block's offset from fs */
@@ -175,11 +180,12 @@ ROUTINE(needm_entry)
         movq    %fs:TLS_M(%rax), %rbx           /* rbx: the M, until the end */
         movq    M_SEG(%rbx), %rax               /* in a callback? */
         check_call bound, %rax
-        check_stack M_SIG_LO(%rbx), M_SIG_LEN(%rbx)
-        leaq    M_BASE+M_RUNNING(%rbx), %r10
-        begin   bound
+        check_stack M_KNOWN_LO(%rbx), M_KNOWN_LEN(%rbx)
+        save_control bound
+        begin   bound, %rsp
         OTHER_STACK
         callq   *%rax
+.Lfrom_bound:
         finish  bound
         movq    -8(%rbp), %rbx                  /* below rsp, in the red zone; this path has */
         movq    -16(%rbp), %r12                 /* changed no other callee-saved register */
@@ -212,7 +218,7 @@ ROUTINE(needm_entry)
         movq    %fs:TLS_M(%rax), %rax           /* in a callback? */
         orq     THREAD_M(%r13), %rax            /* or between two steps of binding one? */
         check_call rebind, %rax
-        check_stack THREAD_SIG_LO(%r13), THREAD_SIG_LEN(%r13)
+        check_stack THREAD_KNOWN_LO(%r13), THREAD_KNOWN_LEN(%r13)
         movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
         movl    THREAD_CLAIM(%r13), %r10d
         /* THREAD_M is set before the M is bound, so that reaping finds the M if the thread
@@ -226,10 +232,12 @@ ROUTINE(needm_entry)
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lreclaimed
 .Lrebound:
-        leaq    M_BASE+M_RUNNING(%rbx), %r10
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
-        begin   rebind, SEG_BOUND_HERE
+        leaq    M_BOUND_HERE(%rsp), %r10
+        save_control rebind
+        begin   rebind, %r10
         callq   *%rax
+.Lfrom_rebind:
         finish  rebind, FRAME_BYTES
 .Lunbind:
         movl    THREAD_CLAIM(%r13), %eax
@@ -252,13 +260,13 @@ ROUTINE(needm_entry)
         movq    $0, THREAD_M(%r13)
         jmp     .Lslow
 
-        /* Another thread had the M in between: what the M notes of its thread is that one's. */
+        /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
         movq    %r13, M_THREAD(%rbx)
-        movq    THREAD_SIG_LO(%r13), %rax
-        movq    %rax, M_SIG_LO(%rbx)
-        movq    THREAD_SIG_LEN(%r13), %rax
-        movq    %rax, M_SIG_LEN(%rbx)
+        movq    THREAD_KNOWN_LO(%r13), %rax
+        movq    %rax, M_KNOWN_LO(%rbx)
+        movq    THREAD_KNOWN_LEN(%r13), %rax
+        movq    %rax, M_KNOWN_LEN(%rbx)
         jmp     .Lrebound
 
         /* As .Lclosed_bound, and unbinds the M. rsp: Call; rdi, rsi, rdx as at the entry. */
@@ -276,7 +284,7 @@ ROUTINE(needm_entry)
         callq   needm_notify_stopper
         jmp     .Lunbind
 
-        /* The M was popped from the list while it was bound: a store would lose it. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
 .Lunlisted:
         movq    %rbx, %rdi
         callq   needm_dropm
@@ -291,7 +299,10 @@ ROUTINE(needm_entry)
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
         movq    %rdi, CALL_FN(%rsp)
+        /* Without asking the gate: needm may be stopped and started again while this waits. */
 .Lslow_filled:
+        stmxcsr CONTROL(%rbp)
+        fnstcw  CONTROL+4(%rbp)
         movq    %rsp, %rdi
         callq   needm_enter                     /* -> the G's stack pointer, or 0 */
         testq   %rax, %rax
@@ -307,15 +318,17 @@ ROUTINE(needm_entry)
 2:
         movq    CALL_ARG(%r12), %rdi
         callq   *CALL_FN(%r12)
+.Lfrom_slow:
         movq    M_SEG(%rbx), %rax
-        cmpq    %r12, SEG_CALL-M_RUNNING(%rax)  /* or did C jump from an inner callback to here? */
+        cmpq    %r12, SEG_CALL-M_SEGMENT(%rax) /* or did C jump from an inner callback to here? */
         jne     2f
-        cmpq    $0, SEG_DEFERS-M_RUNNING(%rax)
+        cmpq    $0, SEG_DEFERS-M_SEGMENT(%rax)
         je      3f
 2:
         movq    %r12, %rdi
         movq    %rbx, %rsi
         callq   needm_on_g_epilogue
+.Lfrom_epilogue:
 3:
         OTHER_STACK_END
         testb   $CALL_ON_G, CALL_OUT(%r12)
@@ -328,6 +341,8 @@ ROUTINE(needm_entry)
         /* rdi: Call; rsi: M; edx: how it ended; rbp: the caller's frame. */
 .Lexit:
         callq   needm_exit                      /* -> the caller's result */
+        cmpl    $CALL_UNWOUND, %eax
+        je      .Lresume
         restore_and_return
 
         /* rsp: Call. */
@@ -335,10 +350,26 @@ ROUTINE(needm_entry)
         movl    CALL_OUT(%rsp), %eax
         restore_and_return
 
+        /* The landing pad: something unwinds the stack, and fn's frames are gone. On the G; rax: the
+           exception; rdx: _Unwind_Resume; rbp: the caller's frame. needm_unwound ends the callback
+           and comes back to .Lresume, on the caller's stack; or it returns Call, if there is no
+           callback to end. */
+.Lunwound:
+        leaq    -FRAME_BYTES(%rbp), %rdi
+        movq    %rax, %rsi
+        callq   needm_unwound
+        movq    %rax, %rsp
+        /* The unwinding goes on in the caller. rbp: the caller's frame. */
+.Lresume:
+        movq    CALL_FN-FRAME_BYTES(%rbp), %rdi
+        callq   *CALL_OUT-FRAME_BYTES(%rbp)
+        ud2
+
 /* fn needm_unwind(call (rdi), m (rsi), code (edx), sp (rcx)) -> !
 
    Ends a callback from any depth, and returns from its needm_entry with code: on the caller's
-   stack at sp, with the control words, the direction flag and the x87 stack as at the entry.
+   stack at sp, with the direction flag and the x87 stack as at the entry, and the control words
+   too, unless the gate says that they are left alone.
    Called by src/callback/panic.rs. Until rbp is the entry's again, the CFI finds the frame by
    call. */
 INNER_ROUTINE(needm_unwind)
@@ -347,9 +378,24 @@ INNER_ROUTINE(needm_unwind)
         .cfi_def_cfa rbp, 16
         movq    %rcx, %rsp
         cld
-        fninit
+        testl   $GATE_LEAVES_FP, needm_gate(%rip)
+        je      1f
+        stmxcsr CONTROL(%rbp)                   /* empty_x87 changes one of them */
+        fnstcw  CONTROL+4(%rbp)
+1:
+        empty_x87
         fldcw   CONTROL+4(%rbp)
         ldmxcsr CONTROL(%rbp)
         jmp     .Lexit
         .cfi_endproc
+PLACE(needm_entry_end)
 END(needm_entry)
+
+SITES(.Lsites, .Lunwound)
+        SITE(.Lfrom_bound)
+        SITE(.Lfrom_rebind)
+        SITE(.Lfrom_slow)
+        SITE(.Lfrom_cleanup_bound)
+        SITE(.Lfrom_cleanup_rebind)
+        SITE(.Lfrom_epilogue)
+SITES_END

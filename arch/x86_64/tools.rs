@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Requests to valgrind: rotations that together change nothing, then an exchange of a register
 //! with itself. Valgrind takes the sequence for a call (include/valgrind.h, PLAT_amd64_linux).
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Callbacks as closures.
 //!
 //! # Safety
@@ -7,6 +8,7 @@
 
 use core::ffi::c_void;
 use core::marker::PhantomData;
+use core::ops::Range;
 use core::ptr;
 
 use crate::api::error::{CallbackError, PanicInfo};
@@ -15,8 +17,10 @@ use crate::api::m::M;
 use crate::api::panics as caught;
 use crate::arch;
 use crate::call::{self, FORWARDS_FAULTS, Function, UNLESS_PANICKING};
-use crate::callback::{ccall, defer, panic as panics};
+use crate::callback::inside::inside;
+use crate::callback::{ccall, defer, panic as panics, stacks};
 use crate::error::Error;
+use crate::part::Entered;
 use crate::reconcile;
 
 /// The inside of a callback. `'scope` is the callback's own time, deferred functions
@@ -56,6 +60,7 @@ pub struct Context<'scope, 'env: 'scope> {
 /// - A hardware fault in `f`, or its stack running out, goes to the handler that was installed
 ///   before needm: the process ends as it would without needm. If it was the stack, needm
 ///   prints a line first. [`callback_catching_faults`] makes errors of these.
+/// - [`interrupt`](crate::interrupt) does not end it: the request is forgotten when it returns.
 /// - A thread must not exit inside `f` (`pthread_exit`, a cancellation): what unwinds its stack
 ///   then cannot pass the callback's boundary, and aborts the process. Without the feature `std`
 ///   a Rust panic does the same.
@@ -77,7 +82,8 @@ where
     unsafe { enter(f, FORWARDS_FAULTS) }
 }
 
-/// As [`callback`], but a hardware fault in `f`, or its stack running out, is an error.
+/// As [`callback`], but a hardware fault in `f`, or its stack running out, is an error, and
+/// [`interrupt`](crate::interrupt) ends it.
 ///
 /// A fault in a callback inside `f` is that callback's: it is returned there, or, if that is
 /// one of [`callback`]'s, ends the process. With the feature `std`, a fault while the thread
@@ -86,9 +92,10 @@ where
 /// library, which would stay locked for ever.
 ///
 /// # Safety
-/// A fault, a stack that runs out, and [`panic()`] skip the frames between there and here, as
-/// `longjmp` does. No destructor in these frames runs, and all else is left as it was at that
-/// instruction. So wherever one of the three may happen (a stack may run out in any call):
+/// A fault, a stack that runs out, [`panic()`] and [`interrupt`](crate::interrupt) skip the frames
+/// between there and here, as `longjmp` does. No destructor in these frames runs, and all else is
+/// left as it was at that instruction. So wherever one of the four may happen (a stack may run out in
+/// any call, and an interrupt may come at any instruction):
 /// 1. The frames of `f`, and of what it calls on the callback's stack, hold no value on whose
 ///    destructor safety rests: no scope of threads (`std::thread::scope`), no iterator that
 ///    moves out of a collection (`Vec::drain`), no sort with a comparison that may fault, no
@@ -216,20 +223,72 @@ impl<'scope> Context<'scope, '_> {
                 caught::replace(caught);
             }
         }
-        defer::defer(run::<F>, ptr::from_ref(f).cast_mut().cast())
+        inside(|_| defer::defer(run::<F>, ptr::from_ref(f).cast_mut().cast()))
+    }
+
+    /// Runs `f` while this callback continues on `stack`, a further stack of the host's: `f` resumes
+    /// a coroutine there and comes back when the coroutine yields, or is itself on it. Until
+    /// then, code there is the callback's as on its G: it may fault and panic, defer, call
+    /// back, [`ccall`](Self::ccall) to the thread's own stack, and stop at a
+    /// [`safepoint`](crate::safepoint).
+    ///
+    /// Only these exact bounds say whose a stack pointer is. The page below `stack.start`, and all of
+    /// the inaccessible mapping that ends there, is the guard: an access there is an overflow,
+    /// after which the deferred functions run on the G.
+    ///
+    /// ```
+    /// # needm::start(needm::Config::default())?;
+    /// # let (memory, page) = (vec![0_u8; 1 << 16], 4096);
+    /// # let stack = memory.as_ptr().addr() + page..memory.as_ptr().addr() + memory.len();
+    /// # fn resume() -> u32 { 42 } // stands for a coroutine library's
+    /// let result = needm::callback(|cx| {
+    ///     // SAFETY: nothing else runs on the coroutine's stack, and it stays mapped.
+    ///     unsafe { cx.with_stack(stack, || resume()) }
+    /// })??;
+    /// assert_eq!(result, 42);
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`Error::Invalid`]: in a `ccall`, or the range is empty, or part of a G, of the stack of a
+    /// waiting caller, or of a further stack (all of one that was entered before is allowed).
+    /// [`Error::NoMemory`]: too many.
+    ///
+    /// # Safety
+    /// 1. `stack` is memory of a stack, mapped until `f` has returned or the callback is over,
+    ///    and below it lies a page that is not accessible.
+    /// 2. Only this callback's code runs on it in that time.
+    /// 3. If a fault, an overflow or [`panic()`] ends the callback, the frames on it are
+    ///    skipped, as [`callback_catching_faults`] says of those on the G; a coroutine with such
+    ///    frames is not resumed, nor dropped in a way that unwinds it.
+    pub unsafe fn with_stack<F, R>(&self, stack: Range<usize>, f: F) -> Result<R, Error>
+    where
+        F: FnOnce() -> R,
+    {
+        /// Leaves it also where `f` panics.
+        struct Within(Entered);
+        impl Drop for Within {
+            fn drop(&mut self) {
+                // It was entered last, or the callback is in C: then its end leaves it.
+                let _ = inside(|_| stacks::leave_stack(&self.0));
+            }
+        }
+        let _within = inside(|_| stacks::enter_stack(stack.start, stack.end)).map(Within)?;
+        Ok(f())
     }
 
     /// The M that runs this callback.
     #[must_use]
     pub fn m(&self) -> Option<M> {
-        reconcile::current_m().map(M::of)
+        inside(|_| reconcile::current_m()).map(M::of)
     }
 
     /// The value that its M carries, if needm was started with hooks of this type; see
     /// [`Hooks`] for an example.
     #[must_use]
     pub fn local<H: Hooks>(&self) -> Option<&'static H::Local> {
-        reconcile::current_m().and_then(hooks::local::<H>)
+        inside(|_| reconcile::current_m()).and_then(hooks::local::<H>)
     }
 }
 
@@ -261,7 +320,7 @@ impl Deferred {
     /// returned.
     #[must_use]
     pub fn recover(&self) -> Option<PanicInfo> {
-        let info = panics::recover()?;
+        let info = inside(|_| panics::recover())?;
         Some(caught::take_out(info.value).unwrap_or_else(|| PanicInfo::new(&info)))
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Programs that must not compile, each before the one that differs only in what is wrong with
 //! the first, so that it fails for no other reason. They are documentation tests, and no more.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why a callback did not return a value.
 //!
 //! # Safety
@@ -38,7 +39,7 @@ pub struct Fault {
     pub pc: usize,
 }
 
-/// What [`panic()`](crate::panic()) was given. Any thread may hold it, since nothing is read
+/// What [`panic()`](crate::panic()) or [`interrupt`](crate::interrupt) was given. Any thread may hold it, since nothing is read
 /// through it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PanicValue(*mut c_void);
@@ -121,6 +122,8 @@ pub enum PanicInfo {
     Fault(Fault),
     /// A stack that had run out.
     Overflow(Fault),
+    /// [`interrupt`](crate::interrupt), with this value.
+    Interrupted(PanicValue),
     /// A Rust panic in a deferred function.
     #[cfg(feature = "std")]
     Panicked(PanicPayload),
@@ -134,6 +137,7 @@ impl PanicInfo {
             Self::Panic(_) => Error::Panic,
             Self::Fault(_) => Error::Fault,
             Self::Overflow(_) => Error::Overflow,
+            Self::Interrupted(_) => Error::Interrupted,
             #[cfg(feature = "std")]
             Self::Panicked(_) => Error::Panic,
         }
@@ -145,6 +149,7 @@ impl PanicInfo {
         match Error::from_code(info.kind) {
             Some(Error::Fault) => Self::Fault(fault),
             Some(Error::Overflow) => Self::Overflow(fault),
+            Some(Error::Interrupted) => Self::Interrupted(PanicValue(value)),
             _ => Self::Panic(PanicValue(value)),
         }
     }
@@ -173,7 +178,10 @@ pub enum CallbackError {
     Fault(Fault),
     /// Its stack ran out: only in [`callback_catching_faults`](crate::callback_catching_faults).
     Overflow(Fault),
-    /// A panic, fault or overflow was ending it, and a deferred function
+    /// [`interrupt`](crate::interrupt) ended it, with this value: only in
+    /// [`callback_catching_faults`](crate::callback_catching_faults).
+    Interrupted(PanicValue),
+    /// A panic, fault, overflow or interrupt was ending it, and a deferred function
     /// [recovered](crate::Deferred::recover).
     Recovered,
     /// A Rust panic ended it.
@@ -194,6 +202,7 @@ impl fmt::Display for CallbackError {
             Self::Overflow(fault) => {
                 write!(f, "the callback's stack ran out at {:#x}", fault.pc)
             }
+            Self::Interrupted(value) => write!(f, "interrupt({value:?}) ended the callback"),
             Self::Recovered => f.write_str("the callback was ended, and recovered"),
             #[cfg(feature = "std")]
             Self::Panicked(payload) => match payload.message() {
@@ -213,6 +222,7 @@ impl From<PanicInfo> for CallbackError {
             PanicInfo::Panic(value) => Self::Panic(value),
             PanicInfo::Fault(fault) => Self::Fault(fault),
             PanicInfo::Overflow(fault) => Self::Overflow(fault),
+            PanicInfo::Interrupted(value) => Self::Interrupted(value),
             #[cfg(feature = "std")]
             PanicInfo::Panicked(payload) => Self::Panicked(payload),
         }

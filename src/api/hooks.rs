@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host's hooks, and the value that each M carries for them.
 //!
 //! # Safety
@@ -12,17 +13,32 @@ use core::marker::PhantomData;
 use core::{mem, ptr};
 
 use crate::api::config::Config;
+use crate::api::error::Fault;
 use crate::api::m::M;
+use crate::call::PanicInfo;
 use crate::error::Error;
 use crate::os;
 use crate::os::wait::{wait, wake};
-use crate::settings::{self, ThreadMain};
+use crate::settings::{self, Answer, ThreadMain};
 use crate::sync::{AtomicU32, SeqCst};
 use crate::{lifecycle, m, state};
 
 /// A hook's answer that it will not have this M; see [`Hooks`] for an example.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Refused;
+
+/// What becomes of a fault; see [`Hooks::fault`], also for an example.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FaultAnswer {
+    /// It ends the callback with an error. A fault of one of [`callback`](crate::callback())'s
+    /// goes to the handler of before instead.
+    End,
+    /// The callback goes on, with the registers that the context says.
+    Resume,
+    /// It goes to the handler that was there before needm.
+    Forward,
+}
 
 /// Called when an M is created, bound to a thread, unbound, and destroyed; and the type of a
 /// value that each M carries. Only the trait sets it, and
@@ -32,6 +48,11 @@ pub struct Refused;
 /// where a thread finds no M for long. `minit` and `unminit` run on the thread's own stack;
 /// `unminit` on another thread's if this one has exited without giving its M back. A hook that
 /// panics aborts the process. The hooks should make no callbacks themselves.
+///
+/// `m_new`, `minit` and `unminit` run when callback code may run: while another thread has the
+/// world stopped they wait, and with them [`attach`](crate::attach), [`detach`](crate::detach) and
+/// the exit of a thread. A thread that stops the world waits for a hook under way. `m_free` runs in
+/// [`stop`](crate::stop), when no callback code runs.
 ///
 /// ```
 /// struct Runtime;
@@ -74,6 +95,78 @@ pub trait Hooks: Sync + 'static {
     /// This thread is about to give the M back, or has exited with it.
     fn unminit(&self, m: &M, local: Option<&'static Self::Local>) {
         let _ = (m, local);
+    }
+
+    /// A callback on this thread has faulted, or its stack has run out: what becomes of it. By
+    /// default it ends the callback, or, in one of [`callback`](crate::callback())'s, goes to the
+    /// handler of before.
+    ///
+    /// `context` is the system's `ucontext_t` of the code that faulted; the hook may change it
+    /// before it answers [`FaultAnswer::Resume`].
+    ///
+    /// # Safety
+    /// For the caller: it is in the handler of a fault of the callback that `m` runs, and
+    /// `context` is that handler's.
+    ///
+    /// For the implementation: it runs in a signal handler, on the signal stack, of which it may
+    /// use 2 KiB if the thread brought its own, and has interrupted any instruction of the
+    /// callback. So it only calls what a signal handler may call: it does not allocate, lock,
+    /// panic or call back. With [`FaultAnswer::Resume`] it promises that the callback can go on
+    /// as if it had not been interrupted.
+    ///
+    /// ```
+    /// use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+    ///
+    /// struct Barrier;
+    /// static CLOSED: AtomicUsize = AtomicUsize::new(0); // a page that must not be written yet
+    /// # unsafe extern "C" { fn mprotect(at: *mut u8, len: usize, prot: i32) -> i32; }
+    ///
+    /// impl needm::Hooks for Barrier {
+    ///     type Local = ();
+    ///     fn m_new(&self, _: &needm::M) -> Result<Option<&'static ()>, needm::Refused> {
+    ///         Ok(None)
+    ///     }
+    ///     unsafe fn fault(
+    ///         &self,
+    ///         _: &needm::M,
+    ///         _: Option<&'static ()>,
+    ///         fault: &needm::Fault,
+    ///         _: *mut std::ffi::c_void,
+    ///     ) -> needm::FaultAnswer {
+    ///         let page = CLOSED.load(Relaxed);
+    ///         if fault.addr & !4095 != page {
+    ///             return needm::FaultAnswer::End;
+    ///         }
+    ///         // SAFETY: it is this program's page; a write to it is what the callback is after.
+    ///         unsafe { mprotect(page as *mut u8, 4096, 3) };
+    ///         needm::FaultAnswer::Resume
+    ///     }
+    /// }
+    ///
+    /// # #[repr(align(65536))]
+    /// # struct Pages([u8; 65536]);
+    /// # let mut pages = Box::new(Pages([0; 65536]));
+    /// # let page: *mut u8 = pages.0.as_mut_ptr();
+    /// static BARRIER: Barrier = Barrier;
+    /// needm::start_with(needm::Config::default(), &BARRIER)?;
+    /// CLOSED.store(page as usize, Relaxed);
+    /// # unsafe { mprotect(page, 4096, 1) };
+    /// let page = page as usize;
+    /// // SAFETY: no frame of the callback holds anything.
+    /// unsafe { needm::callback_catching_faults(|_| (page as *mut u8).write_volatile(7)) }?;
+    /// assert_eq!(pages.0[0], 7);
+    /// # needm::stop()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    unsafe fn fault(
+        &self,
+        m: &M,
+        local: Option<&'static Self::Local>,
+        fault: &Fault,
+        context: *mut c_void,
+    ) -> FaultAnswer {
+        let _ = (m, local, fault, context);
+        FaultAnswer::End
     }
 
     /// Makes a thread that runs `start`; by default the C library does.
@@ -181,6 +274,7 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
         minit: Some(Thunks::<H>::minit),
         unminit: Some(Thunks::<H>::unminit),
         thread_start: Some(Thunks::<H>::thread_start),
+        fault: Some(Thunks::<H>::fault),
     };
     lifecycle::start(settings)
 }
@@ -235,6 +329,25 @@ impl<H: Hooks> Thunks<H> {
         // SAFETY: `settings::Hooks` calls this with the pointer that stands beside it.
         let (hooks, m) = unsafe { Self::both(user, m) };
         hooks.unminit(&M::of(m), local::<H>(m));
+    }
+
+    unsafe extern "C" fn fault(
+        user: *mut c_void,
+        m: *const m::M,
+        info: *const PanicInfo,
+        context: *mut c_void,
+    ) -> c_int {
+        // SAFETY: `settings::AskHost` calls this with the pointer that stands beside it, and with
+        // what it has on its stack.
+        let ((hooks, m), info) = unsafe { (Self::both(user, m), &*info) };
+        let fault = Fault { signo: info.signo, code: info.code, addr: info.addr, pc: info.pc };
+        // SAFETY: this is in the handler of a fault of the callback on `m`.
+        let answer = unsafe { hooks.fault(&M::of(m), local::<H>(m), &fault, context) };
+        match answer {
+            FaultAnswer::End => Answer::End as c_int,
+            FaultAnswer::Resume => Answer::Resume as c_int,
+            FaultAnswer::Forward => Answer::Forward as c_int,
+        }
     }
 
     unsafe extern "C" fn thread_start(

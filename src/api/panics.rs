@@ -1,5 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Rust panics at the boundary: with `std` they are caught and carried over; without, a
 //! panic ends the program or thread as its panic handler says.
+//!
+//! # Safety
+//! A payload on its way is in a box that only the list of its thread refers to. What takes it off
+//! the list owns it.
 
 #[cfg(feature = "std")]
 pub(super) use carried::*;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Threads that are in a callback from birth.
 //!
 //! # Safety
@@ -9,7 +10,10 @@ use core::ptr;
 
 use crate::api::panics as caught;
 use crate::call::FORWARDS_FAULTS;
+use crate::callback::ccall;
+use crate::callback::inside::inside;
 use crate::error::Error;
+use crate::gate;
 use crate::os::wait::{wait, wake};
 use crate::spawn::{self, Main};
 use crate::sync::{AtomicU32, SeqCst};
@@ -23,7 +27,8 @@ pub use joinable::{JoinHandle, spawn_joinable};
 /// panics as errors.
 ///
 /// # Errors
-/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made.
+/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread has
+/// the world stopped.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -58,11 +63,20 @@ where
     }
     let mut handed = Handed { function: Some(f), taken: AtomicU32::new(0) };
     let arg = (&raw mut handed).cast();
-    spawn::spawn(Main { function: run::<F>, arg, tags: FORWARDS_FAULTS, over: None })?;
-    while handed.taken.load(SeqCst) == 0 {
-        wait(&handed.taken, 0, None);
-    }
-    Ok(())
+    let main = Main { function: run::<F>, arg, tags: FORWARDS_FAULTS, over: None };
+    inside(|_| {
+        // What is waited for is in the new thread's callback.
+        if gate::owns_the_world() {
+            return Err(Error::Busy);
+        }
+        spawn::spawn(main)?;
+        ccall::wait_off_g(&mut || {
+            while handed.taken.load(SeqCst) == 0 {
+                wait(&handed.taken, 0, None);
+            }
+        });
+        Ok(())
+    })
 }
 
 #[cfg(feature = "std")]
@@ -157,7 +171,8 @@ mod joinable {
     /// panic that ended it. A fault still ends the process, and [`panic()`](crate::panic()) too.
     ///
     /// # Errors
-    /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made.
+    /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread
+    /// has the world stopped, and there are [`Hooks`](crate::Hooks).
     ///
     /// ```
     /// # needm::start(needm::Config { stack_size: 256 << 10, ..needm::Config::default() })?;

@@ -1,10 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Stopping the world, as a guard.
 
 use core::marker::PhantomData;
 use core::ops::ControlFlow;
+use core::time::Duration;
 
+use crate::api::config::nanos;
 use crate::api::m::M;
 use crate::api::panics as caught;
+use crate::callback::inside::inside;
 use crate::error::Error;
 use crate::m;
 use crate::world;
@@ -33,7 +37,7 @@ pub struct Stopped {
     here: PhantomData<*mut ()>,
 }
 
-/// Stops the world: from now on no callback code runs but this thread's own. Stops by
+/// Stops the world: from now on no callback code and no hook runs but this thread's own. Stops by
 /// several threads take turns. A running callback stops at [`safepoint`], at a `ccall`,
 /// or at its end.
 ///
@@ -49,12 +53,86 @@ pub struct Stopped {
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::NoMemory`]; [`Error::Already`]: this thread has it stopped.
 pub fn stop_the_world() -> Result<Stopped, Error> {
-    world::stop().map(|()| Stopped { here: PhantomData })
+    inside(|_| world::stop(None)).map(|()| Stopped { here: PhantomData })
+}
+
+/// As [`stop_the_world`], for at most `limit`: if other threads take longer to come to a stop, or
+/// another thread has the world stopped for longer, the world runs again. A limit of zero does not
+/// wait. In a callback, while another thread has the world stopped, it returns only when that
+/// thread has started the world, because no callback code runs before.
+///
+/// # Errors
+/// Those of [`stop_the_world`]; [`Error::TimedOut`]: the limit has passed.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// # needm::start(needm::Config::default())?;
+/// let (inside, entered) = std::sync::mpsc::channel();
+/// let (end, ended) = std::sync::mpsc::channel::<()>();
+/// let busy = std::thread::spawn(move || {
+///     needm::callback(|_| {
+///         inside.send(()).expect("it is received");
+///         ended.recv().expect("it is sent"); // it comes to no safepoint
+///     })
+///     .is_ok()
+/// });
+/// entered.recv()?;
+/// let limit = Duration::from_millis(10);
+/// assert_eq!(needm::stop_the_world_within(limit).err(), Some(needm::Error::TimedOut));
+/// end.send(())?;
+/// drop(needm::stop_the_world_within(Duration::from_secs(60))?);
+/// assert!(busy.join().expect("the thread returns"));
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn stop_the_world_within(limit: Duration) -> Result<Stopped, Error> {
+    inside(|_| world::stop(Some(nanos(limit)))).map(|()| Stopped { here: PhantomData })
+}
+
+/// Calls `visit` for each M that has callbacks under way, while the world runs: a snapshot, in
+/// which an M may be missing whose callback has begun meanwhile, and one may be shown whose
+/// callback is over by now. Ends early, with its value, where `visit` breaks. Shows none if needm
+/// is not started.
+///
+/// ```
+/// use std::ops::ControlFlow;
+///
+/// # needm::start(needm::Config::default())?;
+/// let inside = || {
+///     let mut count = 0;
+///     needm::each_inside::<()>(|_| {
+///         count += 1;
+///         ControlFlow::Continue(())
+///     });
+///     count
+/// };
+/// assert_eq!(inside(), 0);
+/// assert_eq!(needm::callback(|_| inside())?, 1);
+/// # needm::stop()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn each_inside<B>(mut visit: impl FnMut(&M) -> ControlFlow<B>) -> Option<B> {
+    let mut ended = None;
+    let visit = |m: M| match visit(&m) {
+        ControlFlow::Continue(()) => 0,
+        ControlFlow::Break(value) => {
+            ended = Some(value);
+            1
+        }
+    };
+    // If needm is not started, there is nothing to show.
+    let _ = world::each_inside(M::of, visit);
+    ended
 }
 
 impl Stopped {
     /// Calls `visit` for each M that has callbacks under way, with the addresses that
-    /// its G's stack is in use from and to; all its registers are in that range. Ends
+    /// its G's stack is in use from and to, and then once for each further stack of its callbacks
+    /// ([`with_stack`](crate::Context::with_stack)); all its registers are in these ranges, also if a
+    /// handler on a signal stack has interrupted a callback (if too little is left of the callback's
+    /// stack, `visit` is called once more, for what the handler has in use). A stack
+    /// that waits while the callback is on another one is shown from its lowest address. Ends
     /// early, with its value, where `visit` breaks.
     ///
     /// It shows no more than that. What a callback has captured by reference, and what the
@@ -67,18 +145,18 @@ impl Stopped {
         let mut ended = None;
         // It is stopped, and by this thread: nothing to refuse. The visits may be made from
         // another stack, over which no Rust panic goes.
-        let _ =
-            world::each_m(|m: &m::M, sp, hi| match caught::catch(|| visit(&M::of(m), sp..hi)) {
-                Ok(ControlFlow::Continue(())) => 0,
-                Ok(ControlFlow::Break(value)) => {
-                    ended = Some(Ok(value));
-                    1
-                }
-                Err(payload) => {
-                    ended = Some(Err(payload));
-                    1
-                }
-            });
+        let visit = |m: &m::M, sp, hi| match caught::catch(|| visit(&M::of(m), sp..hi)) {
+            Ok(ControlFlow::Continue(())) => 0,
+            Ok(ControlFlow::Break(value)) => {
+                ended = Some(Ok(value));
+                1
+            }
+            Err(payload) => {
+                ended = Some(Err(payload));
+                1
+            }
+        };
+        let _ = inside(|_| world::each_m(visit));
         ended.map(caught::resume)
     }
 }
@@ -86,7 +164,7 @@ impl Stopped {
 impl Drop for Stopped {
     fn drop(&mut self) {
         // It is stopped, and by this thread: nothing to refuse.
-        let _ = world::start();
+        let _ = inside(|_| world::start());
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Calls from a callback out to C, on the system stack. Meanwhile the M does not count as running.
 //!
 //! # Safety
@@ -5,65 +6,116 @@
 //! waits on the G: what it refers to on the G stays.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
-use crate::call::Function;
+use crate::arch::needm_sp;
+use crate::call::{Call, Function};
+use crate::callback::inside;
 use crate::error::Error;
+use crate::fibers;
 use crate::m;
 use crate::m::{M, g0sp};
-use crate::needm;
 use crate::reconcile::{drop_segment, running_segment};
 use crate::running;
 use crate::segment::Segment;
+use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::tools;
 use core::ffi::c_void;
 use core::ptr;
+
+crate::arch::upcalls! {
+    "needm_left_g" => left_g,
+    "needm_back_to_g" => back_to_g,
+}
+
+/// What `switch.S` is given: its first word is the segment, in whose `gsp` it notes where the G is
+/// left. Windows's rooms read the fourth, too.
+#[repr(C)]
+struct Out<'a> {
+    segment: &'a Segment,
+    m: &'a M,
+    /// Where the thread is inside needm once it is back on the G.
+    inside: usize,
+    /// The call by which the G was entered from the system stack.
+    call: *const Call,
+}
 
 unsafe extern "C" {
     /// `switch.S`: a call on the system stack, all registers spilled on the G's.
     fn needm_on_g0(
         function: unsafe extern "C" fn(*mut c_void),
         arg: *mut c_void,
-        segment: *mut Segment,
+        out: *const Out<'_>,
         g0sp: usize,
     );
 }
 
 /// From a G: runs `work` on the system stack, while the M does not count as running.
 pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
-    struct Out<'a, W> {
-        m: &'a M,
-        segment: &'a Segment,
-        work: &'a mut W,
+    unsafe extern "C" fn run<W: FnMut()>(work: *mut c_void) {
+        // SAFETY: `on_g0` passes the address of the work, and waits on the G meanwhile.
+        let work = unsafe { &mut *work.cast::<W>() };
+        work();
     }
-    unsafe extern "C" fn out<W: FnMut()>(arg: *mut c_void) {
-        // SAFETY: `on_g0` passes the address of its own `Out`, and waits on the G meanwhile.
-        let out = unsafe { &mut *arg.cast::<Out<'_, W>>() };
-        tools::out(&m::from_g0(out.m, out.segment).around);
-        running::leave(out.m);
-        (out.work)();
-        come_back(out.m, out.segment);
-        let stack = out.m.stack.lo()..out.m.stack.hi();
-        tools::back(stack, &m::from_g0(out.m, out.segment).around, &out.segment.around);
-    }
-    let mut out_of = Out { m, segment, work };
-    let g0sp = g0sp(m, segment);
-    // SAFETY: `g0sp` is the end of what is in use on the system stack: C above
-    // it waits for this callback.
+    // SAFETY: the function is for this work.
     unsafe {
-        let arg = (&raw mut out_of).cast();
-        needm_on_g0(out::<W>, arg, ptr::from_ref(segment).cast_mut(), g0sp);
+        let inside = Tls::current().inside();
+        call_on_g0(m, segment, run::<W>, ptr::from_mut(work).cast(), inside);
     }
+}
+
+/// Runs `work`, which waits for what other threads do: in a callback on the system stack, because they
+/// may have to wait in turn for a stop of the world, which waits for running callbacks.
+pub(crate) fn wait_off_g<W: FnMut()>(work: &mut W) {
+    match running_segment(Tls::current()) {
+        Some((m, segment)) => on_g0(m, segment, work),
+        None => work(),
+    }
+}
+
+/// From a G: calls `function(arg)` on the system stack. The function's frame is next to that of
+/// assembly, and so an exception may leave it.
+///
+/// # Safety
+/// The function may be called with the argument, here.
+unsafe fn call_on_g0(
+    m: &M,
+    segment: &Segment,
+    function: Function,
+    arg: *mut c_void,
+    inside: usize,
+) {
+    let call = m::from_g0(m, segment).call.load(Relaxed);
+    let out = Out { segment, m, inside, call };
+    // SAFETY: below `g0sp` the system stack is not in use: C above it waits for this callback.
+    unsafe { needm_on_g0(function, arg, &raw const out, g0sp(m, segment)) }
+}
+
+/// From `needm_on_g0`, on the system stack, before the function.
+extern "C" fn left_g(out: *const Out<'_>) {
+    // SAFETY: `call_on_g0` waits with it on the G.
+    let out = unsafe { &*out };
+    tools::out(&m::from_g0(out.m, out.segment).around);
+    running::leave(out.m);
+    // C may jump back to the G.
+    Tls::current().set_inside(0);
+}
+
+/// From `needm_on_g0`, on the system stack, after the function, or when an exception has left it.
+extern "C" fn back_to_g(out: *const Out<'_>) {
+    // SAFETY: `call_on_g0` waits with it on the G.
+    let out = unsafe { &*out };
+    come_back(out.m, out.segment);
+    let stack = out.m.bounds_or_g(out.segment.gsp.load(Relaxed));
+    let around = &m::from_g0(out.m, out.segment).around;
+    tools::back(stack.lo..stack.hi, around, &out.segment.around);
+    // An exception may go on from here, through all of needm. `gsp` keeps interrupts off still.
+    Tls::current().set_inside(out.inside);
 }
 
 /// Back from C, still on the system stack: drops what C has jumped out of, and passes the gate.
 fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
-    while let Some(current) = tls.m().filter(|current| !ptr::eq(*current, m)) {
-        if current.prev_current().is_none() {
-            break;
-        }
-        needm::dropm(tls, current);
-    }
+    fibers::make_current(tls, m);
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
         drop_segment(m, inner);
     }
@@ -72,8 +124,13 @@ fn come_back(m: &M, segment: &Segment) {
 
 /// Runs `function(arg)` on the system stack: `needm_ccall`.
 pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
-    let (m, segment) = running_segment(Tls::current()).ok_or(Error::Invalid)?;
-    // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
-    on_g0(m, segment, &mut || unsafe { function(arg) });
-    Ok(())
+    let tls = Tls::current();
+    let before = inside::begin(tls, needm_sp());
+    let found = running_segment(tls);
+    if let Some((m, segment)) = found {
+        // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
+        unsafe { call_on_g0(m, segment, function, arg, before) };
+    }
+    inside::end(tls, before);
+    found.map(drop).ok_or(Error::Invalid)
 }

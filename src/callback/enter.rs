@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The way in of a callback, on the slow path: the Rust side of `arch/<arch>/entry.S`.
 //!
 //! The fast paths never come here. [`enter`] is reached if this thread is allowed neither of
@@ -9,21 +10,24 @@
 //! # Where a nested callback goes
 //! | the thread is | the new segment goes |
 //! | --- | --- |
-//! | in C that a callback called | below the G's saved stack pointer |
-//! | on the G itself | below the caller's frame there |
+//! | in C that a callback called | below the saved stack pointer of the stack that it called from |
+//! | on the G itself, or on a further stack (`stacks.rs`) | below the caller's frame there |
 //! | elsewhere, while callback code runs | on another M's G: how deep this one is in use is not known |
 //!
 //! The last is a signal handler on a signal stack, or a fiber.
 //!
 //! # Safety
-//! Calls and segments are valid for as long as `m.seg` leads to them (`m.rs`).
+//! Calls and segments are valid for as long as `m.seg` leads to them (`m/mod.rs`).
 #![allow(unsafe_code)] // records on stacks
 
 use crate::call::Call;
 use crate::call::{
-    ALIGN, PENDING_HANDLER_STACK, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS, PanicInfo,
+    ALIGN, PENDING_HANDLER_STACK, PENDING_REQUEST, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS,
+    PanicInfo,
 };
+use crate::callback::inside::inside;
 use crate::error::Error;
+use crate::fibers;
 use crate::layout;
 use crate::m::M;
 use crate::needm;
@@ -33,7 +37,7 @@ use crate::pool::EXTRA;
 use crate::reconcile;
 use crate::reconcile::drop_abandoned;
 use crate::running;
-use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
+use crate::segment::{BOUND_HERE, BUILT, Segment, WAS_RUNNING};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::thread;
@@ -50,8 +54,12 @@ crate::arch::upcalls! {
 /// The least stack that a callback starts with, in bytes.
 const MIN_STACK: usize = 512;
 
-/// Bytes that a nested callback leaves free above its part of the G: [`part_below`].
-const GAP: usize = 96;
+/// Bytes that a nested callback leaves free above its part of the G: [`part_below`]. More than the
+/// frames of needm's functions down to the one that asks for the stack pointer.
+const GAP: usize = 256;
+
+/// So many Ms of other fibers are looked at before another is bound for one.
+const MOST_LOOKED_AT: usize = 8;
 
 /// Where a callback goes: its M, below which address its G is free, the segment around it.
 struct Place {
@@ -68,18 +76,24 @@ struct Place {
 pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     // SAFETY: entry code has just built it on this stack.
     let call = unsafe { &mut *call };
-    match try_enter(call) {
-        Ok(sp) => sp,
+    inside(|tls| match try_enter(tls, call) {
+        Ok(sp) => {
+            // An interrupt that comes from here on sees the bits of `out`.
+            if tls.m().and_then(M::segment).is_some_and(|segment| segment.request.is_posted()) {
+                call.out |= PENDING_REQUEST;
+            }
+            sp
+        }
         Err(error) => {
             #[allow(clippy::cast_sign_loss)] // assembly takes the low 32 bits as they are
             let code = error.code() as usize;
             call.out = code;
             0
         }
-    }
+    })
 }
 
-fn try_enter(call: &mut Call) -> Result<usize, Error> {
+fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
     if call.function.is_none() || call.frame.is_null() && call.size != 0 {
         return Err(Error::Invalid);
     }
@@ -93,12 +107,17 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
     if call.size > stack_size {
         return Err(Error::Overflow);
     }
-    let tls = Tls::current();
     loop {
-        let place = find_place(tls, ptr::from_ref(call) as usize)?;
+        let at = ptr::from_ref(call) as usize;
+        drop_abandoned(tls, at);
+        if !reconcile::may_begin(tls) {
+            return Err(Error::NotStarted);
+        }
+        let place = find_place(tls, at)?;
         let m = place.m;
         let was_running = m.is_running();
-        let passed = was_running || running::enter(m);
+        // Asked again after this thread is seen to run: `gate::begin_closing`.
+        let passed = was_running || running::enter(m) && may_stay(tls, m);
         // If not `current`, needm was stopped and started while this thread was at the gate: the M
         // is of the earlier start, and everything begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
@@ -122,25 +141,67 @@ fn try_enter(call: &mut Call) -> Result<usize, Error> {
     }
 }
 
+/// Whether the callback that has just passed the gate on `m` may begin; if not, it leaves again.
+fn may_stay(tls: &Tls, m: &M) -> bool {
+    let may = reconcile::may_begin(tls);
+    if !may {
+        running::leave(m);
+    }
+    may
+}
+
+/// Where the callback goes that is made at `at`. What was jumped out of is dropped already.
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
-    drop_abandoned(tls, at);
     if let Some(m) = reconcile::current(tls) {
-        recheck_handler_stack(tls, m);
+        recheck_handler_stack(tls, m, at)?;
         let Some(segment) = m.segment() else {
+            if m.prev_current().is_some() {
+                reconcile::drop_gone_fiber(tls, 1);
+            }
+            if let Some(thread) = tls.thread().filter(|_| !m.known.holds(at)) {
+                // It comes from elsewhere than the last one. Or the M is kept off the fast paths, for
+                // the callback that is over: `interrupt.rs`.
+                thread.note_known_stack(m);
+            }
             return Ok(Place::base(m, false));
         };
         let outer = Some(segment);
-        if m.stack.holds(at) {
+        if m.holds(at) {
             // Callback code runs there, below all segments: nothing is in use below `at`.
             let below = at;
             return Ok(Place { m, below, outer, bound_here: false });
         }
         let gsp = segment.gsp.load(Relaxed);
-        if gsp != 0 {
-            return Ok(Place { m, below: gsp, outer, bound_here: false });
+        // Of a stack that the host has not declared, it is not known how much is left.
+        if m.holds(gsp) {
+            return in_c(tls, m, segment, at);
         }
     }
     needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
+}
+
+/// Where the callback goes that C at `at` makes, while the innermost callback of the current M, `m`, is
+/// in C: below that, if it is the C that this one has called.
+fn in_c(tls: &Tls, m: &'static M, segment: &'static Segment, at: usize) -> Result<Place, Error> {
+    let below = |m: &'static M, segment: &'static Segment| {
+        let below = segment.gsp.load(Relaxed);
+        Ok(Place { m, below, outer: Some(segment), bound_here: false })
+    };
+    if fibers::is_its_c(tls, m, segment, at) {
+        return below(m, segment);
+    }
+    if let Some(other) = fibers::whose_c(m, at)
+        && let Some(segment) = other.segment()
+    {
+        fibers::make_current(tls, other);
+        return below(other, segment);
+    }
+    reconcile::drop_gone_fiber(tls, MOST_LOOKED_AT);
+    match needm::needm(tls, Want::Fiber) {
+        // None is left: this fiber's callback has to end before the other goes on.
+        Err(Error::TimedOut | Error::NoMemory) => below(m, segment),
+        other => other.map(|m| Place::base(m, true)),
+    }
 }
 
 impl Place {
@@ -150,14 +211,19 @@ impl Place {
     }
 }
 
-/// Checks a handler stack that has to be checked.
-fn recheck_handler_stack(tls: &Tls, m: &M) {
-    let to_check = |thread: &&Thread| thread.ready.needs_checks() || !thread.notice.is_settled();
-    let Some(thread) = tls.thread().filter(to_check) else { return };
-    thread::prepare(tls, thread, true);
+/// Checks a handler stack that has to be checked: also if the thread may have changed it, because a
+/// callback is made at `at`, which is on a stack that is not known.
+fn recheck_handler_stack(tls: &Tls, m: &M, at: usize) -> Result<(), Error> {
+    let to_check = |thread: &&Thread| {
+        let known = m.holds(at) || thread.ready.knows(at);
+        !known || thread.ready.needs_checks() || !thread.notice.is_settled()
+    };
+    let Some(thread) = tls.thread().filter(to_check) else { return Ok(()) };
+    thread::prepare(tls, thread, true)?;
     if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }
+    Ok(())
 }
 
 /// After the gate: builds the segment, unless [`on_g_prologue`] has to. Returns the G's stack
@@ -168,7 +234,8 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, E
     let head = if place.outer.is_some() { GAP } else { 0 };
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
-    let sp = sp.filter(|sp| *sp >= m.stack.lo() + MIN_STACK).ok_or(Error::Overflow)?;
+    let stack = m.bounds_or_g(place.below);
+    let sp = sp.filter(|sp| *sp >= stack.lo + MIN_STACK).ok_or(Error::Overflow)?;
     let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
     let segment = segment.ok_or(Error::Overflow)?;
     let thread = Tls::current().thread().filter(|thread| thread.ready.holds(caller));
@@ -178,24 +245,28 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, E
         return Err(Error::Overflow);
     }
 
-    let mut pending = if m.owes_spare.load(Relaxed) == 0 { 0 } else { PENDING_SPARES };
-    m.owes_spare.store(0, Relaxed);
+    let mut pending = if m.owes_spare.load(Relaxed) { PENDING_SPARES } else { 0 };
+    m.owes_spare.store(false, Relaxed);
     if tools::WATCH_SWITCHES {
         pending |= PENDING_TOOLS;
     }
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
-    if m.stack.holds(caller) {
+    let on_g = m.holds(caller);
+    if on_g {
         pending |= PENDING_SEGMENT;
-    } else {
-        tools::writes(sp, place.below - sp);
+    } else if on_handler_stack {
+        pending |= PENDING_HANDLER_STACK;
+    }
+    // Before the segment leads here: `reconcile.rs` knows a frame that waits by it.
+    call.out = ptr::from_ref(m) as usize | pending;
+    if !on_g {
+        // The return address of the callback, too.
+        let lowest = sp - size_of::<usize>();
+        tools::writes(lowest, place.below - lowest);
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
-        if on_handler_stack {
-            pending |= PENDING_HANDLER_STACK;
-        }
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
         build(call, m, (segment, at), flags, on_handler_stack);
     }
-    call.out = ptr::from_ref(m) as usize | pending;
     Ok(sp)
 }
 
@@ -210,7 +281,7 @@ fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bo
     loop {
         segment.clear(own, outer);
         segment.at.store(at, Relaxed);
-        segment.flags.store(flags, Relaxed);
+        segment.flags.store(flags | BUILT, Relaxed);
         segment.size.store(call.size, Relaxed);
         compiler_fence(SeqCst);
         m.set_segment(segment, true);
@@ -229,10 +300,24 @@ fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bo
         // `arg` upwards, in the part of this callback.
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
+    if !hold {
+        unblock_faults(segment);
+    }
+}
+
+/// Last before the callback of `segment`: if this thread has blocked faults, they are unblocked.
+fn unblock_faults(segment: &Segment) {
+    if Tls::current().thread().is_some_and(|thread| thread.ready.blocks_faults()) {
+        segment.kept.unblock_faults();
+    }
 }
 
 /// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.
 extern "C" fn on_g_prologue(call: *mut Call) {
+    inside(|tls| prologue(tls, call));
+}
+
+fn prologue(tls: &Tls, call: *mut Call) {
     // SAFETY: entry code waits with the call on its stack; this thread holds the M in it, so the
     // M's row is mapped.
     let (call, m) = unsafe {
@@ -250,22 +335,19 @@ extern "C" fn on_g_prologue(call: *mut Call) {
         }
     }
     if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {
-        tools::entered(
-            m.stack.lo()..m.stack.hi(),
-            &m.fiber,
-            &segment.around,
-            segment.outer().is_some(),
-        );
+        let stack = m.bounds_or_g(m.position(segment));
+        tools::entered(stack.lo..stack.hi, &m.fiber, &segment.around, segment.outer().is_some());
     }
     let on_handler_stack = pending & PENDING_HANDLER_STACK != 0;
-    if let Some((thread, segment)) = Tls::current().thread().zip(m.segment())
+    if let Some((thread, segment)) = tls.thread().zip(m.segment())
         && on_handler_stack
     {
         let caller = segment.call.load(Relaxed) as usize;
         thread.ready.make_way(&segment.kept, caller, state::settings().needs());
+        unblock_faults(segment);
     }
     if pending & PENDING_SPARES != 0 {
-        EXTRA.newextram();
+        EXTRA.newextram(m.segment().map(|segment| &segment.making));
     }
 }
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! One callback, from its entry to its end.
 
 pub(crate) mod ccall;
@@ -5,5 +6,9 @@ pub(crate) mod defer;
 pub(crate) mod enter;
 pub(crate) mod exit;
 pub(crate) mod fault;
-pub(crate) mod overflow;
+pub(crate) mod inside;
+pub(crate) mod interrupt;
+pub(crate) mod report;
 pub(crate) mod panic;
+pub(crate) mod stacks;
+pub(crate) mod unwound;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Panics: raising one, running the deferred functions, recovering, and ending the callback.
 //!
 //! A panic does not walk frames. It runs the deferred functions of the innermost
@@ -13,21 +14,23 @@
 //! segment's call is in a frame on the caller's stack, which waits for the callback.
 #![allow(unsafe_code)] // records on stacks
 
-use crate::arch::needm_call_on;
+use crate::arch::{needm_call_on, needm_sp};
 use crate::call::Call;
 use crate::call::{Panic, PanicInfo};
 use crate::callback::defer::run_deferred;
+use crate::callback::report;
 use crate::error::Error;
 use crate::fatal;
 use crate::gate;
 use crate::m;
 use crate::m::M;
+use crate::os;
 use crate::os::process;
 use crate::reconcile;
 use crate::running;
-use crate::segment::{Segment, UNWOUND};
+use crate::segment::{ENDING, FORWARDS, POSTPONED, Segment, UNWOUND};
 use crate::state;
-use crate::sync::{AtomicU64, Relaxed};
+use crate::sync::{Alone, AtomicU64, Relaxed};
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ffi::c_void;
@@ -38,16 +41,41 @@ unsafe extern "C" {
     fn needm_unwind(call: *mut Call, m: *const M, code: c_int, sp: usize) -> !;
 }
 
-/// How many were raised in callbacks.
+/// How many were raised in callbacks: each is counted when no interrupt can take its place any more.
 pub(crate) struct Raised {
     pub(crate) panics: AtomicU64,
     pub(crate) faults: AtomicU64,
     pub(crate) overflows: AtomicU64,
+    pub(crate) interrupts: AtomicU64,
 }
 
 /// The counts, since the process began.
-pub(crate) static RAISED: Raised =
-    Raised { panics: AtomicU64::new(0), faults: AtomicU64::new(0), overflows: AtomicU64::new(0) };
+pub(crate) static RAISED: Alone<Raised> = Alone(Raised {
+    panics: AtomicU64::new(0),
+    faults: AtomicU64::new(0),
+    overflows: AtomicU64::new(0),
+    interrupts: AtomicU64::new(0),
+});
+
+impl Raised {
+    fn count(&self, info: &PanicInfo) {
+        let counter = if info.kind == Error::Interrupted.code() {
+            &self.interrupts
+        } else if info.kind == Error::Panic.code() {
+            &self.panics
+        } else if info.kind == Error::Overflow.code() {
+            &self.overflows
+        } else {
+            &self.faults
+        };
+        counter.fetch_add(1, Relaxed);
+    }
+}
+
+/// What an interrupt is, with this value.
+pub(crate) fn interrupted(value: *mut c_void) -> PanicInfo {
+    PanicInfo { kind: Error::Interrupted.code(), value, ..PanicInfo::new() }
+}
 
 /// Stops the panic of the innermost callback; what it was, if there was one.
 pub(crate) fn recover() -> Option<PanicInfo> {
@@ -67,13 +95,14 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
     let Some((m, segment)) = reconcile::current_segment(tls) else {
         fatal::throw(format_args!("needm: needm_panic({value:p}) outside a callback"));
     };
-    RAISED.panics.fetch_add(1, Relaxed);
     let mut info = PanicInfo { value, ..PanicInfo::new() };
     info.kind = Error::Panic.code();
+    begin(segment, &info);
     if segment.gsp.load(Relaxed) != 0 {
         raise_from_c(m, segment, info);
     }
-    raise(m, segment, info)
+    leave_handlers(m, segment);
+    go_on(m, segment, info, 0)
 }
 
 /// A panic raised in C that a callback called: the M runs again, and the panic goes on on its G.
@@ -81,9 +110,11 @@ fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
     unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
         // SAFETY: `raise_from_c` passes the addresses of these three, and never leaves its frame.
         unsafe {
-            raise(&*(m as *const M), &*(segment as *const Segment), *(info as *const PanicInfo))
+            let info = *(info as *const PanicInfo);
+            go_on(&*(m as *const M), &*(segment as *const Segment), info, 0)
         }
     }
+    leave_handlers_of_c(m, segment);
     running::enter(m);
     let gsp = segment.gsp.swap(0, Relaxed);
     // SAFETY: below `gsp` the G's stack is free, and it is aligned for a call.
@@ -91,21 +122,45 @@ fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
         let (m, segment) = (ptr::from_ref(m) as usize, ptr::from_ref(segment) as usize);
         needm_call_on(m, segment, &raw mut info as usize, on_g as *const () as usize, gsp);
     }
-    unreachable!("raise does not return")
+    unreachable!("go_on does not return")
 }
 
-/// Runs the deferred functions, then ends the callback.
-pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
-    let mut panic = Panic { info, recovered: false };
+/// Runs the deferred functions, then ends the callback. `kept`: see [`Panic::kept`].
+pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
+    begin(segment, &info);
+    go_on(m, segment, info, kept)
+}
+
+/// From here on no interrupt ends the callback.
+fn begin(segment: &Segment, info: &PanicInfo) {
+    segment.set(ENDING);
+    RAISED.count(info);
+}
+
+fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
+    leave_part(m, segment);
+    let mut panic = Panic { info, kept, recovered: false };
     segment.panic.store(&raw mut panic, Relaxed);
-    run_deferred(m);
+    while let Some(value) = run_deferred(m) {
+        // SAFETY: deferred functions reach it by its address, and have written to it.
+        let Panic { info, recovered, .. } = unsafe { (&raw const panic).read_volatile() };
+        if info.kind == Error::Interrupted.code() && !recovered {
+            continue; // another thread has asked for the same end
+        }
+        // It takes over, as a panic of the deferred function that has run last.
+        let next = Panic { info: interrupted(value), kept: 0, recovered: false };
+        RAISED.count(&next.info);
+        // SAFETY: the panic is a local of this function, and only this thread, which is here,
+        // reads or writes it; a deferred function that did is over.
+        unsafe { (&raw mut panic).write_volatile(next) };
+    }
     // SAFETY: read again, because a deferred function has written to it.
     let recovered = unsafe { (&raw const panic.recovered).read_volatile() };
     if recovered {
         finish(m, segment, 0)
     }
     if state::settings().unrecovered_aborts() {
-        die(m, &panic.info);
+        die(m, segment, &panic);
     }
     let call = segment.call.load(Relaxed);
     // SAFETY: the call, and the info that its caller passed, are in frames that wait for the
@@ -114,23 +169,66 @@ pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo) -> ! {
     finish(m, segment, panic.info.kind)
 }
 
-fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
+/// No frame of a signal is smaller.
+const LEAST_FRAME: usize = 512;
+
+/// Handlers that run on the G, over the code of this callback, do not return: the mask is that of
+/// before. An interrupt waits until they have returned.
+pub(crate) fn leave_handlers(m: &M, segment: &Segment) {
+    let (at, top) = (needm_sp(), m.position(segment));
+    let signals = state::settings().handles_signals();
+    let there = || m.bounds_at(at).is_some_and(|stack| stack.holds(top));
+    if signals && at + LEAST_FRAME < top && there() {
+        os::interrupt::leave_handlers(at..top, false);
+    }
+}
+
+/// The same of handlers over C that the callback has called, on its stack or on the handler stack.
+fn leave_handlers_of_c(m: &M, segment: &Segment) {
+    let (at, top) = (needm_sp(), m::g0sp(m, segment));
+    if !state::settings().handles_signals() {
+        return;
+    }
+    if let Some(end) = Tls::current().thread().and_then(|thread| thread.ready.end_of(at)) {
+        os::interrupt::leave_handlers(at..end, true);
+    } else if at + LEAST_FRAME < top {
+        os::interrupt::leave_handlers(at..top, false);
+    }
+}
+
+/// The code of this callback is left where it is: it is not inside needm any more, and no handler
+/// of it returns.
+fn leave_part(m: &M, segment: &Segment) {
+    reconcile::leave_part(m, segment);
+    if segment.is(POSTPONED) {
+        segment.unset(POSTPONED);
+        os::interrupt::admit();
+    }
+}
+
+/// Ends the callback with `code`: 0, that of an error, or `layout::call::UNWOUND`.
+pub(crate) fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
     segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
     // SAFETY: the segment's call is in a frame that waits for this very callback.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, m::exit_sp(m, segment)) }
 }
 
-/// Prints the one line of `NEEDM_UNRECOVERED_ABORTS`, and ends the process by the signal.
-fn die(m: &M, info: &PanicInfo) -> ! {
-    let id = m.id();
+/// Prints the one line of `NEEDM_UNRECOVERED_ABORTS`, and ends the process: a fault happens once
+/// more, and goes to the handler of before.
+fn die(m: &M, segment: &Segment, panic: &Panic) -> ! {
+    let info = &panic.info;
     if info.signo == 0 {
-        fatal::throw(format_args!("needm: unrecovered panic({:p}) on M {id}", info.value));
+        let interrupted = info.kind == Error::Interrupted.code();
+        let what = if interrupted { "interrupt" } else { "panic" };
+        fatal::throw(format_args!("needm: unrecovered {what}({:p}) on M {}", info.value, m.id()));
     }
-    let what = if info.kind == Error::Overflow.code() { "stack overflow" } else { "fault" };
-    fatal::print(format_args!(
-        "needm: unrecovered {what} on M {id}: signal {} code {} addr {:#x} pc {:#x}",
-        info.signo, info.code, info.addr, info.pc
-    ));
-    process::die_of_fault(info.signo)
+    report::unrecovered(m, info);
+    if panic.kept == 0 {
+        process::die_of_fault(info.signo)
+    }
+    segment.set(FORWARDS);
+    // SAFETY: it was kept when this fault happened, above the frame of `sigpanic`, and the code
+    // that goes on instead has its own frames above that.
+    unsafe { os::fault::raise_again(panic.kept, info.signo, info.code) }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! A host without a C library (feature `freestanding`): what a static program
 //! needs from its first instruction on, and no more. `linker/README.md` says how such
 //! a program is linked, `include/needm_host.h` says the same as this module for C.

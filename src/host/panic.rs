@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The panic handler of a program without a C library.
 
 use core::panic::PanicInfo;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Threads of a program without a C library, and what a thread needs that the program makes
 //! by itself.
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Faults of instructions, and the stack on which the system runs handlers.
 //!
 //! A stack that has run out holds no handler. A thread that runs callbacks therefore needs
@@ -7,12 +8,14 @@
 //! This is a part of the contract in `os/mod.rs`, whose rules hold here.
 
 use super::room::fault as room;
-pub(crate) use super::terms::{Fault, Needs, STACK_RAN_OUT};
+pub(crate) use super::terms::{Fault, Known, Needs, RESUME, STACK_RAN_OUT};
+use crate::error::Error;
+use core::ffi::c_int;
 
-/// Has faults go to `needm_on_fault`, and notes what handled them before. Not from a
-/// handler.
-pub(crate) fn install() {
-    room::install();
+/// Routes faults to `needm_on_fault`, and notes what handled them before. `aborts`: also that a
+/// thread aborts the process (`SIGABRT`). Not from a handler.
+pub(crate) fn install(aborts: bool) {
+    room::install(aborts);
 }
 
 /// Puts back what handled faults before, unless another handler was installed on top since. What
@@ -24,6 +27,29 @@ pub(crate) fn uninstall() {
 /// In a forked child: makes what is installed agree with what the memory says.
 pub(crate) fn fork_child() {
     room::fork_child();
+}
+
+/// Copies the system's frame of `fault` to `[room, room + fault.frame + KEEP_MORE)`, from where
+/// [`raise_again`] can use it once the handler has been left. What identifies the copy.
+///
+/// # Safety
+/// The handler of this fault is running, and nothing uses that room.
+pub(crate) unsafe fn keep(fault: &Fault, room: usize) -> usize {
+    // SAFETY: the caller's promise.
+    unsafe { room::keep(fault, room) }
+}
+
+/// More bytes than `Fault::frame` says that [`keep`] needs.
+pub(crate) const KEEP_MORE: usize = room::KEEP_MORE;
+
+/// Has this thread go on where it faulted, with all that it had then, so that the fault happens
+/// once more. `number` and `code` are the fault's.
+///
+/// # Safety
+/// [`keep`] has returned `kept`, which is as it was, and nothing on this stack is needed any more.
+pub(crate) unsafe fn raise_again(kept: usize, number: c_int, code: c_int) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { room::raise_again(kept, number, code) }
 }
 
 /// Bytes that the system itself takes of a handler stack for one handler, at most.
@@ -69,15 +95,15 @@ impl Readiness {
     /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
     /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
     /// has been found in order often enough. `tell` is given the bounds of a stack that
-    /// is made here, and returns the number that valgrind has given it. A thread for which
-    /// there is no memory goes without.
+    /// is made here, and returns the number that valgrind has given it. An error if there is no
+    /// memory for one, or the system refuses it.
     pub(crate) fn prepare(
         &self,
         careful: bool,
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
-    ) {
-        self.room.prepare(careful, needs, tell);
+    ) -> Result<(), Error> {
+        self.room.prepare(careful, needs, tell)
     }
 
     /// Whether callbacks have to call [`Readiness::prepare`] again.
@@ -85,19 +111,47 @@ impl Readiness {
         self.room.needs_checks()
     }
 
-    /// Has the next callback check.
+    /// Notes whether this thread has blocked faults that its callbacks are to run without. One
+    /// system call, if there are such callbacks ([`Needs::unblocked`]).
+    pub(crate) fn note_blocked(&self, needs: Needs) {
+        self.room.note_blocked(needs);
+    }
+
+    /// Whether each callback has to call [`Kept::unblock_faults`].
+    pub(crate) fn blocks_faults(&self) -> bool {
+        self.room.blocks_faults()
+    }
+
+    /// Makes the next callback check.
     pub(crate) fn check_again(&self, needs: Needs) {
         self.room.check_again(needs);
     }
 
-    /// The handler stack in effect: its lowest address, and bytes.
-    pub(crate) fn bounds(&self) -> (usize, usize) {
-        self.room.bounds()
+    /// Whether it is known of an address on a stack whether a handler runs there on a handler stack.
+    /// If not, [`Readiness::prepare`] finds out.
+    pub(crate) fn knows(&self, address: usize) -> bool {
+        self.room.knows(address)
+    }
+
+    /// Has [`Readiness::prepare`] find out again: needm was stopped and started.
+    pub(crate) fn forget_known(&self) {
+        self.room.forget_known();
+    }
+
+    /// Where no handler is on a handler stack: the part of a stack with the address that
+    /// [`Readiness::knows`] or [`Readiness::prepare`] was asked about last, if there is one.
+    pub(crate) fn known(&self) -> (usize, usize) {
+        self.room.known.get()
     }
 
     /// Whether an address is on a stack where only handlers run.
     pub(crate) fn holds(&self, address: usize) -> bool {
         self.room.holds(address)
+    }
+
+    /// The upper end of the handler stack that an address is on; `None` if it is on none.
+    pub(crate) fn end_of(&self, address: usize) -> Option<usize> {
+        self.room.end_of(address)
     }
 
     /// Whether the handler stack has room for a fault while `caller`, a handler on it, waits for
@@ -110,6 +164,12 @@ impl Readiness {
     /// stack: from here on handlers do not overwrite what is in use of that stack.
     pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
         self.room.make_way(&kept.0, caller, needs);
+    }
+
+    /// Whether the handler stack that begins at `lo` was made here, for a thread that had none. May
+    /// be asked by the system's handler.
+    pub(crate) fn is_lent(&self, lo: usize) -> bool {
+        self.room.is_lent(lo)
     }
 
     /// Whether a thread that exits may keep its handler stack until it is gone.
@@ -150,6 +210,12 @@ impl Kept {
     /// [`Readiness::make_way`], or the end.
     pub(crate) fn hold(&self) {
         self.0.hold();
+    }
+
+    /// Before the callback: faults reach needm until [`Kept::put_back`], also if this thread has
+    /// blocked them.
+    pub(crate) fn unblock_faults(&self) {
+        self.0.unblock_faults();
     }
 
     /// At the callback's end, however it comes: all is as it was before.

@@ -1,7 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What needm asks of the operating system: a contract in some thirty names. A system is a
 //! *room*, a folder below this one that has these names; this file alone chooses the room.
 //! Portable code asks through this file, and through nothing else. What belongs to faults
-//! is in `fault.rs`.
+//! is in `fault.rs`, interrupts are in `interrupt.rs`, memory is in `memory.rs`.
 //!
 //! # Rules
 //!
@@ -17,18 +18,24 @@
 //!
 //! A room imports `arch`, `sync`, `error`, `layout` and `terms.rs`. It calls needm by
 //! - `needm_on_fault` (defined in `callback/fault.rs`): a fault has happened;
+//! - `needm_on_interrupt` (defined in `callback/interrupt.rs`): a thread was interrupted;
+//! - `needm_lent_stack` (defined in `callback/fault.rs`): on which stack handlers would run
+//!   without needm;
 //! - `needm_thread_exit` (defined in `thread/mod.rs`): a thread that the room made is at its
 //!   end;
 //! - the two functions that [`exit::begin`] and [`fork::on_child`] are given.
 //!
 //! # Shared with assembly
 //!
-//! Assembly reads two words of a room's `Readiness`, its first two, `base` and `size`: the
-//! bounds of the handler stack (`SIG_LO` and `SIG_LEN` in `layout.rs`).
+//! Assembly reads two words of a room's `Readiness`, its first two, `known`: a part of the thread's
+//! stacks where no handler is on a handler stack (`KNOWN_LO` and `KNOWN_LEN` in `layout.rs`).
 #![allow(unsafe_code)] // functions whose callers have to promise something
 
 #[cfg(all(target_os = "linux", not(needm_loom)))]
 #[path = "linux/mod.rs"]
+mod room;
+#[cfg(all(target_os = "windows", not(needm_loom)))]
+#[path = "windows/mod.rs"]
 mod room;
 #[cfg(needm_loom)] // by the package `needm-models`
 #[path = "../../models/os/mod.rs"]
@@ -36,91 +43,20 @@ mod room;
 #[cfg(needm_loom)]
 pub(crate) use room::system;
 pub(crate) mod fault;
+#[cfg_attr(needm_loom, allow(dead_code))] // nothing interrupts a thread there
+pub(crate) mod interrupt;
+pub(crate) mod memory;
 #[cfg_attr(needm_loom, allow(dead_code))] // nothing faults there
 mod terms;
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("needm runs on Linux only");
+#[cfg(not(any(target_os = "linux", target_os = "windows")))]
+compile_error!("needm runs on Linux and Windows only");
 
-/// Memory, in whole pages.
-pub(crate) mod memory {
-    use super::room::memory as room;
-    pub(crate) use super::terms::Access;
-
-    /// The system has no memory, or no more mappings.
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Refused;
-
-    /// Asks the system for the size of a page. To be called before the first
-    /// [`page_size`]; not from a handler. The answer never changes.
-    pub(crate) fn ask_page_size() {
-        room::ask_page_size();
-    }
-
-    /// Bytes of a page: what [`ask_page_size`] found, a power of two from 4096 on. Costs
-    /// one load.
-    pub(crate) fn page_size() -> usize {
-        room::page_size()
-    }
-
-    /// Maps `len` bytes of zeros, up to the end of a page, at an address of the system's
-    /// choice, aligned to a page. They take memory only where they are touched.
-    pub(crate) fn map(len: usize, access: Access) -> Result<usize, Refused> {
-        room::map(len, access).map_err(|_| Refused)
-    }
-
-    /// Unmaps what [`map`] gave for `len` bytes, the whole of it. Cannot fail.
-    ///
-    /// # Safety
-    /// `start` and `len` are those of one [`map`], and nothing refers to the range.
-    pub(crate) unsafe fn unmap(start: usize, len: usize) {
-        // SAFETY: the range is one whole mapping of `map`, and nothing refers to it, by this
-        // function's own contract.
-        unsafe { room::unmap(start, len) }
-    }
-
-    /// Changes what a range may be used for. What it holds stays.
-    ///
-    /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it in a
-    /// way that is no longer allowed.
-    pub(crate) unsafe fn protect(start: usize, len: usize, access: Access) -> Result<(), Refused> {
-        // SAFETY: the range is part of one mapping of `map`, and is used only as `access` allows,
-        // by this function's own contract.
-        unsafe { room::protect(start, len, access) }.map_err(|_| Refused)
-    }
-
-    /// Makes a range inaccessible for good, without a mapping of its own where the system can.
-    ///
-    /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made, and nothing uses it.
-    pub(crate) unsafe fn guard(start: usize, len: usize) -> Result<(), Refused> {
-        // SAFETY: the range is part of one mapping of `map`, and nothing uses it, by this
-        // function's own contract.
-        unsafe { room::guard(start, len) }.map_err(|_| Refused)
-    }
-
-    /// Has a range take ordinary pages only, so that it takes memory only where it is touched.
-    /// Cannot fail.
-    ///
-    /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made.
-    pub(crate) unsafe fn take_small_pages(start: usize, len: usize) {
-        // SAFETY: the range is part of one mapping of `map`, by this function's own contract.
-        unsafe { room::take_small_pages(start, len) }
-    }
-
-    /// Gives the memory of a range back. It reads as zeros afterwards, or as before where
-    /// the system keeps it; the range stays mapped. Cannot fail.
-    ///
-    /// # Safety
-    /// The range is whole pages of one mapping that [`map`] made, and what it holds is not
-    /// needed.
-    pub(crate) unsafe fn discard(start: usize, len: usize) {
-        // SAFETY: the range is part of one mapping of `map`, and nothing there is needed, by this
-        // function's own contract.
-        unsafe { room::discard(start, len) }
-    }
+/// From here on, whether the room makes no system call that needm can do without: in a sandbox, one
+/// that is not expected may end the process. Then there is no barrier (`barrier`), no clock
+/// (`wait`), and no exit is noted by the system (`exit`).
+pub(crate) fn spare_calls(spares: bool) {
+    room::spare_calls(spares);
 }
 
 /// Waiting on a word, and waking those that wait.
@@ -183,11 +119,52 @@ pub(crate) mod thread {
         unsafe { room::start(main, arg) }
     }
 
+    /// Whether the word that an address is in can be read. One system call.
+    pub(crate) fn can_read(address: usize) -> bool {
+        room::can_read(address)
+    }
+
     /// The stack that this thread was made with: from its lowest address that may ever be
     /// in use, to its highest. `None` if that cannot be told. `block` is an address in this
     /// thread's thread-local storage. May cost tens of microseconds, once a thread.
     pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
         room::own_stack(block)
+    }
+
+    /// Notes where the stack of the process's first thread ends, for [`own_stack_end`]. Not from a handler.
+    pub(crate) fn note_first_stack() {
+        room::note_first_stack();
+    }
+
+    /// If [`own_stack`] cannot tell: an address of that stack above all frames there. `None` if the
+    /// system does not say.
+    pub(crate) fn own_stack_end(block: usize) -> Option<usize> {
+        room::own_stack_end(block)
+    }
+
+    /// Whether `address` is on that stack, up to `end`, which [`own_stack_end`] has given: memory
+    /// between the two has no gap. Costs a system call a page. Also in a handler.
+    pub(crate) fn is_own_stack_down_to(address: usize, end: usize) -> bool {
+        room::is_own_stack_down_to(address, end)
+    }
+
+    /// The mapping of memory that an address is in; of a guard, with the stack above it. `None` if that
+    /// cannot be told, or if it is the stack of the process's first thread. May cost tens of
+    /// microseconds. Also in a handler.
+    pub(crate) fn mapping(address: usize) -> Option<Range<usize>> {
+        room::mapping(address)
+    }
+
+    /// The memory below a stack, from `end` downwards, that nothing may touch; `None` if that cannot
+    /// be told. May cost tens of microseconds. Also in a handler.
+    pub(crate) fn guard_below(end: usize) -> Option<Range<usize>> {
+        room::guard_below(end)
+    }
+
+    /// This thread runs at `sp`, where it may have come by a switch of the host's. If that is on the G,
+    /// a system that has to know of each stack is told.
+    pub(crate) fn note_stack(sp: usize) {
+        room::note_stack(sp);
     }
 
     /// In a forked child: no thread that [`start`] made exists, but maybe this one.
@@ -200,7 +177,7 @@ pub(crate) mod thread {
 ///
 /// Two ways, of which a system has one at least. *At once*: the exiting thread itself calls
 /// the function that [`begin`](exit::begin) was given. *Later*: another thread asks
-/// [`Notice::has_exited`](exit::Notice::has_exited). The first may miss ends (a raw system
+/// [`Notice::has_exited`](exit::Notice::has_exited). The first may miss exits (a raw system
 /// call); the second finds every one.
 pub(crate) mod exit {
     use super::room::exit as room;
@@ -218,9 +195,9 @@ pub(crate) mod exit {
         room::end();
     }
 
-    /// In a forked child, before anything else here: the process is another one.
-    pub(crate) fn fork_child() {
-        room::fork_child();
+    /// In a forked child, before anything else here: notes that this is another process.
+    pub(crate) fn note_new_process() {
+        room::note_new_process();
     }
 
     /// The part of a thread's record that notices its exit. All zeros is valid, and watches
@@ -231,37 +208,48 @@ pub(crate) mod exit {
     pub(crate) struct Notice(room::Notice);
 
     impl Notice {
-        /// From now on the record is this thread's: notes which thread that is.
+        /// Assigns the record to the calling thread.
         pub(crate) fn begin(&self, block: usize) {
             self.0.begin(block);
         }
 
-        /// Whether it is known which thread's the record is. Not if a process that shares this
-        /// one's memory (a child of `vfork`) was first to use the record.
-        pub(crate) fn is_known(&self) -> bool {
-            self.0.is_known()
+        /// The room's own.
+        pub(in crate::os) fn room(&self) -> &room::Notice {
+            &self.0
         }
 
-        /// Whether this record needs nothing more. If not, the thread calls [`Notice::watch`] again
-        /// later, after [`Notice::begin`] if the record is not known.
+        /// Whether it is known by which identity the system knows the record's thread. It is not
+        /// if a process that shares this one's memory (a child of `vfork`) set the record up.
+        pub(crate) fn has_thread_id(&self) -> bool {
+            self.0.has_thread_id()
+        }
+
+        /// The ID by which the system knows the record's thread; 0 if it is not known.
+        pub(crate) fn thread_id(&self) -> u64 {
+            self.0.thread_id().into()
+        }
+
+        /// Whether the exit is noticed as well as it can be. If not, the thread must call
+        /// [`Notice::watch`] again later, after [`Notice::begin`] if [`Notice::has_thread_id`] is
+        /// false.
         pub(crate) fn is_settled(&self) -> bool {
             self.0.is_settled()
         }
 
-        /// Has this thread call `on_exit(value)` when it exits, once. May be repeated, also
+        /// Arranges that this thread calls `on_exit(value)` when it exits, once. May be repeated, also
         /// from `on_exit`. May allocate, in the C library.
         pub(crate) fn arm(&self, value: *const c_void) {
             self.0.arm(value);
         }
 
-        /// Has the system note this thread's exit here, if the system can.
+        /// Arranges that the system notes this thread's exit here, if the system can.
         pub(crate) fn watch(&self, block: usize) {
             self.0.watch(block);
         }
 
         /// Undoes [`Notice::watch`], on the same thread.
-        pub(crate) fn unwatch(&self, block: usize) {
-            self.0.unwatch(block);
+        pub(crate) fn unwatch(&self) {
+            self.0.unwatch();
         }
 
         /// Whether the system itself notes this thread's exit, in whatever way it comes.
@@ -276,14 +264,15 @@ pub(crate) mod exit {
             self.0.has_exited(ask)
         }
 
-        /// The record is no thread's.
+        /// Stops watching. Called by a thread that has the record to itself.
         pub(crate) fn forget(&self) {
             self.0.forget();
         }
 
-        /// In a forked child, on the thread of this record, which has a new identity.
-        pub(crate) fn fork_child(&self, block: usize) {
-            self.0.fork_child(block);
+        /// In a forked child, on this record's thread: it has a new identity, and the system has
+        /// forgotten what [`Notice::watch`] set up.
+        pub(crate) fn rewatch_in_child(&self, block: usize) {
+            self.0.rewatch_in_child(block);
         }
     }
 }
@@ -303,10 +292,16 @@ pub(crate) mod last_error {
     }
 }
 
-/// The process: its last words, and its end.
+/// The process: whether needm can work in it, its last words, and its end.
 pub(crate) mod process {
     use super::room::process as room;
     use core::ffi::c_int;
+
+    /// That callbacks can be left by a jump in this process. If not: the system's error number.
+    /// Not from a handler.
+    pub(crate) fn can_unwind() -> Result<(), i32> {
+        room::can_unwind()
+    }
 
     /// Writes to standard error what of `text` it takes. May wait for its reader.
     pub(crate) fn last_words(text: &[u8]) {
@@ -329,7 +324,10 @@ pub(crate) mod process {
 pub(crate) mod fork {
     use super::room::fork as room;
 
-    /// Has every child of a fork call `child`, if the C library can. It cannot be taken
+    /// Whether the system has forks. If not, no process is the child of one.
+    pub(crate) const EXIST: bool = room::EXIST;
+
+    /// Arranges that every child of a fork calls `child`, if the C library can do that. It cannot be taken
     /// back, and twice is twice. May allocate and lock; not from a handler.
     pub(crate) fn on_child(child: extern "C" fn()) {
         room::on_child(child);
@@ -351,7 +349,7 @@ pub(crate) mod program {
     /// `align`, `bytes`, `copy_to`.
     pub(crate) use room::ThreadArea;
     /// `spawn_joinable(stack_size, run)`: a thread with at least so much stack; its row, and
-    /// its number. `Row::join` waits until it has exited; `Row::leave_alone`: it is not joined.
+    /// its thread ID. `Row::join` waits until it has exited; `Row::leave_alone`: it is not joined.
     pub(crate) use room::{Row, spawn_joinable};
     /// `exit(status)`: ends the process. `write(file, bytes)`: writes what of them the
     /// file takes.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Makes Ms, unmakes them when needm is stopped, and sorts them out in a forked child.
 //!
 //! # Safety
@@ -9,7 +10,7 @@ use crate::error::Error;
 use crate::m::{M, MS};
 use crate::pool::{Extra, HELD, LISTED, READY, held_by, is_held, is_held_by, is_ready, waiters};
 use crate::state;
-use crate::sync::{Relaxed, SeqCst};
+use crate::sync::{AtomicUsize, Relaxed, SeqCst};
 use crate::thread_record::Thread;
 use crate::tools;
 use core::iter::successors;
@@ -17,21 +18,30 @@ use core::ptr;
 
 impl Extra {
     /// Makes an M, bound to `thread` or on the list; `None` if there are `max_ms` already.
-    pub(crate) fn make(&self, thread: Option<&Thread>) -> Result<Option<&'static M>, Error> {
+    /// `making`: says which one that is, by its row plus one, while the host's hook runs for it.
+    pub(crate) fn make(
+        &self,
+        thread: Option<&Thread>,
+        making: Option<&AtomicUsize>,
+    ) -> Result<Option<&'static M>, Error> {
         let settings = state::settings();
         let max = settings.max_ms();
         if self.made.fetch_update(SeqCst, Relaxed, |made| (made < max).then_some(made + 1)).is_err()
         {
             return Ok(None);
         }
-        let made = self.make_one(thread);
+        let made = self.make_one(thread, making);
         if made.is_err() {
             self.made.fetch_sub(1, SeqCst);
         }
         made.map(Some)
     }
 
-    fn make_one(&self, thread: Option<&Thread>) -> Result<&'static M, Error> {
+    fn make_one(
+        &self,
+        thread: Option<&Thread>,
+        making: Option<&AtomicUsize>,
+    ) -> Result<&'static M, Error> {
         let settings = state::settings();
         let index = match self.blank.pop(&MS) {
             Some((index, _)) => index,
@@ -49,7 +59,11 @@ impl Extra {
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);
         m.fill(index);
-        if !settings.hooks().m_new(m) {
+        let say = |row: usize| making.into_iter().for_each(|making| making.store(row, Relaxed));
+        say(index as usize + 1);
+        let accepted = settings.hooks().m_new(m);
+        say(0);
+        if !accepted {
             self.unmake(m);
             return Err(Error::NoMemory);
         }
@@ -61,6 +75,17 @@ impl Extra {
             }
         }
         Ok(m)
+    }
+
+    /// Undoes what [`Extra::make`] was doing, if its hook does not return: a fault, a panic or a jump has
+    /// left it.
+    pub(crate) fn give_up(&self, making: &AtomicUsize) {
+        let row = making.swap(0, Relaxed).checked_sub(1).and_then(|row| u32::try_from(row).ok());
+        if let Some(m) = row.and_then(|row| MS.get(row)) {
+            self.unmake(m);
+            self.made.fetch_sub(1, SeqCst);
+            self.wake();
+        }
     }
 
     /// Undoes what [`Extra::make`] did, except for the count. The row of a bound M stays reserved
@@ -91,7 +116,7 @@ impl Extra {
 
     /// Makes `count` Ms for the list.
     pub(crate) fn seed(&self, count: u32) -> Result<(), Error> {
-        (0..count).try_for_each(|_| self.make(None).map(drop))
+        (0..count).try_for_each(|_| self.make(None, None).map(drop))
     }
 
     /// Unmaps the stack of every M, and leaves its row blank.

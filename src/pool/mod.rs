@@ -1,12 +1,13 @@
-//! The extra list: the Ms that are bound to no thread, and the threads that wait for one.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The extra list: the list from which threads bind Ms, and the threads that wait for one.
 //!
 //! An M's `state` says which thread it is bound to, and nothing else does:
 //!
 //! | bits | |
 //! | --- | --- |
 //! | `READY` | it has a stack and its hooks have run; 0 is a row without an M |
-//! | `LISTED` | no thread has popped it since it was put on the list: its holder may unbind it by a store |
-//! | `HELD` and the rest | the number of the thread that it is bound to |
+//! | `LISTED` | no thread has popped it since it was put on the list: the thread that it is bound to may unbind it by a store |
+//! | `HELD` and the rest | it is bound to a thread, and the row of that thread's record |
 //! | `HELD` without `READY` | a stop of needm has unmapped its stack; the row stays reserved while its thread may still read it, until [`Extra::retire`] |
 //!
 //! Binding is a compare-and-swap that sets `HELD`; unbinding is one that clears
@@ -42,8 +43,8 @@ use crate::layout;
 use crate::m::{M, MS};
 use crate::os;
 use crate::state;
-use crate::sync::{AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
-use crate::thread_record::Thread;
+use crate::sync::{Alone, AtomicU32, AtomicU64, Relaxed, Release, SeqCst, fence};
+use crate::thread_record::{THREADS, Thread};
 use core::ptr;
 
 crate::arch::upcalls! {
@@ -60,7 +61,7 @@ const _: () = assert!(READY | LISTED == layout::m::IDLE);
 /// It is bound to a thread.
 pub(crate) const HELD: u32 = 4;
 
-/// Above these bits: the number of that thread's record.
+/// Above these bits: the row of that thread's record.
 const OWNER_SHIFT: u32 = 3;
 
 /// The list, and the threads that wait for it.
@@ -80,7 +81,7 @@ pub(crate) struct Extra {
 }
 
 /// The one extra list.
-pub(crate) static EXTRA: Extra = Extra {
+pub(crate) static EXTRA: Alone<Extra> = Alone(Extra {
     idle: List::new(),
     listed: AtomicU32::new(0),
     blank: List::new(),
@@ -89,7 +90,7 @@ pub(crate) static EXTRA: Extra = Extra {
     waits: AtomicU64::new(0),
     timeouts: AtomicU64::new(0),
     reclaimed: AtomicU64::new(0),
-};
+});
 
 /// Threads that wait for an M.
 pub(crate) fn waiters() -> &'static AtomicU32 {
@@ -117,9 +118,45 @@ pub(crate) fn is_held_by(m: &M, thread: &Thread) -> bool {
     m.state.load(Relaxed) & !LISTED == READY | held_by(thread)
 }
 
+/// From any thread: the end of the rebind path is to unbind this M by [`Extra::release`], not by
+/// a store. Whether the M is on the list, `listed` says.
+pub(crate) fn keep_off_rebind_path(m: &M) {
+    if is_held_ready(m.state.load(SeqCst)) {
+        m.state.fetch_and(!LISTED, SeqCst);
+    }
+}
+
+/// Whether [`keep_off_rebind_path`] still holds.
+pub(crate) fn is_kept_off_rebind_path(m: &M) -> bool {
+    m.state.load(SeqCst) & LISTED == 0
+}
+
 /// Whether this M is bound to a thread.
 pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
+}
+
+/// The system's ID of the thread that this M is bound to; 0 if it is bound to none, or if the ID is
+/// not known.
+pub(crate) fn thread_id(m: &M) -> u64 {
+    let holder = || m.state.load(SeqCst) & !LISTED;
+    let mut held = holder();
+    while is_held_ready(held) {
+        let id = THREADS.get(held >> OWNER_SHIFT).map_or(0, |thread| thread.notice.thread_id());
+        // The record is another thread's only after it has given the M back.
+        let now = holder();
+        if now == held {
+            return id;
+        }
+        held = now;
+    }
+    0
+}
+
+/// What `ask` says of the thread that holds this M; false if none does.
+pub(crate) fn with_holder(m: &M, ask: impl FnOnce(&Thread) -> bool) -> bool {
+    let held = m.state.load(SeqCst);
+    is_held_ready(held) && THREADS.get(held >> OWNER_SHIFT).is_some_and(ask)
 }
 
 fn is_held_ready(state: u32) -> bool {
@@ -162,10 +199,10 @@ impl Extra {
                 mine = claim(m, thread, true);
             }
             if mine {
-                m.owes_spare.store(u32::from(last), Relaxed);
+                m.owes_spare.store(last, Relaxed);
                 return Some(m);
             }
-            // Tells its holder, which reads this word to unbind the M.
+            // Tells the thread that it is bound to, which reads this word to unbind the M.
             m.state.fetch_and(!LISTED, SeqCst);
         }
     }
@@ -173,7 +210,7 @@ impl Extra {
     /// Binds an M that is free but not on the list.
     pub(crate) fn sweep(thread: &Thread) -> Option<&'static M> {
         let m = MS.iter().find(|m| claim(m, thread, false))?;
-        m.owes_spare.store(1, Relaxed);
+        m.owes_spare.store(true, Relaxed);
         Some(m)
     }
 
@@ -222,7 +259,7 @@ impl Extra {
         }
     }
 
-    /// Has every waiter look again: needm is being stopped.
+    /// Wakes every waiter, so that it looks again: needm is being stopped.
     pub(crate) fn wake_all(&self) {
         self.returned.fetch_add(1, SeqCst);
         os::wait::wake(&self.returned, u32::MAX >> 1);

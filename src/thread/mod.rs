@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread's own record: what stays with a foreign thread between callbacks, from its
 //! first callback to its exit.
 //!
@@ -12,20 +13,23 @@
 //! remove the stack takes a system call, which the exit makes needless.
 //!
 //! # Safety
-//! Records are rows of a table, reached by reference. Rows stay mapped until [`stop`] has
-//! found that no live thread has a record.
+//! Records are rows of a table, reached by reference. [`stop`] unmaps them, and only if no record
+//! is live or being dismantled.
 #![allow(unsafe_code)] // the table of records
 
+pub(crate) mod hook;
+mod own_stack;
 pub(crate) mod reap;
 
 use crate::error::Error;
 use crate::gate;
+use crate::m::M;
 use crate::os::exit;
 use crate::os::wait::wait;
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
-use crate::table::Rows;
-use crate::thread::reap::{RECORD_CHANGES, allocate_while_open, while_open};
+use crate::table::{LINE, Rows};
+use crate::thread::reap::{COUNTS, allocate_while_open, while_open};
 use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
 use crate::tools;
@@ -33,7 +37,12 @@ use core::ffi::c_void;
 use core::ptr;
 
 // SAFETY: all fields are atomics, for which zero is valid.
-unsafe impl Rows for Thread {}
+unsafe impl Rows for Thread {
+    const PLACE: usize = LINE;
+}
+
+// Not the same line as an M's: `table.rs`.
+const _: () = assert!(<M as Rows>::PLACE != <Thread as Rows>::PLACE);
 
 crate::arch::upcalls! {
     "needm_thread_exit" => exit_current,
@@ -43,12 +52,12 @@ crate::arch::upcalls! {
 /// of a change must not block a stop for ever.
 const WAIT_ROUNDS: u32 = 1000;
 
-/// Has exits noticed. Only for `lifecycle::start`.
+/// Sets up the detection of exits. Only for `lifecycle::start`.
 pub(crate) fn start() {
     exit::begin(on_exit);
 }
 
-/// Has this thread, whose record it is, call [`on_exit`] at its exit.
+/// Arranges that this thread, whose record it is, calls [`on_exit`] at its exit.
 fn arm(thread: &Thread) {
     thread.notice.arm(ptr::from_ref(thread).cast());
 }
@@ -57,22 +66,22 @@ fn arm(thread: &Thread) {
 /// a handler.
 pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    prepare(tls, thread, careful);
+    prepare(tls, thread, careful)?;
     Ok(thread)
 }
 
 /// Makes this thread ready for faults. If a process that shares the memory was the first to use the
 /// record, finds out which thread's it is; that process has set up its own handler stack, so this
 /// thread's has to be checked.
-pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) {
+pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) -> Result<(), Error> {
     if !thread.notice.is_settled() {
-        if !thread.notice.is_known() {
+        if !thread.notice.has_thread_id() {
             thread.ready.check_again(state::settings().needs());
             thread.notice.begin(tls.address());
         }
         thread.notice.watch(tls.address());
     }
-    thread.prepare(careful);
+    thread.prepare(careful)
 }
 
 /// This thread's record, allocated now if it has none.
@@ -82,6 +91,9 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
         if thread.epoch.load(Relaxed) != state::epoch() {
             // Rows of an earlier start that it still refers to fail `pool::is_held_by`.
             thread.adopt_epoch();
+            // It may be ready since an earlier start, which did not ask.
+            thread.ready.note_blocked(state::settings().needs());
+            thread.ready.forget_known();
             arm(thread);
         }
         if thread.destructor_ran.load(Relaxed) != 0 {
@@ -94,7 +106,7 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
     let Some(thread) = allocate_while_open(tls)? else { return Err(Error::NotStarted) };
     if tls.set_thread(thread).is_err() {
         // A handler that interrupted this very function was first.
-        thread.release();
+        thread.free();
         return tls.thread().ok_or(Error::NoMemory);
     }
     arm(thread);
@@ -102,8 +114,8 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
     Ok(thread)
 }
 
-/// This thread exits, and `value` is what [`arm`] passed. Waits for nothing: if needm is being
-/// stopped, the record is left to be reaped.
+/// This thread exits, and `value` is what [`arm`] passed. Waits for nothing, unless there is a hook
+/// to call while the world is stopped: if needm is being stopped, the record is left to be reaped.
 ///
 /// A C library gives a new thread the memory of a joined one, in which a raw exit has left the
 /// old thread's value: then `value` is another thread's record, or a free one.
@@ -161,10 +173,10 @@ fn exit_thread(tls: &Tls, thread: &Thread) {
     tls.clear_thread();
     // What a handler has bound in between; from here on it gets another record.
     thread.return_all_ms();
-    thread.notice.unwatch(tls.address());
+    thread.notice.unwatch();
     if thread.ready.release() {
         // model: a_record_released_before_its_threads_end that
-        thread.release();
+        thread.free();
     } else {
         // This thread still runs on the handler stack: the record is kept until it has exited.
         thread.resume_live();
@@ -185,7 +197,7 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         }
     }
     // model: a_stop_that_does_not_wait_for_changes
-    let mut live = !wait_until(|| RECORD_CHANGES.load(SeqCst) == 0);
+    let mut live = !wait_until(|| COUNTS.record_changes.load(SeqCst) == 0);
     for thread in THREADS.iter() {
         // model: a_stop_that_unmaps_records_of_the_living
         if thread.is_in_use() {
@@ -218,14 +230,14 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
 pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
     FREE_THREADS.clear();
-    RECORD_CHANGES.store(0, SeqCst);
+    COUNTS.record_changes.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
-            thread.notice.fork_child(tls.address());
+            thread.notice.rewatch_in_child(tls.address());
         } else {
             thread.clear_ms();
             thread.ready.forget();
-            thread.release();
+            thread.free();
         }
     }
 }

@@ -1,9 +1,15 @@
-//! Getting a record, and reaping: records of threads that have exited are found, what they
-//! held is returned, and the records are used again.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Allocates a record for a thread; moves it to a new epoch; returns a thread's Ms; and reaps:
+//! reclaims the records and Ms of threads that have exited.
+//!
+//! A comment `// model: NAME` marks where `models/` plants a bug of that name, which its tests
+//! must find (`models/README.md`).
 //!
 //! # Safety
-//! As for [`super`]: rows stay mapped while a live thread has a record, and a pointer from a
-//! record leads to a row of the table of Ms.
+//! `needm_stop` unmaps no row of the tables of records and of Ms while any record is live or
+//! being dismantled (`thread::stop`, `lifecycle.rs`). A thread that works here has its own live
+//! record, or is counted in [`Counts::record_changes`], for which a stop waits. A pointer from a record to
+//! an M leads to a row of the table of Ms.
 #![allow(unsafe_code)] // pointers to Ms
 
 use crate::error::Error;
@@ -12,7 +18,7 @@ use crate::m::{M, MS};
 use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
-use crate::sync::{AtomicU32, Relaxed, Release, SeqCst};
+use crate::sync::{Alone, AtomicU32, Relaxed, Release, SeqCst};
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
@@ -21,18 +27,26 @@ use core::ptr;
 /// no more records than that, [`reap_next`] checks all, else one.
 pub(crate) const CHECKS: u32 = 8;
 
-/// How often [`reap_next`] asks the system about threads whose exit nothing else shows: once in so
-/// many times, because each question is a system call.
-const ASKS_ONCE_IN: u32 = 32;
+/// One in so many calls of [`reap_next`] asks the system about threads whose exit nothing else
+/// shows. Each question is a system call.
+const CALLS_PER_QUESTION: u32 = 32;
 
-/// Counts for [`ASKS_ONCE_IN`].
-static REAPED: AtomicU32 = AtomicU32::new(0);
+/// What a thread's first callback counts.
+pub(crate) struct Counts {
+    /// How many threads are allocating or dismantling a record: [`while_open`].
+    pub(crate) record_changes: AtomicU32,
+    /// Calls of [`reap_next`], for [`CALLS_PER_QUESTION`].
+    reap_calls: AtomicU32,
+    /// Where [`next_to_check`] begins.
+    next_to_check: AtomicU32,
+}
 
-/// Threads that are allocating or dismantling a record: [`while_open`].
-pub(crate) static RECORD_CHANGES: AtomicU32 = AtomicU32::new(0);
-
-/// Where [`next_to_check`] begins.
-static NEXT_TO_CHECK: AtomicU32 = AtomicU32::new(0);
+/// The counts of all threads.
+pub(crate) static COUNTS: Alone<Counts> = Alone(Counts {
+    record_changes: AtomicU32::new(0),
+    reap_calls: AtomicU32::new(0),
+    next_to_check: AtomicU32::new(0),
+});
 
 /// A record for this thread, unless needm is being stopped.
 pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, Error> {
@@ -44,33 +58,35 @@ pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, 
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
     // model: a_change_that_is_announced_too_late
     // model: a_change_that_is_announced_unordered
-    RECORD_CHANGES.fetch_add(1, SeqCst);
+    COUNTS.record_changes.fetch_add(1, SeqCst);
     let is_open = state::is_open();
     let done = is_open.then(work);
-    // A forked child starts from 0, maybe in the middle of this.
-    let _ = RECORD_CHANGES.fetch_update(SeqCst, SeqCst, |changes| changes.checked_sub(1));
+    // A fork sets the count to 0 in the child, perhaps between the add and this. So it must not
+    // go below 0.
+    let _ = COUNTS.record_changes.fetch_update(SeqCst, SeqCst, |changes| changes.checked_sub(1));
     done
 }
 
-/// Checks the next record, or all if they are few, and reaps threads that have exited. Returns
-/// how many Ms came back.
+/// Checks the next record, or all if they are few, and reaps threads that have exited. The result
+/// is the number of Ms that were reclaimed.
 pub(crate) fn reap_next() -> u32 {
     let count = if THREADS.len() > CHECKS { 1 } else { CHECKS };
-    // Not one atomic step, as in `next_to_check`.
-    let turn = REAPED.load(Relaxed).wrapping_add(1);
-    REAPED.store(turn, Relaxed);
-    let ask = turn.is_multiple_of(ASKS_ONCE_IN);
-    next_to_check(count).map(|thread| thread.reap(ask)).sum()
+    // Not one atomic step: calls that are counted as one only put the next question off.
+    let calls = COUNTS.reap_calls.load(Relaxed).wrapping_add(1);
+    COUNTS.reap_calls.store(calls, Relaxed);
+    let ask_system = calls.is_multiple_of(CALLS_PER_QUESTION);
+    next_to_check(count).map(|thread| thread.reap(ask_system)).sum()
 }
 
-/// Checks some more records, and asks the system about threads whose exit nothing else shows.
-/// Called before an M is made, so that threads which exit unnoticed do not take a new M each.
+/// Checks [`CHECKS`] records, asks the system about threads whose exit nothing else shows, and
+/// reaps those that have exited. Called before an M is made, so that the Ms of threads which exit
+/// unnoticed are used again.
 pub(crate) fn reap_next_asking() -> u32 {
     next_to_check(CHECKS).map(|thread| thread.reap(true)).sum()
 }
 
-/// The record of a thread that has exited, now the caller's. Only while needm is not being
-/// stopped.
+/// Claims the record of a thread that has exited, without its Ms. The caller must be inside
+/// [`while_open`].
 fn reuse_dead() -> Option<&'static Thread> {
     next_to_check(CHECKS).find(|t| t.seen_exited(false).is_some_and(|state| t.claim_record(state)))
 }
@@ -81,20 +97,21 @@ fn reuse_dead() -> Option<&'static Thread> {
 fn next_to_check(count: u32) -> impl Iterator<Item = &'static Thread> {
     let len = THREADS.len();
     (0..count.min(len)).filter_map(move |_| {
-        let next = NEXT_TO_CHECK.load(Relaxed);
+        let next = COUNTS.next_to_check.load(Relaxed);
         let at = if next < len { next } else { 0 };
         // Not one atomic step: two threads may check the same record, which does no harm.
-        NEXT_TO_CHECK.store(at + 1, Relaxed);
+        COUNTS.next_to_check.store(at + 1, Relaxed);
         THREADS.get(at)
     })
 }
 
-/// Reaps `thread` if it has exited, and asks the system if nothing else shows it.
+/// Reaps `thread` if it has exited. Asks the system if nothing else shows it.
 pub(crate) fn reap(thread: &Thread) {
     thread.reap(true);
 }
 
-/// Checks all records, and reaps threads that have exited. Returns how many Ms came back.
+/// Checks all records, and reaps threads that have exited. The result is the number of Ms that
+/// were reclaimed.
 pub(crate) fn reap_all() -> u32 {
     THREADS.iter().map(|thread| thread.reap(true)).sum()
 }
@@ -126,6 +143,8 @@ impl Thread {
         thread.notice.begin(tls.address());
         thread.in_transfer.store(0, Relaxed);
         thread.destructor_ran.store(0, Relaxed);
+        thread.set_admitted(false);
+        thread.set_runs_hook(false);
         thread.had_earlier_epochs.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.clear_ms();
@@ -137,59 +156,70 @@ impl Thread {
         Some(thread)
     }
 
-    /// Unbinds the innermost M of this thread, as new.
+    /// Resets `m`, which is bound to this thread, and unbinds it. If it is the innermost M of the
+    /// thread, the one below it becomes the innermost.
     pub(crate) fn return_m(&self, m: &M) {
         let was = self.begin_transfer();
         m.reset();
-        let below = m.prev_held.load(Relaxed);
+        let prev = m.prev_held.load(Relaxed);
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);
         if !(state::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), m)) {
             m.thread.store(ptr::null_mut(), Relaxed);
         }
-        // Before the release, because a handler that calls back after it may bind another M.
+        // Before the release: a handler that calls back after it finds that `m` is not this
+        // thread's, binds another M, and writes that to `self.m`. Then `prev` would be lost.
         let own = ptr::from_ref(m).cast_mut();
-        let _ = self.m.compare_exchange(own, below, Relaxed, Relaxed);
+        let _ = self.m.compare_exchange(own, prev, Relaxed, Relaxed);
         EXTRA.release(m);
         self.end_transfer(was);
     }
 
-    /// Makes this a record of the current start of needm. Rows of the start before stay reserved
-    /// for this thread, and are no Ms: if this runs in a handler, the code that the handler has
-    /// interrupted may be about to read one.
+    /// Moves the record to the current epoch. Rows of the previous epoch stay reserved for this
+    /// thread, although they hold no M any more: if this runs in a handler, the interrupted code
+    /// may be about to read one. Rows of older epochs are freed.
     pub(crate) fn adopt_epoch(&self) {
         let known = self.epoch.load(Relaxed);
         // The row of its last M may hold a new M by now, which is on the list.
         self.last.store(ptr::null_mut(), Relaxed);
         let renewed = self.epoch.compare_exchange(known, state::epoch(), Relaxed, Relaxed);
+        // The first time there are no older epochs.
         if renewed.is_ok() && self.had_earlier_epochs.swap(1, Relaxed) != 0 {
             EXTRA.retire(self, Some(known));
         }
     }
 
-    /// Frees the rows that are reserved for this thread, which reads none any more.
-    fn retire_rows(&self) {
-        let knows = self.epoch.load(Relaxed) == state::epoch();
-        if !knows || self.had_earlier_epochs.load(Relaxed) != 0 {
+    /// Frees the rows that are reserved for this thread, because it can no longer read them.
+    fn free_reserved_rows(&self) {
+        let is_current = self.epoch.load(Relaxed) == state::epoch();
+        if !is_current || self.had_earlier_epochs.load(Relaxed) != 0 {
             EXTRA.retire(self, None);
         }
     }
 
-    /// Unbinds all Ms of this thread, which has exited or is about to, and returns how many that
-    /// were. An M that a handler binds in between stays recorded.
+    /// Unbinds an M of this thread, which has exited or is about to.
+    #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
+    fn return_one(&self, m: &M) {
+        if state::settings().hooks().unminit.is_some() {
+            self.in_hook(true, || state::settings().hooks().unminit(m));
+        }
+        trim::note_returned(m, self);
+        self.return_m(m);
+    }
+
+    /// Unbinds all Ms of this thread, which has exited or is about to. The result is their number.
+    /// If a handler binds an M meanwhile, the loop finds it in `self.m` and unbinds it, too.
     pub(crate) fn return_all_ms(&self) -> u32 {
         let mut count = 0;
-        let mut give = |m: &M| {
+        let mut unbind = |m: &M| {
             count += 1;
-            self.in_hook(|| state::settings().hooks().unminit(m));
-            trim::note_returned(m, self);
-            self.return_m(m);
+            self.return_one(m);
         };
         // model: a_reaper_that_forgets_the_m
         while let Some(m) = self.held() {
             // model: an_exit_that_returns_no_m
             if pool::is_held_by(m, self) {
-                give(m);
+                unbind(m);
             } else {
                 let stale = ptr::from_ref(m).cast_mut();
                 let _ = self.m.compare_exchange(stale, ptr::null_mut(), Relaxed, Relaxed);
@@ -198,13 +228,17 @@ impl Thread {
         // model: an_exit_in_transfer_that_is_not_swept
         if self.in_transfer.load(Relaxed) != 0 {
             self.in_transfer.store(0, Relaxed);
-            // The thread exited in the middle of binding an M, or of unbinding one.
-            MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(give);
+            // The thread exited in the middle of binding an M, or of unbinding one: such an M may
+            // be missing from the chain that starts at `self.m`.
+            MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(unbind);
         }
-        // SAFETY: only rows of the table of Ms are ever stored there, which stay mapped while
-        // this record is in use.
-        while let Some(last) = unsafe { self.last.swap(ptr::null_mut(), Relaxed).as_ref() } {
-            // From here on no thread rebinds this one as its last.
+        // Once `last` is out of the record, no callback of this thread rebinds it. A loop, because
+        // a handler may have stored another one.
+        while !self.last.load(Relaxed).is_null() {
+            let last = self.last.swap(ptr::null_mut(), Relaxed);
+            // SAFETY: only rows of the table of Ms are ever stored there, and none is unmapped while
+            // a record is live or being dismantled, as this one is.
+            let Some(last) = (unsafe { last.as_ref() }) else { break };
             // model: a_last_m_that_stays_with_the_dead
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
@@ -213,62 +247,65 @@ impl Thread {
         count
     }
 
-    /// Frees the record.
-    pub(crate) fn release(&self) {
-        self.clear();
+    /// Puts the record on the list of free ones.
+    pub(crate) fn free(&self) {
+        self.forget_thread();
         self.set_phase(FREE);
         FREE_THREADS.push(&THREADS, self.index());
     }
 
-    /// Takes out of the record what still refers to its thread.
-    pub(crate) fn clear(&self) {
-        self.retire_rows();
+    /// Removes from the record what still refers to its thread.
+    fn forget_thread(&self) {
+        self.free_reserved_rows();
         self.notice.forget();
     }
 
-    /// Dismantles the record if its thread has exited; `ask` the system if nothing else shows it.
-    /// Returns how many Ms came back.
-    pub(crate) fn reap(&self, ask: bool) -> u32 {
-        let exited = self.seen_exited(ask);
+    /// Dismantles the record if its thread has exited. With `ask_system`, a system call asks for
+    /// that if nothing else shows it. The result is the number of Ms that were reclaimed.
+    pub(crate) fn reap(&self, ask_system: bool) -> u32 {
+        let exited = self.seen_exited(ask_system);
         exited.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
     }
 
-    /// The record's state, if its thread has exited.
-    pub(crate) fn seen_exited(&self, ask: bool) -> Option<u32> {
+    /// The record's state, if its thread has exited. `ask_system` as for [`Thread::reap`].
+    pub(crate) fn seen_exited(&self, ask_system: bool) -> Option<u32> {
         // model: a_reaper_that_looks_too_late
         let state = self.state();
-        let has_exited = state & PHASE == LIVE && self.notice.has_exited(ask);
+        let has_exited = state & PHASE == LIVE && self.notice.has_exited(ask_system);
         has_exited.then_some(state)
     }
 
-    /// Dismantles the record of an exited thread, if it is still in `state`: returns the Ms, and
-    /// frees the record. Returns how many Ms came back. Only while needm is not being stopped, or
-    /// for the thread that stops it.
+    /// Dismantles the record of an exited thread, if it is still in `state`: unbinds the Ms, and
+    /// frees the record. The result is the number of Ms. The caller must be inside [`while_open`],
+    /// or be the thread that stops needm.
     pub(crate) fn dismantle(&self, state: u32) -> u32 {
-        let count = self.strip(state);
+        let count = self.reclaim_ms(state);
         // model: a_record_that_is_never_used_again
         if count.is_some() {
             // model: a_record_released_before_its_m
-            self.release();
+            self.free();
         }
         count.unwrap_or(0)
     }
 
-    /// As [`Thread::dismantle`], but the record is then the caller's. False if another thread was
-    /// first.
+    /// As [`Thread::dismantle`], but leaves the record to the caller instead of freeing it. False
+    /// if another thread was first.
     fn claim_record(&self, state: u32) -> bool {
-        let whole = self.strip(state).is_some();
-        if whole {
-            self.clear();
+        let won = self.reclaim_ms(state).is_some();
+        if won {
+            self.forget_thread();
         }
-        whole
+        won
     }
 
-    /// Returns the Ms of an exited thread; `None` if its record is no longer in `state`.
-    fn strip(&self, state: u32) -> Option<u32> {
+    /// Unbinds the Ms of an exited thread. The result is their number; `None` if the record is no
+    /// longer in `state`, because another thread was first.
+    fn reclaim_ms(&self, state: u32) -> Option<u32> {
         if !self.begin_exit(state) {
             return None;
         }
+        // Before the Ms: the host's hook runs for each of them, and threads that wait for the
+        // world need not wait for that.
         // model: a_dead_owner_of_the_world
         gate::disown(self);
         // model: a_record_released_before_its_m here
@@ -277,6 +314,7 @@ impl Thread {
             EXTRA.reclaimed.fetch_add(u64::from(count), Relaxed);
         }
         self.ready.forget();
+        self.set_runs_hook(false);
         Some(count)
     }
 }

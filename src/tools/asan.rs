@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! AddressSanitizer: sanitizer/common_interface_defs.h, "Fiber annotation interface", and
 //! sanitizer/asan_interface.h.
 //!

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What checking tools are told of needm's stacks.
 //!
 //! | tool | told | where |

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! No sanitizer: nothing is told.
 
 use core::ops::Range;

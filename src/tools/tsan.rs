@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! ThreadSanitizer: sanitizer/tsan_interface.h, "Fiber switching API" and
 //! `__tsan_acquire`, `__tsan_release`.
 //!

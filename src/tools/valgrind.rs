@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Client requests of valgrind (its manual, "The Client Request mechanism"; the numbers
 //! are of valgrind.h and memcheck.h, "an ABI exported by Valgrind to programs").
 //!

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
    by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
    (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
@@ -6,6 +7,11 @@
 #include "../landing.h"
 
 #define NR_rt_sigreturn 139     /* linux/include/uapi/asm-generic/unistd.h */
+
+/* From where needm_sigreturn finds the stack to the context: siginfo_t. */
+#define CONTEXT         128
+/* From the context to x29 in it: context.rs. */
+#define CONTEXT_X29     416
 
 /* fn needm_sigreturn() -> !
 
@@ -23,14 +29,27 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (w0), info (x1), context (x2))
 
-   The handler of the fault signals; goes on in `handle`. Linux aligns its stack, and enters it as
-   an indirect call does. */
+   The handler of the fault signals; goes on in `handle`, with the return address as a fourth
+   argument: it is needm_sigreturn if Linux itself has called. Linux aligns its stack, and enters
+   it as an indirect call does. */
 ROUTINE(needm_handler)
         .cfi_startproc
         LANDING_PAD
+        mov     x3, x30
         b       needm_handle
         .cfi_endproc
 END(needm_handler)
+
+/* extern "C" fn needm_handler_2(signal (w0), info (x1), context (x2))
+
+   The same, with FAULT_SECOND beside the signal's number. */
+ROUTINE(needm_handler_2)
+        .cfi_startproc
+        LANDING_PAD
+        orr     w0, w0, #FAULT_SECOND
+        b       needm_handler
+        .cfi_endproc
+END(needm_handler_2)
 
 /* fn needm_sigjump(fault (x0), regs (x1)) -> !
 
@@ -68,23 +87,52 @@ ROUTINE(needm_sigjump)
         .cfi_signal_frame
         .cfi_register RETURN_COLUMN, x30
         LANDING_PAD
-        ldr     x9, [x1, #88]
-        sub     sp, x0, #BELOW
-        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg31 BELOW+FAULT_SP, DW_OP_deref */
-        .cfi_escape 0x0f, 3, 0x8f, BELOW+FAULT_SP, 0x06
-        /* DW_CFA_expression, register 96, 2 bytes: DW_OP_breg31 BELOW+FAULT_PC */
-        .cfi_escape 0x10, RETURN_COLUMN, 2, 0x8f, BELOW+FAULT_PC
-        .cfi_register x30, x9
-        str     x9, [sp]
-        /* DW_CFA_expression, register 30, 2 bytes: DW_OP_breg31 0 */
-        .cfi_escape 0x10, 30, 2, 0x8f, 0
+        /* A signal that comes once sp has left the handler's stack overwrites regs. */
         ldp     x19, x20, [x1]
         ldp     x21, x22, [x1, #16]
         ldp     x23, x24, [x1, #32]
         ldp     x25, x26, [x1, #48]
         ldp     x27, x28, [x1, #64]
-        ldr     x29, [x1, #80]
+        .cfi_undefined RETURN_COLUMN
+        ldp     x29, x30, [x1, #80]
+        sub     sp, x0, #BELOW
+        /* Where a signal's return goes on instead, all registers being those of the fault but x0,
+           which is the frame, and sp, BELOW below it (Context::resume_at). A return needs no
+           landing pad. */
+        PLACE(needm_siglanding)
+        /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg31 BELOW+FAULT_SP, DW_OP_deref */
+        .cfi_escape 0x0f, 3, 0x8f, BELOW+FAULT_SP, 0x06
+        /* DW_CFA_expression, register 96, 2 bytes: DW_OP_breg31 BELOW+FAULT_PC */
+        .cfi_escape 0x10, RETURN_COLUMN, 2, 0x8f, BELOW+FAULT_PC
+        str     x30, [sp]
+        /* DW_CFA_expression, register 30, 2 bytes: DW_OP_breg31 0 */
+        .cfi_escape 0x10, 30, 2, 0x8f, 0
         bl      needm_sigpanic
         udf     #0
         .cfi_endproc
 END(needm_sigjump)
+
+/* fn needm_sigresume(context (x0)) -> !
+
+   Returns from a signal to `context`, from any depth of calls in its handler. */
+ROUTINE(needm_sigresume)
+        LANDING_PAD
+        sub     sp, x0, #CONTEXT
+        b       needm_sigreturn
+END(needm_sigresume)
+
+/* fn needm_sigstart(signal (w0), info (x1), context (x2), handler (x3), sp (x4)) -> !
+
+   Starts a handler as Linux does, on the signal frame at sp, to which it returns. The frame
+   pointer is the interrupted code's. A branch by x16 suits handlers with landing pads. */
+ROUTINE(needm_sigstart)
+        .cfi_startproc
+        .cfi_undefined x30
+        LANDING_PAD
+        mov     sp, x4
+        ldr     x29, [x2, #CONTEXT_X29]
+        adr     x30, needm_sigreturn
+        mov     x16, x3
+        br      x16
+        .cfi_endproc
+END(needm_sigstart)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The start of a program without a C library (feature freestanding). The Rust side is
    src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
@@ -11,7 +12,7 @@
         sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
 
    x0, in which a dynamic linker passes a function to run at the exit, is not looked at: the
-   program is static. There is no frame below this one: a backtrace ends here. */
+   program is static. This is the outermost frame: a backtrace ends here. */
 PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined x30

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: `svc 0`, number in x8, arguments in x0 to x5; all but x0 are kept
 //! (syscall(2), "Architecture calling conventions").
 

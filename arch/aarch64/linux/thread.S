@@ -1,23 +1,21 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The first and the last instructions of a thread that needm makes where there is no C library.
    The Rust side is src/os/linux/clone.rs. */
 #include "asm.h"
 #include "../landing.h"
+#include "linux/clone.h"
 
 /* linux/include/uapi/asm-generic/unistd.h */
 #define NR_clone        220
 #define NR_exit         93
 #define NR_munmap       215
-/* linux/include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
-   PARENT_SETTID, CHILD_CLEARTID: 0x3d0f00. */
-#define THREAD_FLAGS_HIGH       0x3d
-#define THREAD_FLAGS_LOW        0x0f00
 
 /* fn needm_clone(stack (x0), tid (x1), tp (x2), fn (x3), arg (x4)) -> isize (x0)
 
-   Starts a thread that runs fn(arg), which never returns, on the stack that ends at `stack`
-   (a multiple of 16), with tp as its thread pointer: clone(2). Linux writes the thread's number
-   to *tid before either thread goes on. When the thread has exited it writes 0 there, and wakes
-   what waits for that (futex(2)). Returns the number, or an error as a negative one. Clobbers
+   Starts a thread that runs fn(arg), which never returns: clone(2). `stack` is the top (the highest
+   address) of its stack, a multiple of 16; tp is its thread pointer. Linux writes the thread ID
+   to *tid before either thread goes on. When the thread has exited, Linux writes 0 there, and wakes
+   the threads that wait for that (futex(2)). Returns the thread ID, or a negative errno. Clobbers
    x1 to x6, and x8.
 
    The new thread starts with this one's registers, and finds fn and arg there; nothing is on its
@@ -32,14 +30,14 @@ ROUTINE(needm_clone)
         mov     x3, x2
         mov     x2, x1
         mov     x1, x0
-        mov     x0, #THREAD_FLAGS_LOW
-        movk    x0, #THREAD_FLAGS_HIGH, lsl #16
+        mov     x0, #(THREAD_FLAGS & 0xffff)
+        movk    x0, #(THREAD_FLAGS >> 16), lsl #16
         mov     x8, #NR_clone
         svc     #0
         cbz     x0, 1f
         ret
-        /* The new thread. x5: fn; x6: arg; everything else as in the other thread. There is no
-           frame below this one: a backtrace ends here. */
+        /* The new thread. x5: fn; x6: arg; x0: 0. This is its outermost frame: a backtrace ends
+           here. */
 1:
         .cfi_undefined x30
         mov     x29, #0
@@ -52,8 +50,10 @@ END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (x0), len (x1)) -> !
 
-   Unmaps the stack that this thread runs on, and exits the thread. Nothing is on a stack here,
-   and all signals must be blocked, because a handler would have none. */
+   Unmaps the stack that this thread runs on, and exits the thread. After munmap there is no stack.
+   So nothing here uses one. The caller has blocked all signals, because a handler would need a
+   stack. Linux writes 0 to the thread's *tid after the exit, so that word must not be on this
+   stack. */
 ROUTINE(needm_unmap_and_exit)
         .cfi_startproc
         .cfi_undefined x30

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread pointer, in the register TPIDR_EL0, which user code may write. ELF Handling For
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant I; ELF for the Arm 64-bit
 //! Architecture, "Thread Local Storage".

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! ARM under Linux: `arch/README.md` says what a room defines.
 
 pub(crate) mod context;
@@ -18,3 +19,12 @@ pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// none, because it always was.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;
+
+/// Whether this thread's returns are checked against a shadow stack: never, because 32-bit ARM has
+/// none.
+pub(crate) fn has_shadow_stack() -> bool {
+    false
+}
+
+/// Notes what the CPU has that signals must keep: nothing that a jump out of a handler would change.
+pub(crate) fn note_cpu() {}

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System call numbers: linux/arch/arm/tools/syscall.tbl, EABI.
 //!
 //! The calls that take a time are there twice, for a time of two words and for one of 64 bits;
@@ -10,6 +11,7 @@ pub(crate) const MUNMAP: usize = 91;
 pub(crate) const RT_SIGACTION: usize = 174;
 pub(crate) const RT_SIGPROCMASK: usize = 175;
 pub(crate) const WRITE: usize = 4;
+pub(crate) const MINCORE: usize = 219;
 pub(crate) const MADVISE: usize = 220;
 pub(crate) const GETPID: usize = 20;
 pub(crate) const SIGALTSTACK: usize = 186;
@@ -29,5 +31,4 @@ pub(crate) const CLOSE: usize = 6;
 /// `set_tls`, one of the calls that only ARM has (linux/arch/arm/include/uapi/asm/unistd.h).
 #[cfg(feature = "freestanding")]
 pub(crate) const SET_TLS: usize = 0x0f_0005;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 248;

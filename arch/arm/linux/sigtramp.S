@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
    by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
    (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
@@ -13,6 +14,12 @@
    kernel/signal.h): 128 bytes of siginfo, 20 of uc_flags, uc_link and uc_stack, 12 of
    trap_no, error_code and oldmask. r1 to r15 follow. */
 #define FRAME_R0        160
+
+/* From where needm_sigreturn finds the stack to the context: siginfo_t. */
+#define CONTEXT         128
+/* From the context to r7 and r11 in it: context.rs. */
+#define CONTEXT_R7      60
+#define CONTEXT_R11     76
 
 /* fn needm_sigreturn() -> !
 
@@ -36,14 +43,28 @@ END(needm_sigreturn)
 
 /* extern "C" fn needm_handler(signal (r0), info (r1), context (r2))
 
-   The handler of the fault signals; goes on in `handle`. Linux aligns its stack. */
+   The handler of the fault signals; goes on in `handle`, with the return address as a fourth
+   argument: it is needm_sigreturn if Linux itself has called. Linux aligns its stack. */
 ROUTINE(needm_handler)
         .fnstart
         .cfi_startproc
+        mov     r3, lr
         b       needm_handle
         .cfi_endproc
         .fnend
 END(needm_handler)
+
+/* extern "C" fn needm_handler_2(signal (r0), info (r1), context (r2))
+
+   The same, with FAULT_SECOND beside the signal's number. */
+ROUTINE(needm_handler_2)
+        .fnstart
+        .cfi_startproc
+        orr     r0, r0, #FAULT_SECOND
+        b       needm_handler
+        .cfi_endproc
+        .fnend
+END(needm_handler_2)
 
 /* fn needm_sigjump(fault (r0), regs (r1)) -> !
 
@@ -84,18 +105,22 @@ ROUTINE(needm_sigjump)
         .cfi_return_column r15
         .cfi_signal_frame
         .cfi_register r15, r14
-        ldr     r2, [r1, #32]
-        ldr     r3, [r0, #FAULT_SP]
-        ldr     ip, [r0, #FAULT_PC]
-        add     ip, ip, #2
         /* A signal that comes once sp has left the handler's stack overwrites regs. */
-        ldmia   r1, {r4-r11}
+        ldmia   r1, {r4-r11, lr}
+        .cfi_undefined r15
         sub     sp, r0, #BELOW
-        stmia   sp, {r2, r3, ip}
+        /* Where a signal's return goes on instead, all registers being those of the fault but r0,
+           which is the frame, and sp, BELOW below it (Context::resume_at). */
+        PLACE(needm_siglanding)
         /* DW_CFA_def_cfa_expression, 3 bytes: DW_OP_breg13 FAULT_SP, DW_OP_deref */
         .cfi_escape 0x0f, 3, 0x7d, BELOW+FAULT_SP, 0x06
         /* DW_CFA_expression, register 15, 2 bytes: DW_OP_breg13 FAULT_PC */
         .cfi_escape 0x10, 15, 2, 0x7d, BELOW+FAULT_PC
+        mov     r2, lr
+        ldr     r3, [r0, #FAULT_SP]
+        ldr     ip, [r0, #FAULT_PC]
+        add     ip, ip, #2
+        stmia   sp, {r2, r3, ip}
         /* DW_CFA_expression, register 14, 2 bytes: DW_OP_breg13 0 */
         .cfi_escape 0x10, 14, 2, 0x7d, 0
         bl      needm_sigpanic
@@ -103,3 +128,29 @@ ROUTINE(needm_sigjump)
         .cfi_endproc
         .fnend
 END(needm_sigjump)
+
+/* fn needm_sigresume(context (r0)) -> !
+
+   Returns from a signal to `context`, from any depth of calls in its handler. */
+ROUTINE(needm_sigresume)
+        .fnstart
+        .cantunwind
+        sub     sp, r0, #CONTEXT
+        b       needm_sigreturn
+        .fnend
+END(needm_sigresume)
+
+/* fn needm_sigstart(signal (r0), info (r1), context (r2), handler (r3), sp ([sp])) -> !
+
+   Starts a handler as Linux does, on the signal frame at sp, to which it returns. The frame
+   pointer is the interrupted code's: r11, in Thumb code r7. */
+ROUTINE(needm_sigstart)
+        .fnstart
+        .cantunwind
+        ldr     sp, [sp]
+        ldr     r7, [r2, #CONTEXT_R7]
+        ldr     r11, [r2, #CONTEXT_R11]
+        adr     lr, needm_sigreturn
+        bx      r3
+        .fnend
+END(needm_sigstart)

@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The start of a program without a C library (feature freestanding). The Rust side is
    src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
@@ -12,7 +13,7 @@
 
         sp -> argc, argv[0..argc], 0, envp[..], 0, auxv[..]
 
-   There is no frame below this one: a backtrace ends here. */
+   This is the outermost frame: a backtrace ends here. */
 PUBLIC_ROUTINE(_start)
         .fnstart
         .cfi_startproc

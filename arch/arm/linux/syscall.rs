@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: `svc 0`, number in r7, arguments in r0 to r5; all but r0 are kept
 //! (syscall(2), "Architecture calling conventions").
 

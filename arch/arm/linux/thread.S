@@ -1,6 +1,8 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The first and the last instructions of a thread that needm makes where there is no C library.
    The Rust side is src/os/linux/clone.rs. */
 #include "asm.h"
+#include "linux/clone.h"
         .syntax unified
         .arm
         .cfi_sections .debug_frame
@@ -9,17 +11,14 @@
 #define NR_clone        120
 #define NR_exit         1
 #define NR_munmap       91
-/* linux/include/uapi/linux/sched.h: CLONE_VM, FS, FILES, SIGHAND, THREAD, SYSVSEM, SETTLS,
-   PARENT_SETTID, CHILD_CLEARTID. */
-#define THREAD_FLAGS    0x3d0f00
 
 /* fn needm_clone(stack (r0), tid (r1), tp (r2), fn (r3), arg ([sp])) -> isize (r0)
 
-   Starts a thread that runs fn(arg), which never returns, on the stack that ends at `stack`
-   (a multiple of 16), with tp as its thread pointer: clone(2). Linux writes the thread's number
-   to *tid before either thread goes on. When the thread has exited it writes 0 there, and wakes
-   what waits for that (futex(2)). Returns the number, or an error as a negative one. Clobbers
-   what a call does.
+   Starts a thread that runs fn(arg), which never returns: clone(2). `stack` is the top (the highest
+   address) of its stack, a multiple of 16; tp is its thread pointer. Linux writes the thread ID
+   to *tid before either thread goes on. When the thread has exited, Linux writes 0 there, and wakes
+   the threads that wait for that (futex(2)). Returns the thread ID, or a negative errno. Clobbers
+   the caller-saved registers.
 
         this stack                      the new one
         arg     <- CFA                          <- stack, its sp: nothing is on it
@@ -56,8 +55,8 @@ ROUTINE(needm_clone)
         .cfi_def_cfa_offset 0
         bx      lr
         .cfi_restore_state
-        /* The new thread. r5: fn; r6: arg; everything else as in the other thread. There is no
-           frame below this one: a backtrace ends here. */
+        /* The new thread. r5: fn; r6: arg; r0: 0. This is its outermost frame: a backtrace ends
+           here. */
 1:
         .cfi_undefined lr
         mov     r11, #0
@@ -75,8 +74,10 @@ END(needm_clone)
 
 /* fn needm_unmap_and_exit(start (r0), len (r1)) -> !
 
-   Unmaps the stack that this thread runs on, and exits the thread. Nothing is on a stack here,
-   and all signals must be blocked, because a handler would have none. */
+   Unmaps the stack that this thread runs on, and exits the thread. After munmap there is no stack.
+   So nothing here uses one. The caller has blocked all signals, because a handler would need a
+   stack. Linux writes 0 to the thread's *tid after the exit, so that word must not be on this
+   stack. */
 ROUTINE(needm_unmap_and_exit)
         .fnstart
         .cfi_startproc

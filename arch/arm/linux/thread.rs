@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread pointer, in the coprocessor's register TPIDRURO, which only the system
 //! writes. ELF Handling For Thread-Local Storage, 3 "Run-Time Handling of TLS", variant
 //! I; Addenda to, and Errata in, the ABI for the Arm Architecture.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System call numbers: linux/arch/x86/entry/syscalls/syscall_32.tbl.
 //!
 //! The calls that take a time are there twice, for a time of two words and for one of 64 bits;
@@ -10,6 +11,7 @@ pub(crate) const MUNMAP: usize = 91;
 pub(crate) const RT_SIGACTION: usize = 174;
 pub(crate) const RT_SIGPROCMASK: usize = 175;
 pub(crate) const WRITE: usize = 4;
+pub(crate) const MINCORE: usize = 218;
 pub(crate) const MADVISE: usize = 219;
 pub(crate) const GETPID: usize = 20;
 pub(crate) const SIGALTSTACK: usize = 186;
@@ -28,5 +30,4 @@ pub(crate) const READ: usize = 3;
 pub(crate) const CLOSE: usize = 6;
 #[cfg(feature = "freestanding")]
 pub(crate) const SET_THREAD_AREA: usize = 243;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 252;

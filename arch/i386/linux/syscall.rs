@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: `int $0x80`, number in eax, arguments in ebx, ecx, edx, esi, edi,
 //! ebp; all but eax are kept (syscall(2), "Architecture calling conventions").
 //!
@@ -31,7 +32,7 @@ pub(crate) unsafe fn syscall(nr: usize, a: &Slots) -> isize {
 ///
 /// A routine of its own with its own CFI, because a call takes all registers, ebp and esi among
 /// them, which the compiler keeps for itself. If inline assembly pushed them, the compiler's unwind
-/// tables would be wrong while a thread sleeps here. Clobbers what a call does.
+/// tables would be wrong while a thread sleeps here. Clobbers the caller-saved registers.
 ///
 /// # Safety
 /// As for [`syscall`].

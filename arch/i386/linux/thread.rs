@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread pointer: the base of the segment that gs selects. ELF Handling For
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant II, as on x86_64.
 

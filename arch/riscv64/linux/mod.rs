@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! RISC-V under Linux: `arch/README.md` says what a room defines.
 
 pub(crate) mod context;
@@ -22,3 +23,20 @@ pub(crate) const SA_RESTORER: usize = 0;
 /// (linux/arch/riscv/include/asm/membarrier.h). Without that fence, a thread that has just come to
 /// run may be missed.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = Some(1 << 5);
+
+/// Whether this thread's returns are checked against a shadow stack, which Linux can switch on for
+/// programs that are marked for it (linux/Documentation/arch/riscv/zicfiss.rst). Linux is asked,
+/// because the instruction that reads it does not exist on every CPU.
+pub(crate) fn has_shadow_stack() -> bool {
+    // linux/include/uapi/linux/prctl.h
+    const PR_GET_SHADOW_STACK_STATUS: usize = 74;
+    const PR_SHADOW_STACK_ENABLE: usize = 1;
+    let mut status = 0_usize;
+    let args = (PR_GET_SHADOW_STACK_STATUS, &raw mut status).into();
+    // SAFETY: Linux writes one word to `status`, or nothing.
+    let result = unsafe { syscall::syscall(nr::PRCTL, &args) };
+    result == 0 && status & PR_SHADOW_STACK_ENABLE != 0
+}
+
+/// Notes what the CPU has that signals must keep: nothing that a jump out of a handler would change.
+pub(crate) fn note_cpu() {}

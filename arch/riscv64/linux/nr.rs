@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System call numbers: include/uapi/asm-generic/unistd.h.
 
 pub(crate) const MMAP: usize = 222;
@@ -6,6 +7,7 @@ pub(crate) const MUNMAP: usize = 215;
 pub(crate) const RT_SIGACTION: usize = 134;
 pub(crate) const RT_SIGPROCMASK: usize = 135;
 pub(crate) const WRITE: usize = 64;
+pub(crate) const MINCORE: usize = 232;
 pub(crate) const MADVISE: usize = 233;
 pub(crate) const GETPID: usize = 172;
 pub(crate) const SIGALTSTACK: usize = 132;
@@ -20,5 +22,5 @@ pub(crate) const MEMBARRIER: usize = 283;
 pub(crate) const OPENAT: usize = 56;
 pub(crate) const READ: usize = 63;
 pub(crate) const CLOSE: usize = 57;
-#[cfg(feature = "freestanding")]
+pub(crate) const PRCTL: usize = 167;
 pub(crate) const EXIT_GROUP: usize = 94;

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: `ecall`, number in a7, arguments in a0 to a5; all but a0 are kept (syscall(2),
 //! "Architecture calling conventions"), except the vector registers (linux/Documentation/arch/
 //! riscv/vector.rst, 3).

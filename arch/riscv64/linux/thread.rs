@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread pointer, the register tp, which user code may write. ELF Handling For
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant I; RISC-V ELF psABI, "Thread
 //! Local Storage": tp points behind the control block, to the storage itself.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System call numbers: linux/arch/x86/entry/syscalls/syscall_64.tbl.
 
 pub(crate) const MMAP: usize = 9;
@@ -6,6 +7,7 @@ pub(crate) const MUNMAP: usize = 11;
 pub(crate) const RT_SIGACTION: usize = 13;
 pub(crate) const RT_SIGPROCMASK: usize = 14;
 pub(crate) const WRITE: usize = 1;
+pub(crate) const MINCORE: usize = 27;
 pub(crate) const MADVISE: usize = 28;
 pub(crate) const GETPID: usize = 39;
 pub(crate) const SIGALTSTACK: usize = 131;
@@ -22,5 +24,4 @@ pub(crate) const READ: usize = 0;
 pub(crate) const CLOSE: usize = 3;
 #[cfg(feature = "freestanding")]
 pub(crate) const ARCH_PRCTL: usize = 158;
-#[cfg(feature = "freestanding")]
 pub(crate) const EXIT_GROUP: usize = 231;

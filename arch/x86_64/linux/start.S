@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The start of a program without a C library (feature freestanding). The Rust side is
    src/os/linux/start.rs (`needm_host_start`). */
 #include "asm.h"
@@ -11,7 +12,7 @@
 
    rdx, a function that a dynamic linker wants called at exit, is ignored: the program is static.
 
-   There is no frame below this one: a backtrace ends here. */
+   This is the outermost frame: a backtrace ends here. */
 PUBLIC_ROUTINE(_start)
         .cfi_startproc
         .cfi_undefined rip

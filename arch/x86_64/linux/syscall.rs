@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! System calls: `syscall`, number in rax, arguments in rdi, rsi, rdx, r10, r8,
 //! r9; rcx and r11 are lost (syscall(2), "Architecture calling conventions").
 

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread pointer, and where thread-local storage lies around it: ELF Handling For
 //! Thread-Local Storage, 3 "Run-Time Handling of TLS", variant II: below it, and the
 //! pointer points to itself.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The alternate signal stack of a foreign thread.
 //!
 //! A fault that is a stack overflow can only be handled on another stack, so a thread that
@@ -5,21 +6,12 @@
 //! enough. Else needm installs one of its own, "ours" below, which stays with the thread until
 //! it detaches or exits.
 //!
-//! A handler on the signal stack may call back. Its callback runs on a G, so Linux does not see
-//! that the signal stack is in use: it would start the next handler, or ours for a fault, at
-//! the top of that stack, over the first handler's frames. So while such a callback runs,
-//! another signal stack is installed: the whole of ours if the handler is on the thread's own,
-//! else the part that is free below the handler. Only code on the G can install it, and all
-//! signals are blocked from before the switch until that is done.
+//! `prepare.rs` installs and checks it, and `handler_callback.rs` keeps it free for the callbacks of
+//! handlers. A thread may install another signal stack at any time: `known.rs` says how that is seen before a
+//! handler on it calls back by a fast path.
 //!
 //! The stack that the thread had before and the one that is installed are noted separately:
 //! needm removes a signal stack only if it is still ours.
-//!
-//! When a handler returns, Linux puts back the signal stack of before the signal
-//! (`restore_altstack` in linux/kernel/signal.c), so a stack that was installed inside a handler
-//! may be gone later. If a thread's first callback found signals blocked, the thread may have
-//! been in a handler. Its callbacks then stay on the slow path and check the signal stack,
-//! until one finds no signal blocked, or [`CHECKS`] of them have found the stack in order.
 //!
 //! # Safety
 //! A stack that is installed here is the thread's own, or ours. The thread keeps its own
@@ -27,122 +19,71 @@
 //! thread has the record. Fields are atomics because the thread's handlers use them, too, and
 //! so does a thread that reaps the record of an exited one.
 
+use super::known::Others;
 use super::memory;
-pub(crate) use super::signal::Stack;
-use super::signal::{self, FAULTS, SIGKILL};
-use crate::arch::needm_sp;
-use crate::os::terms::{Access, Needs};
+use super::shared;
+use super::sigaltstack::{self, Stack};
+use super::signal::{self, SIGSEGV};
+use crate::os::terms::{Known, Needs, Side};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
 
-/// Successful checks before a thread is no longer checked.
-const CHECKS: u32 = 32;
+/// The signal stack in effect is another copy's, and this one counts itself there.
+const JOINED: u32 = 1;
 
-impl Stack {
-    /// The one that Linux has for this thread now.
-    pub(crate) fn current() -> Self {
-        signal::current_stack().unwrap_or(Self::NONE)
-    }
-}
-
-/// What a callback that was made from a handler keeps in its segment: the signal stack and
-/// the mask to put back at its end.
-#[repr(C)]
-pub(crate) struct Kept {
-    base: AtomicUsize,
-    /// 0 if no signal stack is to be put back.
-    size: AtomicUsize,
-    /// The mask's halves. No mask has the bit of `SIGKILL`, which cannot be blocked
-    /// (sigprocmask(2)): here it says that there is one to put back.
-    mask: [AtomicUsize; 2],
-}
-
-/// The mark in [`Kept::mask`]: a mask is kept.
-const HELD: u64 = 1 << (SIGKILL - 1);
-
-impl Kept {
-    /// Nothing is kept.
-    pub(crate) fn clear(&self) {
-        self.size.store(0, Relaxed);
-        self.mask[0].store(0, Relaxed);
-    }
-
-    /// Blocks all signals until [`Readiness::make_way`].
-    pub(crate) fn hold(&self) {
-        let mask = signal::block_all() | HELD;
-        #[allow(clippy::cast_possible_truncation)] // its halves; the one with the mark last
-        let [low, high] = [mask as u32, (mask >> 32) as u32];
-        self.mask[1].store(high as usize, Relaxed);
-        self.mask[0].store(low as usize, Relaxed);
-    }
-
-    /// The mask to put back, if there is one.
-    fn held(&self) -> Option<u64> {
-        let [low, high] = [0, 1].map(|half: usize| self.mask[half].load(Relaxed) as u64);
-        (low & HELD != 0).then_some((low | high << 32) & !HELD)
-    }
-
-    /// Puts back the mask.
-    fn let_signals_in(&self) {
-        if let Some(mask) = self.held() {
-            self.mask[0].store(0, Relaxed);
-            signal::set_blocked(mask);
-        }
-    }
-
-    /// Puts back the signal stack of before [`Readiness::make_way`], and the mask.
-    pub(crate) fn put_back(&self) {
-        let size = self.size.load(Relaxed);
-        if size != 0 {
-            self.size.store(0, Relaxed);
-            let old = Stack::new(self.base.load(Relaxed), size);
-            // SAFETY: it was the thread's signal stack when this callback began, and stays mapped:
-            // ours for as long as the record is the thread's, the thread's own by the thread.
-            let _ = unsafe { signal::set_stack(&old) };
-        }
-        self.let_signals_in();
-    }
-}
+/// Ours is still the thread's, for other copies.
+const LEFT: u32 = 2;
 
 /// The signal stack's part of a thread's record.
 #[repr(C)]
 pub(crate) struct Readiness {
-    /// The signal stack in effect, ours or the thread's own. Assembly reads both words.
-    pub(crate) base: AtomicUsize,
-    pub(crate) size: AtomicUsize,
+    /// Where no handler is on a signal stack. Assembly reads both words.
+    pub(crate) known: Known,
+    pub(super) others: Others,
+    /// The signal stack in effect, ours or the thread's own.
+    pub(super) base: AtomicUsize,
+    pub(super) size: AtomicUsize,
     /// Our stack: mapped once, kept with the record; a guard page below.
     map: AtomicUsize,
     len: AtomicUsize,
     /// What the thread had when ours was installed.
     old_base: AtomicUsize,
     old_size: AtomicUsize,
+    /// 1 if Linux disables that while a handler runs on it (`SS_AUTODISARM`).
+    old_disarmed: AtomicU32,
     /// Successful checks of the signal stack before we stop checking.
-    checks_left: AtomicU32,
+    pub(super) checks_left: AtomicU32,
     /// 1 from [`Readiness::prepare`] to [`Readiness::release`].
-    ready: AtomicU32,
+    pub(super) ready: AtomicU32,
+    /// 1 if this thread has fault signals blocked that its callbacks are to run without.
+    faults_blocked: AtomicU32,
+    /// [`JOINED`], [`LEFT`] or 0.
+    pub(super) joined: AtomicU32,
     /// The number that valgrind has given our stack.
     tool: AtomicUsize,
 }
 
 impl Readiness {
     /// Our stack, if it is mapped.
-    fn ours(&self) -> Option<Stack> {
+    pub(super) fn ours(&self) -> Option<Stack> {
         let (map, len) = (self.map.load(Relaxed), self.len.load(Relaxed));
         let guard = memory::page_size();
         (map != 0).then(|| Stack::new(map + guard, len - guard))
     }
 
     /// Our stack, mapped now if it was not.
-    fn mapped(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) -> Option<Stack> {
+    pub(super) fn mapped(
+        &self,
+        needs: Needs,
+        tell: impl FnOnce(usize, usize) -> usize,
+    ) -> Option<Stack> {
         if self.map.load(Relaxed) == 0 {
             let guard = memory::page_size();
             let len = guard + needs.stack;
-            let map = memory::map(len, Access::None).ok()?;
-            // SAFETY: inside the mapping just made, which nothing uses yet.
-            let made = unsafe { memory::protect(map + guard, needs.stack, Access::ReadWrite) };
+            let map = memory::map_stack(Side::SignalStack, len, &[(0, guard)]).ok()?;
             // A handler that calls back meanwhile stores the same: it has the same needs.
             self.len.store(len, Relaxed);
             // Such a handler may have mapped one, and its return may leave that installed.
-            if made.is_ok() && self.map.compare_exchange(0, map, Relaxed, Relaxed).is_ok() {
+            if self.map.compare_exchange(0, map, Relaxed, Relaxed).is_ok() {
                 self.tool.store(tell(map + guard, map + len), Relaxed);
             } else {
                 // SAFETY: the mapping just made is not in the record, so it is installed
@@ -154,104 +95,67 @@ impl Readiness {
     }
 
     /// What the thread had before ours.
-    fn old(&self) -> Stack {
+    pub(super) fn old(&self) -> Stack {
         match self.old_size.load(Relaxed) {
             0 => Stack::NONE,
-            size => Stack::new(self.old_base.load(Relaxed), size),
+            size => {
+                let disarmed = self.old_disarmed.load(Relaxed) != 0;
+                Stack::new(self.old_base.load(Relaxed), size).disarmed_by_handlers(disarmed)
+            }
         }
     }
 
     /// Notes what the thread had before ours.
-    fn note_old(&self, old: &Stack) {
+    pub(super) fn note_old(&self, old: &Stack) {
         let size = if old.enabled() { old.size() } else { 0 };
         self.old_base.store(old.base(), Relaxed);
+        self.old_disarmed.store(u32::from(old.is_disarmed_by_handlers()), Relaxed);
         self.old_size.store(size, Relaxed);
     }
 
-    /// Makes sure that this thread has a signal stack that holds our handler, unless that
-    /// was checked often enough. `careful`: the thread may be in a handler.
-    pub(crate) fn prepare(
-        &self,
-        careful: bool,
-        needs: Needs,
-        tell: impl FnOnce(usize, usize) -> usize,
-    ) {
-        if !needs.handled {
-            return self.checks_left.store(0, Relaxed);
-        }
-        let fresh = self.ready.load(Relaxed) == 0;
-        if !fresh && (!self.needs_checks() || self.holds(needm_sp())) {
-            return;
-        }
-        let checks_left = if fresh { CHECKS } else { self.checks_left.load(Relaxed) };
-        // First: a handler that calls back in between checks for itself.
-        self.check_again(needs);
-        self.ready.store(1, Relaxed);
-        let fine = !fresh && self.is_in_order(needs);
-        if !fine {
-            self.install(needs, tell);
-        }
-        // With no signal blocked the thread is in no handler, whose return could undo this.
-        let sure = !careful || signal::blocked() == 0;
-        let left = if sure { 0 } else { checks_left.saturating_sub(u32::from(fine)) };
-        self.checks_left.store(left, Relaxed);
+    /// Whether it is known of an address on a stack whether a handler runs there.
+    pub(crate) fn knows(&self, address: usize) -> bool {
+        self.others.find(&self.known, address) || self.holds(address)
     }
 
-    /// Whether a signal stack is installed that holds our handler.
-    fn is_in_order(&self, needs: Needs) -> bool {
-        let now = Stack::current();
-        let fine = now.enabled() && now.size() >= needs.least;
-        if fine && self.size.load(Relaxed) == 0 {
-            // This handler has interrupted the first check, before that noted the stack.
-            self.note_in_effect(&now);
-        }
-        fine
+    /// Has [`Readiness::prepare`] find out again.
+    pub(crate) fn forget_known(&self) {
+        self.others.forget(&self.known);
     }
 
-    /// Whether the thread still has the signal stack of its own that it had at the last check.
-    fn brings_the_same(&self) -> bool {
+    /// Whether what Linux says is in effect is what is noted, or a part of it for the time of a
+    /// handler's callback.
+    pub(super) fn is_noted(&self, now: &Stack) -> bool {
         let (base, size) = self.bounds();
-        if size == 0 || self.ours().is_some_and(|ours| ours.base() == base) {
-            return false;
-        }
-        let now = Stack::current();
-        now.enabled() && (now.base(), now.size()) == (base, size)
-    }
-
-    /// Installs ours, unless the thread has one of its own that is large enough.
-    fn install(&self, needs: Needs, tell: impl FnOnce(usize, usize) -> usize) {
-        if self.brings_the_same() {
-            return;
-        }
-        let Some(ours) = self.mapped(needs, tell) else { return };
-        // Linux refuses if the thread runs on its own one right now, which then stays.
-        // SAFETY: ours stays mapped for as long as this record is the thread's.
-        let Ok(old) = (unsafe { signal::set_stack(&ours) }) else {
-            return self.note_in_effect(&Stack::current());
+        let part_of = |lo: usize, len: usize| {
+            now.base() >= lo && now.base() + now.size() <= lo.saturating_add(len)
         };
-        self.note_in_effect(&ours);
-        if old.enabled() && old.base() == ours.base() {
-            return;
+        if !now.enabled() {
+            return size == 0;
         }
-        self.note_old(&old);
-        if old.enabled() && old.size() >= needs.least {
-            // Noted before it is put back: a handler in between runs on one of the two, and `holds`
-            // knows both.
-            self.note_in_effect(&old);
-            // SAFETY: the thread had it installed a moment ago.
-            let _ = unsafe { signal::set_stack(&old) };
-            self.note_old(&Stack::NONE);
-        }
+        part_of(base, size) || self.ours().is_some_and(|ours| part_of(ours.base(), ours.size()))
     }
 
     /// Notes what is in effect.
-    fn note_in_effect(&self, stack: &Stack) {
+    ///
+    /// # Safety
+    /// This thread has, or had a moment ago, this signal stack, or none.
+    pub(super) unsafe fn note_in_effect(&self, stack: &Stack) {
+        let (base, size) = self.bounds();
+        if (base, size) != (stack.base(), stack.size()) {
+            // The thread has taken away the other copy's, if it was on one. That is not written to.
+            self.joined.store(0, Relaxed);
+            if self.ours().is_none_or(|ours| ours.base() != stack.base()) {
+                // SAFETY: the caller promises the same.
+                unsafe { self.join_shared(stack) };
+            }
+        }
         self.base.store(stack.base(), Relaxed);
         self.size.store(if stack.enabled() { stack.size() } else { 0 }, Relaxed);
     }
 
     /// The signal stack in effect: its lowest address and bytes.
-    pub(crate) fn bounds(&self) -> (usize, usize) {
+    pub(super) fn bounds(&self) -> (usize, usize) {
         (self.base.load(Relaxed), self.size.load(Relaxed))
     }
 
@@ -262,38 +166,25 @@ impl Readiness {
         address.wrapping_sub(base) < size || self.ours().is_some_and(|ours| ours.holds(address))
     }
 
-    /// The signal stack for the time of a callback whose `caller` is a handler: ours if the handler
-    /// is not on it, else what is free below the handler.
-    fn below(&self, caller: usize, needs: Needs) -> Stack {
-        let base = match self.ours() {
-            Some(ours) if !ours.holds(caller) => return ours,
-            Some(ours) => ours.base(),
-            None => self.bounds().0,
-        };
-        Stack::new(base, caller.saturating_sub(base + needs.exit_room) & !15)
+    /// The upper end of that of the two which an address is on.
+    pub(crate) fn end_of(&self, address: usize) -> Option<usize> {
+        let (base, size) = self.bounds();
+        let in_effect = Stack::new(base, size);
+        let ours = self.ours().filter(|ours| ours.holds(address));
+        let there = ours.or_else(|| Some(in_effect).filter(|stack| stack.holds(address)))?;
+        Some(there.base() + there.size())
     }
 
-    /// Whether that stack holds our own handler.
-    pub(crate) fn has_room_below(&self, caller: usize, needs: Needs) -> bool {
-        self.below(caller, needs).size() >= needs.least
+    /// Notes whether this thread has fault signals blocked.
+    pub(crate) fn note_blocked(&self, needs: Needs) {
+        let wanted = needs.handled && needs.unblocked;
+        let blocked = wanted && signal::blocked() & signal::faults() != 0;
+        self.faults_blocked.store(u32::from(blocked), Relaxed);
     }
 
-    /// On the G: installs the stack of [`Readiness::below`]. If it is too small for another handler
-    /// that calls back, all signals but faults stay blocked.
-    pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {
-        let left = self.below(caller, needs);
-        // SAFETY: it is the part of the thread's signal stack below all frames there, or the whole
-        // of ours, on which no frame is.
-        if let Ok(old) = unsafe { signal::set_stack(&left) } {
-            kept.base.store(old.base(), Relaxed);
-            kept.size.store(old.size(), Relaxed);
-        }
-        if left.size() < 2 * needs.least {
-            let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
-            signal::set_blocked(kept.held().unwrap_or(0) | !faults);
-        } else {
-            kept.let_signals_in();
-        }
+    /// Whether its callbacks have to unblock them.
+    pub(crate) fn blocks_faults(&self) -> bool {
+        self.faults_blocked.load(Relaxed) != 0
     }
 
     /// Whether the signal stack has to be checked again.
@@ -301,11 +192,13 @@ impl Readiness {
         self.checks_left.load(Relaxed) != 0
     }
 
-    /// Has the next callback check.
-    pub(crate) fn check_again(&self, needs: Needs) {
-        if needs.handled {
-            self.checks_left.store(CHECKS, Relaxed);
-        }
+    /// Whether the signal stack that begins at `base` is ours, and the thread had none. What the
+    /// thread has installed since is its own, whether or not that was noticed. If another copy of
+    /// needm uses it, handlers of that copy run there.
+    pub(crate) fn is_lent(&self, base: usize) -> bool {
+        // SAFETY: ours is mapped for as long as this record is the thread's.
+        let lent = |ours: Stack| ours.base() == base && !unsafe { shared::is_used(&ours) };
+        self.may_stay() && self.ours().is_some_and(lent)
     }
 
     /// Whether an exiting thread may keep the signal stack in effect: it had none of its own to
@@ -317,31 +210,66 @@ impl Readiness {
     /// Puts back what the thread had, if ours is still what it has. False if the
     /// thread runs on ours right now.
     pub(crate) fn release(&self) -> bool {
-        if self.ready.swap(0, Relaxed) == 0 {
+        let was_ready = self.ready.swap(0, Relaxed) != 0;
+        if !was_ready && self.joined.load(Relaxed) != LEFT {
             return true;
         }
+        self.forget_known();
         let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
-        let Some(ours) = ours else { return true };
-        // SAFETY: it is none, or the one that the thread had installed before ours, which the
-        // thread keeps mapped, because Linux may run handlers there.
-        match unsafe { signal::set_stack(&self.old()) } {
-            Ok(was) if was.enabled() && was.base() != ours.base() => {
-                // The thread has put another there since: it stays.
-                // SAFETY: the thread had it installed a moment ago.
-                let _ = unsafe { signal::set_stack(&was) };
-                true
+        let Some(ours) = ours else {
+            self.leave_shared();
+            return true;
+        };
+        // What the thread has changed since stays: it may have unmapped what it had before. A
+        // handler in between that changes the signal stack does so for itself only, because its
+        // return puts back the one of before.
+        let now = Stack::current();
+        if !now.enabled() || now.base() != ours.base() {
+            return true;
+        }
+        // SAFETY: ours is mapped for as long as this record is the thread's.
+        if unsafe { shared::is_used(&ours) } {
+            self.joined.store(LEFT, Relaxed);
+            return false;
+        }
+        self.joined.store(0, Relaxed);
+        // SAFETY: it is none, or the one that the thread had installed before ours. The thread
+        // keeps it mapped, because it has not changed its signal stack since.
+        unsafe { sigaltstack::set_stack(&self.old()) }.is_ok()
+    }
+
+    /// Uses a signal stack that this copy has not made.
+    ///
+    /// # Safety
+    /// This thread has, or had a moment ago, this signal stack, or none.
+    pub(super) unsafe fn join_shared(&self, stack: &Stack) {
+        // SAFETY: the caller promises it; what a thread has had until now it has not unmapped yet.
+        let joined = unsafe { shared::join(stack, super::actions::before(SIGSEGV)) };
+        self.joined.store(if joined { JOINED } else { 0 }, Relaxed);
+    }
+
+    /// On a signal stack of another copy of needm's: this one does not need it any more.
+    fn leave_shared(&self) {
+        if self.joined.swap(0, Relaxed) == JOINED {
+            let (base, size) = self.bounds();
+            let noted = Stack::new(base, size);
+            if Stack::current().is_same_place(&noted) {
+                // SAFETY: it was joined, and Linux says that it is in effect.
+                unsafe { shared::leave(&noted) };
             }
-            Ok(_) => true,
-            Err(_) => !signal::current_stack().is_ok_and(|now| now.base() == ours.base()),
         }
     }
 
     /// The thread has exited: no signal stack is in effect.
     pub(crate) fn forget(&self) {
+        self.joined.store(0, Relaxed);
         self.note_old(&Stack::NONE);
-        self.note_in_effect(&Stack::NONE);
+        self.base.store(0, Relaxed);
+        self.size.store(0, Relaxed);
         self.checks_left.store(0, Relaxed);
         self.ready.store(0, Relaxed);
+        self.faults_blocked.store(0, Relaxed);
+        self.forget_known();
     }
 
     /// Unmaps ours: no thread has it.

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The asymmetric barrier, by membarrier(2): Linux interrupts the processors that run
 //! threads of this process, so only the side that is rarely taken pays.
 
@@ -11,7 +12,7 @@ const MEMBARRIER_REGISTER_PRIVATE_EXPEDITED: usize = 1 << 4;
 
 /// Registers this process for [`run`]; whether it can be had.
 pub(crate) fn register() -> bool {
-    is_complete() && {
+    !super::spares_calls() && is_complete() && {
         // SAFETY: the call reads and writes no memory (membarrier(2)).
         unsafe { call(nr::MEMBARRIER, (MEMBARRIER_REGISTER_PRIVATE_EXPEDITED, 0, 0)) }.is_ok()
     }

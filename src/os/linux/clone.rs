@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Threads without a C library, by clone(2): a guarded stack, a copy of
 //! the thread-local storage, and a row that says whether the thread lives.
 //!
@@ -45,7 +46,7 @@ const ALIGN: usize = 16;
 /// A thread, or what is left of one.
 pub(crate) struct Row {
     state: AtomicU32,
-    /// Its number while it lives.
+    /// Its thread ID while it lives.
     tid: AtomicU32,
     /// The mapping, 0 without one.
     map: AtomicUsize,
@@ -116,7 +117,7 @@ pub(super) fn spawn_alone<F: FnOnce()>(stack_size: usize, run: F) -> Result<(), 
 }
 
 /// Runs `run` on a new thread. Returns its row, for which the caller calls [`Row::join`] or
-/// [`Row::leave_alone`], and its number.
+/// [`Row::leave_alone`], and its thread ID.
 ///
 /// # Errors
 /// As for [`spawn`].
@@ -129,7 +130,7 @@ pub(crate) fn spawn_joinable<F: FnOnce()>(
 }
 
 /// Runs `run` on a new thread with at least `stack_size` bytes of stack, and this thread's signal
-/// mask. Returns its row, which is then in `state`, and its number.
+/// mask. Returns its row, which is then in `state`, and its thread ID.
 ///
 /// # Errors
 /// `ENOEXEC` of a program whose headers do not say what a thread needs, or the system's.

@@ -1,33 +1,36 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! How the exit of a thread is noticed.
 //!
 //! 1. A thread-specific key's destructor (`key.rs`): at once, on the thread itself. Not run
 //!    for a raw exit(2), nor after the last round of destructors.
-//! 2. The robust-futex list, where the system has it: an entry of ours on the list that the
-//!    C library registered for this thread (or, where there is none, on one of ours) is
-//!    marked by Linux when the thread exits in any way (include/uapi/linux/futex.h, and
-//!    Documentation/locking/robust-futex-ABI.rst).
-//! 3. The question whether a thread with this number lives, where the robust list cannot be had.
-//!    If the number is used again, the exit is noticed later.
+//! 2. The robust-futex list, where Linux lets needm have it. needm links an entry of its own to
+//!    the list that the C library registered for this thread; in a program without a C library
+//!    it registers a list itself. Linux marks the entry when the thread exits in any way
+//!    (include/uapi/linux/futex.h, and Documentation/locking/robust-futex-ABI.rst).
+//! 3. Where there is no robust list: another thread asks Linux whether a thread with this thread
+//!    ID (TID) exists. If Linux has given the TID to a new thread, the exit is noticed when that
+//!    one has exited, too.
 //!
 //! # Safety
 //! A thread's robust list is its own: no other thread touches it while the thread lives. Its
 //! head and entries stay valid for as long as they are linked: the C library sees to that
 //! for its own, and a [`Notice`] is in a record that is not unmapped while its thread lives.
+//! Which list is a thread's, Linux says, or a head that `robust_list.rs` recognizes.
 
 use core::ffi::c_void;
 use core::mem::offset_of;
 use core::ptr;
 
-pub(crate) use super::ids::note_home as fork_child;
-pub(crate) use super::key::end;
-use super::{Errno, call, ids, key, libc};
-use crate::arch::linux::nr;
+use super::robust_list::{
+    RobustHead, entry_without_flag, robust_head, robust_head_of, set_robust_head, tid,
+};
+use super::{ids, key, libc};
 use crate::os::terms::OnExit;
 use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 
-/// Words before a robust entry that a C library's offset may point into, and of
-/// which glibc writes the last one when a lock is linked in front of the entry
-/// (its list is doubly linked on 64 bits).
+/// 32-bit words reserved before the entry. A C library's `futex_offset` may point to any of them.
+/// On 64 bits glibc's list is doubly linked: when it links a lock in front of the entry, it
+/// overwrites the last two of these words with the link back.
 const BEFORE_ENTRY: usize = 8;
 
 /// In [`Notice::futex`]: the entry is not linked yet, because the C library was changing the list.
@@ -43,48 +46,67 @@ pub(crate) struct Notice {
     before: [AtomicU32; BEFORE_ENTRY],
     /// The entry: the next one's address.
     entry: AtomicUsize,
-    /// A head of our own, where the thread has none; its first word is 0 if it has.
-    own_head: [AtomicUsize; 3],
+    /// The head of the list that the entry is linked to. If it is a C library's: 0, and its address.
+    /// If it is needm's own: this is it ([`RobustHead`]), and the first word is not 0.
+    head: [AtomicUsize; 3],
     /// Which of `before` is the futex, plus one; 0 without a robust list, or [`POSTPONED`].
     futex: AtomicU32,
-    /// The thread's number; 0 if it is not known, because a child of `vfork` has used the record
-    /// first.
+    /// The thread ID; 0 if it is not known. That is so if a child of `vfork` set the record up:
+    /// it shares the thread's memory, but `gettid` gives it another process's thread ID.
     tid: AtomicU32,
 }
 
-/// Has exits noticed.
+/// Sets up the detection of exits: creates the key whose destructor is `on_exit`.
 pub(crate) fn begin(on_exit: OnExit) {
     ids::note_home();
     key::begin(on_exit);
 }
 
+/// Deletes the key: no destructor of needm's begins any more.
+pub(crate) fn end() {
+    key::end();
+}
+
+/// In a forked child: this is the process from now on whose threads are asked about.
+pub(crate) fn note_new_process() {
+    ids::note_home();
+}
+
 impl Notice {
-    /// The record is this thread's from now on.
+    /// Assigns the record to the calling thread. [`Notice::watch`] does the rest.
     pub(crate) fn begin(&self, block: usize) {
         self.tid.store(tid(block), Relaxed);
         self.futex.store(0, Relaxed);
-        self.own_head[0].store(0, Relaxed);
+        self.head[0].store(0, Relaxed);
     }
 
-    /// Whether it is known which thread's the record is.
-    pub(crate) fn is_known(&self) -> bool {
+    /// Whether the thread ID is known.
+    pub(crate) fn has_thread_id(&self) -> bool {
         self.tid.load(Relaxed) != 0
     }
 
-    /// Whether the record needs nothing more to notice the exit as well as it can.
+    /// The thread ID; 0 if it is not known.
+    pub(crate) fn thread_id(&self) -> u32 {
+        self.tid.load(Relaxed)
+    }
+
+    /// False if [`Notice::watch`] must be tried again: it was postponed, or the thread ID was not
+    /// known.
     pub(crate) fn is_settled(&self) -> bool {
-        self.is_known() && self.futex.load(Relaxed) != POSTPONED
+        self.has_thread_id() && self.futex.load(Relaxed) != POSTPONED
     }
 
     /// Which of `before` Linux marks.
     fn marked_place(&self) -> Option<usize> {
+        // SeqCst: reads what `watch` stored with Release, and with it the futex; and is in one
+        // order with the swap in `unwatch`.
         match self.futex.load(SeqCst) {
             0 | POSTPONED => None,
             place => Some(place as usize - 1),
         }
     }
 
-    /// Has the key's destructor run at this thread's exit, with `value`.
+    /// Sets the key's value, so that the destructor runs with it when this thread exits.
     pub(crate) fn arm(&self, value: *const c_void) {
         key::arm(value);
     }
@@ -94,23 +116,23 @@ impl Notice {
         self.marked_place().is_some()
     }
 
-    /// Whether the thread has exited, as far as is known; `ask` the system if nothing else shows
-    /// it.
+    /// Whether the thread has exited, as far as is known. With `ask`, a system call asks Linux if
+    /// nothing else shows it.
     pub(crate) fn has_exited(&self, ask: bool) -> bool {
         match self.marked_place() {
             Some(place) => self.before.get(place).is_some_and(owner_died),
-            None => ask && self.is_known() && !ids::alive(self.tid.load(Relaxed)),
+            None => ask && self.has_thread_id() && !ids::alive(self.tid.load(Relaxed)),
         }
     }
 
-    /// The record is no thread's.
+    /// Stops watching. The next [`Notice::begin`] sets the rest anew.
     pub(crate) fn forget(&self) {
         self.futex.store(0, Relaxed);
     }
 
     /// In a forked child, on this record's thread: Linux has emptied the child's robust list,
     /// and a C library registers a new one with it.
-    pub(crate) fn fork_child(&self, block: usize) {
+    pub(crate) fn rewatch_in_child(&self, block: usize) {
         self.tid.store(ids::current(), Relaxed);
         self.futex.store(0, Relaxed);
         self.watch(block);
@@ -130,66 +152,36 @@ fn owner_died(word: &AtomicU32) -> bool {
 /// How far Linux follows a robust list (include/linux/futex.h, `ROBUST_LIST_LIMIT`).
 const ROBUST_LIST_LIMIT: usize = 2048;
 
-/// `struct robust_list_head` (include/uapi/linux/futex.h).
-#[repr(C)]
-struct RobustHead {
-    /// The first entry, or the head itself.
-    list: *mut usize,
-    /// From an entry to its futex word, in bytes.
-    futex_offset: isize,
-    /// An entry that is being linked or unlinked.
-    pending: *mut usize,
-}
-
-// The entry is linked as the words of the system's own lists are.
+// Linux and the C library read the entry through an aligned pointer.
 const _: () = assert!(offset_of!(Notice, entry) % size_of::<usize>() == 0);
 
-/// The robust list that is registered for this thread, if the system has them.
-fn robust_head() -> Option<*mut RobustHead> {
-    let mut head: *mut RobustHead = ptr::null_mut();
-    let mut size = 0_usize;
-    // SAFETY: 0 is this thread; Linux writes a pointer and a size.
-    let answer = unsafe { call(nr::GET_ROBUST_LIST, (0, &mut head, &mut size)) };
-    (answer.is_ok() && size == size_of::<RobustHead>()).then_some(head)
-}
-
-/// Registers `head` for this thread.
-///
-/// # Safety
-/// `head` and the entries linked to it live until the thread has exited.
-unsafe fn set_robust_head(head: *mut RobustHead) -> Result<(), Errno> {
-    // SAFETY: the caller keeps the list for as long as Linux may walk it.
-    unsafe { call(nr::SET_ROBUST_LIST, (head, size_of::<RobustHead>())) }.map(drop)
-}
-
-/// From a thread's block to the robust head its C library registered, plus one;
-/// the same in every thread that library made. 0: not known.
-static HEAD_DISTANCE: AtomicUsize = AtomicUsize::new(0);
-
-/// The `futex_offset` of such a head.
-static HEAD_OFFSET: AtomicUsize = AtomicUsize::new(0);
-
 impl Notice {
-    /// Has Linux mark this record when the thread exits, if it can.
+    /// Links the entry to this thread's robust list, so that Linux marks it when the thread exits.
+    /// Does nothing if there is no list to be had.
     pub(crate) fn watch(&self, block: usize) {
-        if !self.is_known() {
+        if !self.has_thread_id() {
             return;
         }
         let Some(head) = robust_head_of(block) else { return };
         let head = if head.is_null() {
+            // A C library that has keys has robust mutexes, too (POSIX threads). If it has no
+            // list yet, as musl before a thread's first robust mutex, it will register one later,
+            // in the place of ours.
             if libc::has_keys() {
-                return; // the C library will register its own in the place of ours
+                return;
             }
             let Some(head) = self.register_own_head() else { return };
             head
         } else {
             head
         };
-        // SAFETY: the head is the one registered for this very thread; nothing
-        // else touches it or the list but the thread itself.
+        // SAFETY: the head is this thread's own, because Linux said so or `learned_head` recognized
+        // it. No other thread touches it or its list, and its entries are valid while they are
+        // linked.
         unsafe {
-            // The C library says so in `pending` while it changes the list. If this is a handler that
-            // has interrupted it there, it would overwrite the link to this entry.
+            // While the C library edits the list, `pending` is set. If this code runs in a handler
+            // that interrupted the edit, the C library would overwrite the link to this entry
+            // when it goes on. So the watch is postponed.
             if !(&raw const (*head).pending).read_volatile().is_null() {
                 return self.futex.store(POSTPONED, Relaxed);
             }
@@ -200,17 +192,23 @@ impl Notice {
                 return;
             };
             // model: a_watch_that_begins_too_early here
+            // Linux marks a futex only if it holds the thread ID of the exiting thread.
             futex.store(self.tid.load(Relaxed), Relaxed);
             let first = (*head).list;
             self.entry.store(first as usize, Relaxed);
             if size_of::<usize>() == 8 {
-                // The word before an entry leads back, on 64 bits.
+                // The pointer before an entry leads back, on 64 bits (glibc's `__prev`).
                 self.set_prev_link(head.cast());
                 if first.cast() != head {
                     entry_without_flag(first).sub(1).write(self.entry_address());
                 }
             }
+            if head != self.own_head() {
+                self.head[0].store(0, Relaxed);
+                self.head[1].store(head as usize, Relaxed);
+            }
             (*head).list = self.entry_address() as *mut usize;
+            // Release: a reaper that sees the place sees the thread ID in the futex, too.
             // model: a_watch_that_begins_too_early
             #[allow(clippy::cast_possible_truncation)] // below BEFORE_ENTRY
             self.futex.store(place as u32 + 1, Release);
@@ -229,10 +227,14 @@ impl Notice {
         unsafe { back.write(to as usize) };
     }
 
+    fn own_head(&self) -> *mut RobustHead {
+        ptr::from_ref(&self.head).cast_mut().cast()
+    }
+
     fn register_own_head(&self) -> Option<*mut RobustHead> {
-        let head = ptr::from_ref(&self.own_head).cast_mut().cast::<RobustHead>();
-        // SAFETY: the three words are this thread's alone, and the record lives
-        // until the thread has exited.
+        let head = self.own_head();
+        // SAFETY: only this thread uses the three words. Linux may read the list until the thread
+        // has exited or `unwatch` takes it away; the record stays mapped until then.
         unsafe {
             #[allow(clippy::cast_possible_wrap)] // 32
             let offset = -(size_of_val(&self.before) as isize);
@@ -248,19 +250,23 @@ impl Notice {
     }
 
     /// Takes the entry off this thread's list.
-    pub(crate) fn unwatch(&self, block: usize) {
+    pub(crate) fn unwatch(&self) {
+        // SeqCst, as in `marked_place`: a reaper that reads the place after this does not look at the
+        // futex. One that has read it before finds that the record's state has changed
+        // (`Thread::begin_exit`).
         if [0, POSTPONED].contains(&self.futex.swap(0, SeqCst)) {
             return;
         }
-        if self.own_head[0].swap(0, Relaxed) != 0 {
+        if self.head[0].swap(0, Relaxed) != 0 {
             // The whole list is ours, and in a record that may be unmapped.
             // SAFETY: without a list Linux looks at nothing.
             let _ = unsafe { set_robust_head(ptr::null_mut()) };
             return;
         }
-        let Some(head) = robust_head_of(block).filter(|head| !head.is_null()) else { return };
+        let head = self.head[1].load(Relaxed) as *mut RobustHead;
         let ours = self.entry_address();
-        // SAFETY: this thread's own list, whose entries its C library keeps valid.
+        // SAFETY: `watch` linked the entry to this list, which is this thread's own. The C library
+        // keeps its entries valid while they are linked.
         unsafe {
             let mut at: *mut usize = head.cast();
             for _ in 0..ROBUST_LIST_LIMIT {
@@ -281,81 +287,4 @@ impl Notice {
             }
         }
     }
-}
-
-/// The address in a link of a robust list; its lowest bit may be a flag
-/// (include/uapi/linux/futex.h: a priority-inheriting lock).
-fn entry_without_flag(entry: *mut usize) -> *mut usize {
-    entry.map_addr(|address| address & !1)
-}
-
-/// The robust head of this thread. Where the C library keeps it at one distance
-/// from the thread-local blocks of all its threads, only the first has to ask.
-fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
-    if let Some(head) = learned_head(block) {
-        return Some(head);
-    }
-    let head = robust_head()?;
-    if !head.is_null() && libc::has_keys() {
-        // SAFETY: Linux says that this is this thread's head.
-        HEAD_OFFSET.store(unsafe { (*head).futex_offset }.cast_unsigned(), Relaxed);
-        HEAD_DISTANCE.store((head as usize).wrapping_sub(block).wrapping_add(1), Relaxed);
-    }
-    Some(head)
-}
-
-/// The robust head of this thread, without asking.
-fn learned_head(block: usize) -> Option<*mut RobustHead> {
-    let distance = HEAD_DISTANCE.load(Relaxed);
-    if distance == 0 || !libc::has_keys() {
-        return None;
-    }
-    let head = block.wrapping_add(distance - 1) as *mut RobustHead;
-    // SAFETY: the same C library made this thread (it has keys), so its
-    // own record is around the thread pointer as in the first one.
-    let same = unsafe { (*head).futex_offset.cast_unsigned() == HEAD_OFFSET.load(Relaxed) };
-    same.then_some(head)
-}
-
-/// Bytes from a thread's number in the C library's record to the robust head there:
-/// glibc's, which has a word between the two (`struct pthread` in nptl/descr.h). Relied
-/// on only once it was seen to be so in two threads of different numbers.
-const TID_BEFORE_HEAD: usize = 2 * size_of::<usize>();
-
-/// The first thread's number while one has been seen; then [`SEEN_TWICE`], or
-/// [`SEEN_OTHERWISE`].
-static TID_SEEN: AtomicU32 = AtomicU32::new(0);
-
-const SEEN_TWICE: u32 = u32::MAX;
-
-const SEEN_OTHERWISE: u32 = u32::MAX - 1;
-
-/// This thread's number, if this process is the thread's, else 0.
-fn asked_tid() -> u32 {
-    if ids::is_visitor() { 0 } else { ids::current() }
-}
-
-/// This thread's number: without a system call, where the C library is seen to keep it. 0 if it
-/// cannot be had, in a child of `vfork`.
-fn tid(block: usize) -> u32 {
-    let Some(head) = learned_head(block) else { return asked_tid() };
-    // SAFETY: the C library's record of this thread begins further below: the head is in the
-    // middle of it, so these bytes belong to the record, too.
-    let noted = unsafe { head.byte_sub(TID_BEFORE_HEAD).cast::<u32>().read() };
-    let seen = TID_SEEN.load(Relaxed);
-    if seen == SEEN_TWICE {
-        return noted;
-    }
-    let tid = asked_tid();
-    if tid == 0 {
-        return 0;
-    }
-    let next = match (seen, noted == tid) {
-        (SEEN_OTHERWISE, _) | (_, false) => SEEN_OTHERWISE,
-        (0, true) => tid,
-        (first, true) if first == tid => tid,
-        (_, true) => SEEN_TWICE,
-    };
-    TID_SEEN.store(next, Relaxed);
-    tid
 }

@@ -1,7 +1,8 @@
-//! The numbers of the process and its threads, and whether a thread of a number lives.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The IDs of the process and its threads, and whether a thread with a given ID exists.
 //!
 //! A child of `vfork` (or of `clone` with `CLONE_VM`) shares this process's memory, and the
-//! thread-local storage of the thread that made it: a *visitor*. Its numbers are not that
+//! thread-local storage of the thread that made it: a *visitor*. Its IDs are not that
 //! thread's.
 
 use super::{ESRCH, call, low};

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The program's thread-local storage: what each thread has a copy of, found in the
 //! program headers, and how it is laid out around a thread pointer
 //! (ELF Handling For Thread-Local Storage, 3 "Run-Time Handling of TLS").

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The thread-specific key whose destructor runs as a thread exits, where there is a C library.
 //!
 //! glibc allocates when a thread sets the first value of a key beyond the first 32
@@ -45,7 +46,7 @@ pub(crate) fn end() {
     }
 }
 
-/// Has the destructor run at this thread's exit, with `value`.
+/// Sets the key's value, so that the destructor runs with it when this thread exits.
 pub(super) fn arm(value: *const c_void) {
     if let Some(key) = key() {
         key.set(value);

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a C library adds, where there is one: keys with destructors, threads,
 //! fork handlers, the auxiliary vector, `errno`.
 //!
@@ -27,6 +28,7 @@ crate::arch::weak_table!(
     "pthread_atfork",
     "getauxval",
     "__errno_location",
+    "__libc_current_sigrtmin",
     "__libc_start_main",
     "__libc_init",
 );
@@ -57,6 +59,7 @@ struct Libc {
     >,
     getauxval: Option<unsafe extern "C" fn(c_ulong) -> c_ulong>,
     errno: Option<unsafe extern "C" fn() -> *mut c_int>,
+    sigrtmin: Option<unsafe extern "C" fn() -> c_int>,
     /// The functions that the start files of glibc and musl, and of bionic, call: every program
     /// with a C library has one of them, even where the linker leaves out everything else.
     started: [usize; 2],
@@ -77,7 +80,15 @@ pub(super) fn is_there() -> bool {
     needm_libc.errno.is_some() || needm_libc.create.is_some() || needm_libc.started != [0; 2]
 }
 
-/// Whether the C library has keys. Then it also registers the robust list of its threads.
+/// The first real-time signal that the C library leaves to programs. It keeps those from 32 on,
+/// of which glibc has two, and musl three, to itself; where it cannot be asked, three.
+pub(super) fn first_free_signal() -> c_int {
+    // SAFETY: the C library's own function, without arguments, which only returns a number.
+    needm_libc.sigrtmin.map_or(35, |get| unsafe { get() })
+}
+
+/// Whether the C library has keys. Then it has robust mutexes, too, and registers each thread's
+/// robust list: glibc as the thread starts, musl with the thread's first robust mutex.
 pub(super) fn has_keys() -> bool {
     needm_libc.key_create.is_some() && needm_libc.setspecific.is_some()
 }
@@ -160,12 +171,17 @@ pub(crate) fn at_fork_in_child(child: extern "C" fn()) {
 pub(super) const AT_PAGESZ: usize = 6;
 /// What a signal's frame needs on this machine; since Linux 5.14.
 pub(super) const AT_MINSIGSTKSZ: usize = 51;
+/// Where random bytes are, at the upper end of the first thread's stack.
+pub(super) const AT_RANDOM: usize = 25;
 
 /// The entries of the auxiliary vector that are asked for, as [`note_auxiliary`] keeps
 /// them: what each is called, and its value, 0 where there was none.
 #[cfg(feature = "freestanding")]
-static NOTED: [(usize, AtomicUsize); 2] =
-    [(AT_PAGESZ, AtomicUsize::new(0)), (AT_MINSIGSTKSZ, AtomicUsize::new(0))];
+static NOTED: [(usize, AtomicUsize); 3] = [
+    (AT_PAGESZ, AtomicUsize::new(0)),
+    (AT_MINSIGSTKSZ, AtomicUsize::new(0)),
+    (AT_RANDOM, AtomicUsize::new(0)),
+];
 
 /// Notes what matters of the auxiliary vector, for a program without a C library.
 #[cfg(feature = "freestanding")]

@@ -1,13 +1,19 @@
-//! Where a thread's own stack is, from `/proc/self/maps` (proc_pid_maps(5)). Without a C library
-//! nothing else says so.
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where a thread's own stack is, and which mapping contains an address, from `/proc/self/maps`
+//! (proc_pid_maps(5)). Without a C library nothing else says so. Where that file cannot be read, the
+//! upper end of a thread's own stack is known all the same, and Linux says from where on up to there
+//! memory is without a gap.
 //!
-//! Costs tens of microseconds, so it is asked at most once a thread, and only where
-//! C has jumped out of callbacks (`reconcile.rs`).
+//! Reading it takes tens of microseconds. That is done where C has jumped out of callbacks, for the
+//! stack, at most once a thread, and where code runs on a stack that needm does not know, for stack
+//! and mapping (`reconcile.rs`).
 
+use core::cell::Cell;
 use core::ops::Range;
 
-use super::{call, ids};
+use super::{call, ids, libc, memory, signal, spares_calls};
 use crate::arch::linux::nr;
+use crate::sync::{AtomicUsize, Relaxed};
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
 const AT_FDCWD: i32 = -100;
@@ -22,6 +28,83 @@ const MAIN_ROOM: usize = 128 << 20;
 /// address in its thread-local storage, which C libraries put at the stack's top.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     let main = ids::current() == ids::process();
+    // Under an emulator other mappings may lie in that room: then the stack may grow to the last of
+    // them.
+    let below = Cell::new(0);
+    find(|line| {
+        if main {
+            let least = line.end.saturating_sub(MAIN_ROOM).max(below.replace(line.end));
+            (line.name == STACK).then_some(least..line.end)
+        } else {
+            (line.start..line.end).contains(&block).then_some(line.start..block)
+        }
+    })
+}
+
+/// What [`is_own_stack_down_to`] looks at, at most: there a system call costs a page.
+const FARTHEST: usize = 64 << 20;
+
+/// Where Linux has put random bytes, above all frames of the first thread (getauxval(3)); 0 if that is
+/// not known.
+static FIRST_STACK_END: AtomicUsize = AtomicUsize::new(0);
+
+/// Notes where the first thread's stack ends.
+pub(crate) fn note_first_stack() {
+    FIRST_STACK_END.store(libc::auxiliary(libc::AT_RANDOM).unwrap_or(0), Relaxed);
+}
+
+/// An address at the upper end of the stack that this thread was given, above all frames. `block` is
+/// as in [`own_stack`].
+pub(crate) fn own_stack_end(block: usize) -> Option<usize> {
+    let first = ids::current() == ids::process();
+    Some(if first { FIRST_STACK_END.load(Relaxed) } else { block }).filter(|end| *end != 0)
+}
+
+/// Whether memory from `address` to `end`, which is above frames of this thread's own stack, has no gap.
+/// Below a stack there is one, its guard, so that the address is on it then.
+pub(crate) fn is_own_stack_down_to(address: usize, end: usize) -> bool {
+    let mut page = address & !(memory::page_size() - 1);
+    if address >= end || end - address > FARTHEST {
+        return false;
+    }
+    while page < end && signal::can_read(page) {
+        page += memory::page_size();
+    }
+    page >= end
+}
+
+/// The mapping that an address is in, unless that is the first thread's stack. Where nothing may be
+/// touched, with what is above: an address in the guard of a stack counts as on that stack.
+pub(crate) fn mapping(address: usize) -> Option<Range<usize>> {
+    let guard = Cell::new((0, 0));
+    find(|line| {
+        let (start, end) = guard.get();
+        let (follows, may_be_touched) = (line.start == end, line.access != NO_ACCESS);
+        if end == 0 {
+            let there = (line.start..line.end).contains(&address) && line.name != STACK;
+            if there && !may_be_touched {
+                guard.set((line.start, line.end));
+            }
+            return (there && may_be_touched).then_some(line.start..line.end);
+        }
+        if follows && !may_be_touched {
+            guard.set((start, line.end));
+            return None;
+        }
+        Some(start..if follows { line.end } else { end })
+    })
+}
+
+/// The inaccessible mapping that ends at `end`.
+pub(crate) fn guard_below(end: usize) -> Option<Range<usize>> {
+    find(|line| (line.end == end && line.access == NO_ACCESS).then_some(line.start..line.end))
+}
+
+/// Calls `wanted` with each line until it returns a range; that range.
+fn find(wanted: impl Fn(&Line) -> Option<Range<usize>>) -> Option<Range<usize>> {
+    if spares_calls() {
+        return None;
+    }
     let path = c"/proc/self/maps".as_ptr();
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
     let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;
@@ -39,12 +122,8 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
                 line.take(*byte);
                 continue;
             }
-            if main && line.name == STACK {
-                found = Some(line.end.saturating_sub(MAIN_ROOM)..line.end);
-                break 'file;
-            }
-            if !main && (line.start..line.end).contains(&block) {
-                found = Some(line.start..block);
+            found = wanted(&line);
+            if found.is_some() {
                 break 'file;
             }
             line = Line::default();
@@ -60,32 +139,45 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
 struct Line {
     start: usize,
     end: usize,
-    /// 0 and 1: in the range; then the number of fields begun.
+    /// Where the next byte belongs: 0 the range's start, 1 its end, 2 the access, 3 the name, 4 what
+    /// lies between.
     field: u32,
+    /// The first three bytes of the second field, as a number.
+    access: u32,
     /// Its last eight bytes, as a number: comparing bytes may become a call of `bcmp`,
     /// which a host without a C library has not got.
     name: u64,
 }
 
+/// The access of a guard.
+const NO_ACCESS: u32 = u32::from_be_bytes(*b"\0---");
+
 /// The name of the first thread's stack.
 const STACK: u64 = u64::from_be_bytes(*b"\0[stack]");
 
 impl Line {
+    // No `match`, of which the compiler would make a jump through a table: tests/nosplit follows
+    // none.
     fn take(&mut self, byte: u8) {
-        match (byte, self.field) {
-            (b'-', 0) => self.field = 1,
-            (b' ', 1) => self.field = 2,
-            (_, 0 | 1) => {
-                let digit = (byte as char).to_digit(16).unwrap_or(0) as usize;
-                let number = if self.field == 0 { &mut self.start } else { &mut self.end };
-                *number = number.wrapping_mul(16).wrapping_add(digit);
+        if self.field < 2 {
+            if byte == if self.field == 0 { b'-' } else { b' ' } {
+                self.field += 1;
+                return;
             }
+            let digit = (byte as char).to_digit(16).unwrap_or(0) as usize;
+            let number = if self.field == 0 { &mut self.start } else { &mut self.end };
+            *number = number.wrapping_mul(16).wrapping_add(digit);
+        } else if self.field == 2 {
+            // The fourth byte of the access: private or shared.
+            if byte == b'p' || byte == b's' {
+                self.field = 4;
+            } else {
+                self.access = self.access << 8 | u32::from(byte);
+            }
+        } else if byte == b'[' || self.field == 3 {
             // Names of interest start with a bracket, which no field before has.
-            (b'[', _) | (_, 3) => {
-                self.field = 3;
-                self.name = self.name << 8 | u64::from(byte);
-            }
-            _ => {}
+            self.field = 3;
+            self.name = self.name << 8 | u64::from(byte);
         }
     }
 }

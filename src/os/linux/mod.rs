@@ -1,13 +1,15 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! needm's part for Linux, a room in the words of `os/mod.rs`: raw system calls, and what a C
 //! library adds where there is one.
 //!
 //! | file | keeps this part of the contract in `os/mod.rs` |
 //! | --- | --- |
-//! | `memory.rs` | memory, the size of a page |
+//! | `memory.rs`, `slab.rs` | memory, the size of a page; stacks side by side |
 //! | `wait.rs`, `barrier.rs` | futexes and the clock; `membarrier` |
 //! | `thread.rs`, `clone.rs`, `image.rs`, `maps.rs`, `ids.rs` | threads, by the C library or without; where their stacks are; their numbers |
-//! | `exit.rs`, `key.rs` | how an exit is noticed: the robust-futex list; a key's destructor |
-//! | `fault.rs`, `forward.rs`, `alt_stack.rs`, `signal.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them |
+//! | `exit.rs`, `robust_list.rs`, `key.rs` | how an exit is noticed: the robust-futex list; a key's destructor |
+//! | `fault.rs`, `actions.rs`, `forward.rs`, `alt_stack.rs`, `prepare.rs`, `handler_callback.rs`, `known.rs`, `shared.rs`, `sigaltstack.rs`, `signal.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them |
+//! | `interrupt.rs` | the signal that interrupts callbacks |
 //! | `libc.rs`, `process.rs` | what the C library has: keys, threads, fork handlers, `errno`; the end |
 //! | `program.rs`, `start.rs` | a program without a C library; its `_start` |
 //!
@@ -16,25 +18,36 @@
 //! what is left to the caller is in each function's own Safety section.
 #![allow(unsafe_code)] // system calls are what this room is for
 
+mod actions;
 mod alt_stack;
 pub(super) mod barrier;
 mod clone;
 pub(super) mod exit;
 pub(super) mod fault;
 mod forward;
+mod frame;
+mod handler_callback;
 mod ids;
 mod image;
+pub(super) mod interrupt;
 mod key;
+mod known;
 mod libc;
 mod maps;
 pub(super) mod memory;
 pub(super) mod process;
 #[cfg(feature = "freestanding")]
 pub(super) mod program;
+mod prepare;
+mod robust_list;
+mod shared;
+mod sigaltstack;
 mod signal;
+mod slab;
 #[cfg(feature = "freestanding")]
 mod start;
 pub(super) mod thread;
+mod unwinder;
 pub(super) mod wait;
 
 /// The thread's last error: `errno`.
@@ -45,10 +58,26 @@ pub(super) mod last_error {
 /// Forks: `pthread_atfork`.
 pub(super) mod fork {
     pub(crate) use super::libc::at_fork_in_child as on_child;
+
+    pub(crate) const EXIST: bool = true;
 }
 
 use crate::arch::linux::slots::Slots;
 use crate::arch::linux::syscall::syscall;
+use crate::sync::{AtomicBool, Relaxed};
+
+/// Whether system calls are spared that needm can do without.
+static SPARING: AtomicBool = AtomicBool::new(false);
+
+/// From here on, whether they are.
+pub(super) fn spare_calls(spares: bool) {
+    SPARING.store(spares, Relaxed);
+}
+
+/// Whether system calls are spared that needm can do without.
+fn spares_calls() -> bool {
+    SPARING.load(Relaxed)
+}
 
 /// An error number of the system's, as in `errno`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What `os::program` offers on Linux: the parts for a program without a C library.
 
 pub use super::Errno;

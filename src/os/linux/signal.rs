@@ -1,11 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Signals: the system calls `sigaction(2)` and its relatives, not the C library's
 //! functions of these names, which keep some signals to themselves.
 
-use core::ffi::{c_int, c_void};
+use core::ffi::c_int;
 use core::ptr;
 
-use super::{Errno, call, ids};
+use super::{EFAULT, Errno, call, ids, libc, spares_calls};
+use crate::arch::linux::context::Context;
 use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
+use crate::sync::{AtomicU32, Relaxed};
 
 // include/uapi/asm-generic/signal.h; the same on every architecture here.
 pub(super) const SIGILL: c_int = 4;
@@ -15,30 +18,71 @@ pub(super) const SIGBUS: c_int = 7;
 pub(super) const SIGFPE: c_int = 8;
 pub(super) const SIGKILL: c_int = 9;
 pub(super) const SIGSEGV: c_int = 11;
+pub(super) const SIGSTOP: c_int = 19;
+pub(super) const SIGURG: c_int = 23;
+
+/// Signals whose default action is to stop the process, or to let it go on, and the ones that
+/// cannot be handled, or that a C library looks for: `SIGCHLD`, because a handler in the place of
+/// the default action is not the same where children are waited for.
+const FOR_OTHER_USES: [c_int; 8] = [SIGABRT, SIGKILL, 17, 18, 19, 20, 21, 22];
+
+/// Whether the host may choose this signal to interrupt callbacks.
+pub(super) fn can_interrupt(signal: c_int) -> bool {
+    (1..=64).contains(&signal)
+        && !FAULTS.contains(&signal)
+        && !FOR_OTHER_USES.contains(&signal)
+        && !(FIRST_OF_C_LIBRARY..libc::first_free_signal()).contains(&signal)
+}
+
+/// Whether nothing happens by default when a signal comes, of those that [`can_interrupt`].
+pub(super) fn is_ignored_by_default(signal: c_int) -> bool {
+    const SIGWINCH: c_int = 28;
+    signal == SIGURG || signal == SIGWINCH
+}
 
 /// The signals that instructions raise.
 pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP];
 
 /// `si_code`: Linux itself sends it, with no address (sigaction(2)).
 pub(super) const SI_KERNEL: c_int = 0x80;
+/// `si_code`: sent by `tgkill`, to a thread.
+const SI_TKILL: c_int = -6;
+
+/// Codes that are no instruction's, though they are positive: memory that went bad somewhere, a
+/// tag check or a disrupting error found late, a counter of perf events
+/// (include/uapi/asm-generic/siginfo.h).
+const BUS_MCEERR_AO: c_int = 5;
+const SEGV_ADIDERR: c_int = 6;
+const SEGV_MTEAERR: c_int = 8;
+const TRAP_PERF: c_int = 6;
+
+/// Whether the interrupted instruction has raised the signal. Codes up to 0 are those of signals
+/// that were sent (sigaction(2), si_code).
+pub(super) fn raised_by_instruction(signal: c_int, code: c_int) -> bool {
+    let elsewhere = match signal {
+        SIGBUS => code == BUS_MCEERR_AO,
+        SIGSEGV => code == SEGV_ADIDERR || code == SEGV_MTEAERR,
+        SIGTRAP => code == TRAP_PERF,
+        _ => false,
+    };
+    code > 0 && !elsewhere
+}
 
 pub(super) const SIG_DFL: usize = 0;
 pub(super) const SIG_IGN: usize = 1;
 
 pub(super) const SA_SIGINFO: usize = 0x0000_0004;
 pub(super) const SA_ONSTACK: usize = 0x0800_0000;
+pub(super) const SA_RESTART: usize = 0x1000_0000;
 pub(super) const SA_NODEFER: usize = 0x4000_0000;
 pub(super) const SA_RESETHAND: usize = 0x8000_0000;
 
 const SIG_BLOCK: usize = 0;
+const SIG_UNBLOCK: usize = 1;
 const SIG_SETMASK: usize = 2;
 
 /// Bytes of Linux's signal set: 64 signals on every architecture here.
 const SET_BYTES: usize = 8;
-
-// include/uapi/linux/signal.h
-const SS_ONSTACK: c_int = 1;
-const SS_DISABLE: c_int = 2;
 
 /// Words of Linux's struct for the code that ends a handler: none where it has code of its own.
 const RESTORERS: usize = (SA_RESTORER != 0) as usize;
@@ -51,7 +95,7 @@ pub(super) struct Action {
     pub(super) flags: usize,
     pub(super) restorer: [usize; RESTORERS],
     mask: [u32; 2],
-    /// Not Linux's. qemu-riscv64 7.2 reads the mask one word too far on, and finds it empty here.
+    /// Not Linux's. qemu-riscv64 7.2 reads the mask one word too far on, and finds it here.
     beyond: [u32; 2],
 }
 
@@ -60,57 +104,29 @@ impl Action {
     pub(super) const DEFAULT: Self =
         Self { handler: SIG_DFL, flags: 0, restorer: [0; RESTORERS], mask: [0; 2], beyond: [0; 2] };
 
-    /// A handler of ours, with an empty mask.
-    pub(super) fn ours(handler: usize, flags: usize) -> Self {
+    /// A handler of ours over `before`, which blocks what that blocks.
+    pub(super) fn ours(handler: usize, before: &Self) -> Self {
+        let blocks = if before.has_handler() { *before } else { Self::DEFAULT };
+        let nodefer = if before.has_handler() { before.flags & SA_NODEFER } else { SA_NODEFER };
+        let flags = SA_SIGINFO | SA_ONSTACK | SA_RESTORER | nodefer;
         let restorer = [needm_sigreturn as *const () as usize; RESTORERS];
-        Self { handler, flags: flags | SA_RESTORER, restorer, ..Self::DEFAULT }
+        Self { handler, flags, restorer, mask: blocks.mask, beyond: blocks.mask }
     }
 
-    /// The signals blocked while the handler runs.
-    pub(super) fn mask(&self) -> u64 {
-        u64::from(self.mask[0]) | u64::from(self.mask[1]) << 32
-    }
-}
-
-/// `stack_t` (include/uapi/asm-generic/signal.h).
-#[repr(C)]
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stack {
-    base: *mut c_void,
-    flags: c_int,
-    size: usize,
-}
-
-impl Stack {
-    /// No signal stack.
-    pub(super) const NONE: Self = Self { base: ptr::null_mut(), flags: SS_DISABLE, size: 0 };
-
-    /// The range `[base, base + size)`.
-    pub(super) fn new(base: usize, size: usize) -> Self {
-        Self { base: base as *mut c_void, flags: 0, size }
+    /// Whether it is a function.
+    pub(super) fn has_handler(&self) -> bool {
+        self.handler != SIG_DFL && self.handler != SIG_IGN
     }
 
-    /// Whether there is one.
-    pub(super) fn enabled(&self) -> bool {
-        self.flags & SS_DISABLE == 0
+    /// What it blocks while its handler for `signal` runs.
+    pub(super) fn blocks(&self, signal: c_int) -> u64 {
+        let own = if self.flags & SA_NODEFER == 0 { bit(signal) } else { 0 };
+        u64::from(self.mask[0]) | u64::from(self.mask[1]) << 32 | own
     }
 
-    /// Whether the thread runs on it.
-    pub(crate) fn in_use(&self) -> bool {
-        self.flags & SS_ONSTACK != 0
-    }
-
-    pub(super) fn base(&self) -> usize {
-        self.base as usize
-    }
-
-    pub(super) fn size(&self) -> usize {
-        self.size
-    }
-
-    /// Whether `address` lies on it.
-    pub(crate) fn holds(&self, address: usize) -> bool {
-        self.enabled() && address.wrapping_sub(self.base()) < self.size
+    /// Whether both do the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.handler, self.flags, self.mask) == (other.handler, other.flags, other.mask)
     }
 }
 
@@ -123,6 +139,63 @@ pub(super) struct Info {
     #[cfg(target_pointer_width = "64")]
     pad: c_int,
     pub(super) addr: usize,
+    /// What there is in all (`SI_MAX_SIZE`, in bytes).
+    rest: [usize; REST],
+}
+
+const REST: usize = if usize::BITS == 64 { 13 } else { 28 };
+const _: () = assert!(size_of::<Info>() == 128);
+
+/// Whether Linux itself has called a handler of ours, which blocks `blocks`, and returns to
+/// `address`. Else another handler has called it.
+pub(super) fn called_by_linux(address: usize, interrupted: &Context, blocks: u64) -> bool {
+    let ours = needm_sigreturn as *const () as usize;
+    if SA_RESTORER != 0 {
+        return address == ours;
+    }
+    // Linux has the same two instructions of its own, to which all handlers return.
+    let [there, here] = [address, ours].map(|at| at as *const [u16; 4]);
+    // SAFETY: code that is about to be run is there, and code can be read.
+    let returns = unsafe { address.is_multiple_of(2) && there.read() == here.read() };
+    // Another handler may have ended with a jump to ours.
+    returns && blocked() == interrupted.mask() | blocks
+}
+
+impl Info {
+    /// One of a fault.
+    pub(super) fn new(signo: c_int, code: c_int, addr: usize) -> Self {
+        Self {
+            signo,
+            errno: 0,
+            code,
+            #[cfg(target_pointer_width = "64")]
+            pad: 0,
+            addr,
+            rest: [0; REST],
+        }
+    }
+
+    /// The process that has sent the signal, if one has: where else `addr` is.
+    fn sender(&self) -> u32 {
+        #[allow(clippy::cast_possible_truncation)] // it is this half of the word
+        let pid = self.addr as u32;
+        pid
+    }
+}
+
+/// Whether this thread has sent itself `SIGABRT` by `raise` or `abort`, which it has interrupted.
+/// Another thread may have sent it, too: then it has interrupted another instruction.
+pub(super) fn aborts_itself(signal: c_int, info: &Info, interrupted: &Context) -> bool {
+    if signal != SIGABRT || info.code != SI_TKILL || info.sender() != ids::process() {
+        return false;
+    }
+    let [first, second, third, fourth] = interrupted.arguments();
+    // `raise` of glibc calls tgkill(process, thread, signal). That of other C libraries blocks all
+    // signals meanwhile, and rt_sigprocmask(SIG_SETMASK, set, NULL, bytes) lets them in; the first
+    // may be the result instead.
+    let tgkill = second == ids::current() as usize && third == SIGABRT as usize;
+    let unblocked = (first == SIG_SETMASK || first == 0) && third == 0 && fourth == SET_BYTES;
+    tgkill || unblocked
 }
 
 /// Installs `new` for a signal and returns what was there, or only the latter.
@@ -141,6 +214,17 @@ fn change_mask(how: usize, set: Option<&u64>) -> u64 {
     old
 }
 
+/// Whether Linux can read a word at `address`.
+pub(crate) fn can_read(address: usize) -> bool {
+    /// No way to change the mask: Linux reads the set first, and refuses then.
+    const NO_WAY: usize = 99;
+    let set = ptr::with_exposed_provenance::<u64>(address & !(size_of::<u64>() - 1));
+    let old: *mut u64 = ptr::null_mut();
+    // SAFETY: it changes nothing.
+    let answer = unsafe { call(nr::RT_SIGPROCMASK, (NO_WAY, set, old, SET_BYTES)) };
+    answer != Err(EFAULT)
+}
+
 /// The signals this thread has blocked.
 pub(super) fn blocked() -> u64 {
     change_mask(SIG_BLOCK, None)
@@ -151,6 +235,21 @@ pub(super) fn set_blocked(mask: u64) {
     change_mask(SIG_SETMASK, Some(&mask));
 }
 
+/// The signals that instructions raise, as a mask.
+pub(super) fn faults() -> u64 {
+    FAULTS.into_iter().fold(0, |mask, fault| mask | bit(fault))
+}
+
+/// Blocks these signals as well.
+pub(super) fn block(mask: u64) {
+    change_mask(SIG_BLOCK, Some(&mask));
+}
+
+/// Unblocks these signals, and returns those that were blocked.
+pub(super) fn unblock(mask: u64) -> u64 {
+    change_mask(SIG_UNBLOCK, Some(&mask))
+}
+
 /// Blocks all signals, and returns those that were.
 pub(super) fn block_all() -> u64 {
     change_mask(SIG_SETMASK, Some(&ALL))
@@ -158,30 +257,35 @@ pub(super) fn block_all() -> u64 {
 
 static ALL: u64 = u64::MAX;
 
+/// The signals that a C library sends its own threads, and waits until they are handled:
+/// cancellation and `setxid` (glibc, sysdeps/unix/sysv/linux/internal-signals.h; musl,
+/// src/internal/pthread_impl.h). As a mask, noted when needm is started.
+static C_LIBRARY: AtomicU32 = AtomicU32::new(0);
+
+/// The first of them, and their number at most.
+const FIRST_OF_C_LIBRARY: c_int = 32;
+const MOST_OF_C_LIBRARY: c_int = 8;
+
+/// Notes which signals are the C library's.
+pub(super) fn note_c_library(first_free: c_int) {
+    let count = (first_free - FIRST_OF_C_LIBRARY).clamp(0, MOST_OF_C_LIBRARY);
+    C_LIBRARY.store((1 << count) - 1, Relaxed);
+}
+
+/// The mask of the C library's signals.
+pub(super) fn c_library() -> u64 {
+    u64::from(C_LIBRARY.load(Relaxed)) << (FIRST_OF_C_LIBRARY - 1)
+}
+
 /// The bit of a signal in a mask.
 pub(super) fn bit(signal: c_int) -> u64 {
     1 << (signal - 1)
 }
 
-/// Makes `new` this thread's signal stack, and returns the old one. Refused while the thread
-/// runs on it.
-///
-/// # Safety
-/// `new` stays mapped for as long as it is installed.
-pub(super) unsafe fn set_stack(new: &Stack) -> Result<Stack, Errno> {
-    let mut old = Stack::NONE;
-    // SAFETY: both are Linux's struct or null; the caller keeps the new stack mapped.
-    unsafe { call(nr::SIGALTSTACK, (new, &mut old))? };
-    Ok(old)
-}
-
-/// This thread's signal stack.
-pub(super) fn current_stack() -> Result<Stack, Errno> {
-    const NO_NEW: Option<&Stack> = None;
-    let mut old = Stack::NONE;
-    // SAFETY: without a new stack Linux only writes the old one, to its own struct.
-    unsafe { call(nr::SIGALTSTACK, (NO_NEW, &mut old))? };
-    Ok(old)
+/// Sends this thread a signal.
+pub(super) fn send(signal: c_int) {
+    // SAFETY: a signal to this thread itself touches no memory.
+    let _ = unsafe { call(nr::TGKILL, (ids::process(), ids::current(), signal)) };
 }
 
 /// Sends this thread a signal, with what Linux said of it the first time.
@@ -190,7 +294,8 @@ pub(super) fn resend(signal: c_int, info: *const Info) {
     // SAFETY: `info` is a siginfo_t that Linux gave a handler. Where Linux does not let it be
     // sent again, a plain signal does.
     unsafe {
-        if call(nr::RT_TGSIGQUEUEINFO, (pid, tid, signal, info)).is_err() {
+        let sent = !spares_calls() && call(nr::RT_TGSIGQUEUEINFO, (pid, tid, signal, info)).is_ok();
+        if !sent {
             let _ = call(nr::TGKILL, (pid, tid, signal));
         }
     }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The start of a program without a C library, from its first instruction to `needm_main`;
 //! the Rust side of `arch/<arch>/linux/start.S`.
 

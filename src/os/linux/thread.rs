@@ -1,11 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! Starting a thread, and where its stack is.
 
 use core::ffi::c_void;
 
 pub(crate) use super::clone::fork_child;
-pub(crate) use super::maps::own_stack;
+pub(crate) use super::maps::{
+    guard_below, is_own_stack_down_to, mapping, note_first_stack, own_stack, own_stack_end,
+};
+pub(crate) use super::signal::can_read;
 use super::{ENOSYS, clone, libc};
 use crate::os::terms::Main;
+
+/// Linux asks for no stack but that of handlers.
+pub(crate) fn note_stack(_sp: usize) {}
 
 /// The stack of a thread that is made without a C library, in bytes: C runs there. Only
 /// what is touched takes memory.

@@ -1,22 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! What needm is started with: sizes, limits, and the host's functions.
 //!
 //! # Safety
-//! Each of the host's functions is called as `include/needm.h` promises, with the pointer that
-//! the host gave for it.
+//! What a [`Slot`] of a function has is one of its kind, or none.
 #![allow(unsafe_code)] // the host's functions
 
-use core::any::TypeId;
-use core::ffi::{c_int, c_void};
+mod hooks;
+
+use core::ffi::c_void;
 use core::marker::PhantomData;
 use core::mem::transmute_copy;
 use core::ptr;
 
 use crate::error::Error;
-use crate::m::M;
 use crate::os::fault::{self, Needs};
+use crate::os::interrupt;
 use crate::stack;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, Relaxed};
 use crate::tools;
+
+pub(crate) use hooks::{Answer, AskHost, FaultHook, Hooks, Kind, ThreadMain, ThreadStart};
+use hooks::{Hook, NewHook};
 
 /// Default of [`Config::max_ms`](crate::Config::max_ms).
 pub const DEFAULT_MAX_MS: u32 = 10_000;
@@ -25,90 +29,24 @@ pub const DEFAULT_STACK_SIZE: usize = if usize::BITS > 32 { 256 * 1024 } else { 
 /// Default of [`Config::guard_size`](crate::Config::guard_size), in bytes: as much as Linux keeps
 /// below a process's first stack, where addresses are plenty.
 pub const DEFAULT_GUARD_SIZE: usize = if usize::BITS > 32 { 1024 * 1024 } else { 64 * 1024 };
-/// Bytes of a signal stack beside the signal's frames, by default: see
+/// Bytes of a signal stack beside the signal's frames, by default, because handlers of others that
+/// would run on the thread's own stack without needm run there: see
 /// [`Config::signal_stack_size`](crate::Config::signal_stack_size).
-pub const DEFAULT_SIGNAL_ROOM: usize = 8 * 1024;
+pub const DEFAULT_SIGNAL_ROOM: usize = 64 * 1024;
 
 /// Signal frames that a signal stack has room for where the host does not say:
 /// handlers of several signals nest, and each may call back.
 const NESTED_HANDLERS: usize = 4;
 
-/// What our own handler needs of a signal stack besides the frame, in bytes: tests/nosplit.rs
+/// What our own handler needs of a signal stack besides the frame, in bytes: tests/nosplit
 /// checks that it uses no more.
-const HANDLER_ROOM: usize = 1024;
+const HANDLER_ROOM: usize = 1536;
+
+/// What the hook for faults may need of it.
+const HOOK_ROOM: usize = 2048;
 
 /// Bytes of the handler's stack, below the handler, that the end of its callback needs.
 const EXIT_ROOM: usize = if tools::WATCH_SWITCHES { 8192 } else { 1024 };
-
-/// The host's functions, as the C interface has them.
-#[derive(Clone, Copy)]
-pub(crate) struct Hooks {
-    pub(crate) user: *mut c_void,
-    /// The Rust type of the hooks, if the Rust interface has set them.
-    pub(crate) kind: Option<Kind>,
-    pub(crate) m_new: Option<NewHook>,
-    pub(crate) m_free: Option<Hook>,
-    pub(crate) minit: Option<Hook>,
-    pub(crate) unminit: Option<Hook>,
-    pub(crate) thread_start: Option<ThreadStart>,
-}
-
-/// Tells a Rust type: a function, because a pointer is read and written in one step.
-pub(crate) type Kind = fn() -> TypeId;
-type NewHook = unsafe extern "C" fn(*mut c_void, *const M) -> c_int;
-type Hook = unsafe extern "C" fn(*mut c_void, *const M);
-
-/// How the host makes a thread.
-pub(crate) type ThreadStart = unsafe extern "C" fn(*mut c_void, ThreadMain, *mut c_void) -> c_int;
-/// What a new thread runs.
-pub(crate) type ThreadMain = unsafe extern "C" fn(*mut c_void) -> *mut c_void;
-
-impl Hooks {
-    /// No hooks.
-    pub(crate) const NONE: Self = Self {
-        user: ptr::null_mut(),
-        kind: None,
-        m_new: None,
-        m_free: None,
-        minit: None,
-        unminit: None,
-        thread_start: None,
-    };
-
-    /// Calls the hook for a new M; whether it accepts the M.
-    pub(crate) fn m_new(&self, m: &M) -> bool {
-        // SAFETY: the host gave the function and `user` together, for a new M, which no thread
-        // has.
-        self.m_new.is_none_or(|hook| unsafe { hook(self.user, m) } == 0)
-    }
-
-    /// Calls the hook for an M that is about to be unmapped.
-    pub(crate) fn m_free(&self, m: &M) {
-        if let Some(hook) = self.m_free {
-            // SAFETY: the host gave the function and `user` together, for an M that is about to be
-            // unmapped.
-            unsafe { hook(self.user, m) }
-        }
-    }
-
-    /// Calls the hook for an M that was just bound.
-    pub(crate) fn minit(&self, m: &M) {
-        if let Some(hook) = self.minit {
-            // SAFETY: the host gave the function and `user` together, for the M that was just bound
-            // to this thread.
-            unsafe { hook(self.user, m) }
-        }
-    }
-
-    /// Calls the hook for an M that is about to be unbound.
-    pub(crate) fn unminit(&self, m: &M) {
-        if let Some(hook) = self.unminit {
-            // SAFETY: the host gave the function and `user` together, for the M that is about to be
-            // unbound.
-            unsafe { hook(self.user, m) }
-        }
-    }
-}
 
 /// What needm was started with, the defaults filled in.
 #[derive(Clone, Copy)]
@@ -121,7 +59,18 @@ pub(crate) struct Settings {
     pub(crate) binds_calls: bool,
     pub(crate) handles_signals: bool,
     pub(crate) unrecovered_aborts: bool,
+    /// In effect as a bit of the epoch (`state.rs`).
+    pub(crate) leaves_fp_control: bool,
+    /// Fault signals that a thread has blocked are unblocked while its callbacks run.
+    pub(crate) unblocks_faults: bool,
+    /// No system call that a sandbox may kill for.
+    pub(crate) spares_calls: bool,
+    /// What one thread's callbacks left on a G is zero before another thread gets it.
+    pub(crate) scrubs_stacks: bool,
+    pub(crate) catches_aborts: bool,
     pub(crate) wait_ns: u64,
+    /// The number of what interrupts callbacks (`os/interrupt.rs`).
+    pub(crate) interrupt: i32,
     pub(crate) hooks: Hooks,
     pub(crate) least_signal_stack: usize,
 }
@@ -137,7 +86,13 @@ impl Settings {
         binds_calls: false,
         handles_signals: true,
         unrecovered_aborts: false,
+        leaves_fp_control: false,
+        unblocks_faults: false,
+        spares_calls: false,
+        scrubs_stacks: false,
+        catches_aborts: false,
         wait_ns: 0,
+        interrupt: 0,
         hooks: Hooks::NONE,
         least_signal_stack: 0,
     };
@@ -159,8 +114,10 @@ impl Settings {
             self.guard_size = DEFAULT_GUARD_SIZE;
         }
         self.stack_size = stack::round(stack_size, self.guard_size).ok_or(Error::Invalid)?;
+        self.interrupt = interrupt::number(self.interrupt).ok_or(Error::Invalid)?;
         let frame = fault::frame_size();
-        self.least_signal_stack = frame + HANDLER_ROOM;
+        let hook = if self.hooks.fault.is_some() { HOOK_ROOM } else { 0 };
+        self.least_signal_stack = frame + HANDLER_ROOM + hook;
         let asked = if self.signal_stack_size == 0 {
             NESTED_HANDLERS * frame + DEFAULT_SIGNAL_ROOM
         } else {
@@ -206,6 +163,8 @@ pub(crate) struct Live {
     binds_calls: AtomicBool,
     handles_signals: AtomicBool,
     unrecovered_aborts: AtomicBool,
+    unblocks_faults: AtomicBool,
+    scrubs_stacks: AtomicBool,
     wait_ns: AtomicU64,
     user: AtomicPtr<c_void>,
     kind: Slot<Kind>,
@@ -214,6 +173,8 @@ pub(crate) struct Live {
     minit: Slot<Hook>,
     unminit: Slot<Hook>,
     thread_start: Slot<ThreadStart>,
+    fault: Slot<FaultHook>,
+    catches_aborts: AtomicBool,
 }
 
 impl Live {
@@ -228,6 +189,8 @@ impl Live {
             binds_calls: AtomicBool::new(false),
             handles_signals: AtomicBool::new(true),
             unrecovered_aborts: AtomicBool::new(false),
+            unblocks_faults: AtomicBool::new(false),
+            scrubs_stacks: AtomicBool::new(false),
             wait_ns: AtomicU64::new(0),
             user: AtomicPtr::new(ptr::null_mut()),
             kind: Slot::empty(),
@@ -236,6 +199,8 @@ impl Live {
             minit: Slot::empty(),
             unminit: Slot::empty(),
             thread_start: Slot::empty(),
+            fault: Slot::empty(),
+            catches_aborts: AtomicBool::new(false),
         }
     }
 
@@ -249,6 +214,8 @@ impl Live {
         self.binds_calls.store(settings.binds_calls, Relaxed);
         self.handles_signals.store(settings.handles_signals, Relaxed);
         self.unrecovered_aborts.store(settings.unrecovered_aborts, Relaxed);
+        self.unblocks_faults.store(settings.unblocks_faults, Relaxed);
+        self.scrubs_stacks.store(settings.scrubs_stacks, Relaxed);
         self.wait_ns.store(settings.wait_ns, Relaxed);
         let hooks = &settings.hooks;
         self.user.store(hooks.user, Relaxed);
@@ -258,6 +225,19 @@ impl Live {
         self.minit.set(hooks.minit);
         self.unminit.set(hooks.unminit);
         self.thread_start.set(hooks.thread_start);
+        self.fault.set(hooks.fault);
+        self.catches_aborts.store(settings.catches_aborts, Relaxed);
+    }
+
+    /// Whether a thread that aborts the process in a callback ends the callback instead.
+    pub(crate) fn catches_aborts(&self) -> bool {
+        self.catches_aborts.load(Relaxed)
+    }
+
+    /// The host's hook for faults.
+    pub(crate) fn fault_hook(&self) -> Option<AskHost> {
+        let hook = self.fault.get()?;
+        Some(AskHost { user: self.user.load(Relaxed), hook })
     }
 
     /// The most Ms ever made.
@@ -282,6 +262,7 @@ impl Live {
             stack: self.signal_stack_size.load(Relaxed),
             least: self.least_signal_stack(),
             exit_room: EXIT_ROOM,
+            unblocked: self.unblocks_faults.load(Relaxed),
         }
     }
 
@@ -305,6 +286,11 @@ impl Live {
         self.unrecovered_aborts.load(Relaxed)
     }
 
+    /// Whether an M's stack is zeroed before another thread than its last one gets it.
+    pub(crate) fn scrubs_stacks(&self) -> bool {
+        self.scrubs_stacks.load(Relaxed)
+    }
+
     /// The longest wait for an M; `None` is for ever.
     pub(crate) fn wait_ns(&self) -> Option<u64> {
         let limit = self.wait_ns.load(Relaxed);
@@ -322,6 +308,7 @@ impl Live {
             minit: self.minit.get(),
             unminit: self.unminit.get(),
             thread_start: self.thread_start.get(),
+            fault: self.fault.get(),
         }
     }
 }

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
 //! The memory of a G: a guard, the stack above it, a page that nothing may touch, the deferred
 //! functions, and the records of nested callbacks.
 //!
@@ -24,110 +25,36 @@
 //! bound to.
 #![allow(unsafe_code)] // mappings and what lies in them
 
-use core::ffi::c_void;
+mod plan;
 
 use crate::error::Error;
-use crate::os::memory::{self, Access};
+use crate::os::memory::{self, Side};
 use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
 use crate::tools;
 
-/// The least stack that deferred functions have after the stack has run out, in bytes.
-const RESERVE: usize = 16 * 1024;
+pub(crate) use plan::Deferred;
+pub use plan::MAX_DEFERRED;
+use plan::{Above, Plan, RESERVE};
 
 /// Bytes between the first frame of a callback and the fence. A function that takes its arguments
 /// from the stack, as the C library's `syscall` does, reads all that it could have, also where a
 /// callback ends in a jump to it with fewer.
 const HEADROOM: usize = 128;
 
-/// Bytes for deferred functions, touched only if so many are deferred.
-const DEFERRED: usize = 16 * 1024;
-
-/// A size that no address space holds: a program has 47 bits of addresses on 64 bits
-/// (linux/Documentation/arch/x86/x86_64/mm.rst), and no object is larger than half of the
-/// addresses on 32 bits.
-const LARGEST: usize = if usize::BITS > 47 { 1 << 47 } else { isize::MAX as usize };
-
-/// Where the parts of a G's memory are, in bytes from its start; all on a page's boundary.
-#[derive(Clone, Copy, Debug)]
-struct Plan {
-    /// The end of the guard, which is never opened, and the start of the reserve.
-    reserve: usize,
-    /// The lowest of the stack.
-    lo: usize,
-    /// One past the highest of the stack, and the start of the fence.
-    hi: usize,
-    /// The end of all; [`Above`] says what is between `hi` and here.
-    len: usize,
-}
-
-impl Plan {
-    /// For a stack of at least `size` bytes above a guard of at least `guard`, in pages of
-    /// `page`; `None` if no address space holds it.
-    fn new(page: usize, size: usize, guard: usize) -> Option<Self> {
-        let up = |bytes: usize| bytes.checked_next_multiple_of(page);
-        let reserve = up(guard.max(1))?;
-        let lo = reserve.checked_add(up(RESERVE)?)?;
-        let hi = lo.checked_add(up(size.max(1))?)?;
-        let len = Above::new(page, lo, hi)?.end;
-        (len <= LARGEST).then_some(Self { reserve, lo, hi, len })
-    }
-}
-
-/// Where the parts above a stack are.
-struct Above {
-    /// The end of the fence, and the deferred functions.
-    deferred: usize,
-    /// The records of nested callbacks.
-    records: usize,
-    end: usize,
-}
-
-impl Above {
-    /// Beside a stack from `lo` to `hi`.
-    fn new(page: usize, lo: usize, hi: usize) -> Option<Self> {
-        let deferred = hi.checked_add(page)?;
-        let records = deferred.checked_add(DEFERRED.next_multiple_of(page))?;
-        // Half the size of the stack is enough: a nested callback takes about twice as much of
-        // the stack as its record is long.
-        let size = hi.checked_sub(lo)?;
-        let end = records.checked_add((size / 2).checked_next_multiple_of(page)?)?;
-        Some(Self { deferred, records, end })
-    }
-}
-
-/// A deferred function: needm's own copy, because the callback's frame is
-/// gone when it runs on a plain return.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub(crate) struct Deferred {
-    pub(crate) function: unsafe extern "C" fn(*mut c_void),
-    pub(crate) arg: *mut c_void,
-}
-
-/// Deferred functions that may be pending on a G at once. The same for every size of a page.
-///
-/// ```
-/// # needm::start(needm::Config::default())?;
-/// let nothing = |_: &needm::Deferred| ();
-/// let refused = needm::callback(|cx| (0..=needm::MAX_DEFERRED).map(|_| cx.defer(&nothing)).last())?;
-/// assert_eq!(refused, Some(Err(needm::Error::NoMemory)));
-/// # needm::stop()?;
-/// # Ok::<(), Box<dyn std::error::Error>>(())
-/// ```
-pub const MAX_DEFERRED: usize = DEFERRED / size_of::<Deferred>();
-
 /// A G's memory. All zeros is none.
 #[repr(C)]
 pub(crate) struct Stack {
     map: AtomicUsize,
-    lo: AtomicUsize,
-    hi: AtomicUsize,
+    pub(crate) lo: AtomicUsize,
+    pub(crate) hi: AtomicUsize,
     /// The number that valgrind has given it.
     tool: AtomicUsize,
     /// Deferred functions that are pending, of all segments.
     deferred: AtomicU32,
     /// Whether the reserve is open.
     opened: AtomicBool,
+    /// Whether a thread has had it since it was mapped.
+    written: AtomicBool,
 }
 
 /// `size` rounded up to pages, if an address space can hold a G of it above a guard of `guard`
@@ -142,24 +69,20 @@ impl Stack {
     pub(crate) fn map(&self, size: usize, guard: usize) -> Result<(), Error> {
         let page = memory::page_size();
         let plan = Plan::new(page, size, guard).ok_or(Error::NoMemory)?;
-        let map = memory::map(plan.len, Access::None).map_err(|_| Error::NoMemory)?;
-        let (lo, used) = (map + plan.lo, plan.len - plan.lo);
-        // SAFETY: both ranges are inside the mapping just made, which nothing uses yet.
-        let made = unsafe {
-            memory::protect(lo, used, Access::ReadWrite)
-                .and_then(|()| memory::guard(map + plan.hi, page))
-        };
-        if made.is_err() {
+        let guards = [(0, plan.lo), (plan.hi, plan.hi + page)];
+        let map = memory::map_stack(Side::G, plan.len, &guards).map_err(|_| Error::NoMemory)?;
+        // SAFETY: the upper end of the guard of the stack just made, which nothing uses yet.
+        let armed = unsafe { memory::arm_reserve(map + plan.reserve, plan.lo - plan.reserve) };
+        if armed.is_err() {
             // SAFETY: it is the mapping just made, and no other thread has seen it.
             unsafe { memory::unmap(map, plan.len) };
             return Err(Error::NoMemory);
         }
-        // SAFETY: `lo` and `used` are the part of the mapping just made from the stack up.
-        unsafe { memory::take_small_pages(lo, used) };
         self.map.store(map, Relaxed);
         self.lo.store(map + plan.lo, Relaxed);
         self.hi.store(map + plan.hi, Relaxed);
         self.opened.store(false, Relaxed);
+        self.written.store(false, Relaxed);
         self.deferred.store(0, Relaxed);
         self.tool.store(tools::stack_mapped(map + plan.reserve, map + plan.hi), Relaxed);
         Ok(())
@@ -216,6 +139,11 @@ impl Stack {
         Above::new(memory::page_size(), self.lo(), hi).unwrap_or(nowhere)
     }
 
+    /// The bounds of all of its memory, the guard included.
+    pub(crate) fn mapping(&self) -> (usize, usize) {
+        (self.map.load(Relaxed), self.above().end)
+    }
+
     /// Where the records of nested callbacks are: from, and to.
     pub(crate) fn records(&self) -> (usize, usize) {
         let above = self.above();
@@ -234,14 +162,21 @@ impl Stack {
         map != 0 && (map..self.lo()).contains(&address)
     }
 
-    /// Opens the reserve.
+    /// Opens the reserve, if it is not open.
     pub(crate) fn open_reserve(&self) -> Result<(), Error> {
+        if self.opened.load(Relaxed) {
+            return Ok(());
+        }
         let (start, lo) = (self.reserve(), self.lo());
         // SAFETY: the reserve is part of this mapping, and nothing uses it yet.
-        unsafe { memory::protect(start, lo - start, Access::ReadWrite) }
-            .map_err(|_| Error::NoMemory)?;
+        unsafe { memory::open(start, lo - start) }.map_err(|_| Error::NoMemory)?;
         self.opened.store(true, Relaxed);
         Ok(())
+    }
+
+    /// Whether the reserve is open.
+    pub(crate) fn reserve_is_open(&self) -> bool {
+        self.opened.load(Relaxed)
     }
 
     /// Closes the reserve, if it is open and the stack is in use from `sp` upwards only, above the
@@ -265,8 +200,8 @@ impl Stack {
         // SAFETY: the reserve is part of this mapping, and the caller says that nothing is in
         // use there.
         unsafe {
-            memory::discard(start, lo - start);
-            let _ = memory::protect(start, lo - start, Access::None);
+            memory::close(start, lo - start);
+            let _ = memory::arm_reserve(start, lo - start);
         }
     }
 
@@ -283,17 +218,59 @@ impl Stack {
         }
     }
 
-    /// Gives its pages up to the system, which brings new ones when they are touched.
-    /// Nothing may be on it.
-    pub(crate) fn discard(&self) {
-        let (start, end) = (self.lo(), self.above().end);
-        // SAFETY: inside this mapping, of which nothing is in use.
+    /// Bytes from the lowest page that was ever touched to the top, since its memory was given up
+    /// last; 0 if that cannot be told.
+    pub(crate) fn touched(&self) -> usize {
+        let (lo, hi) = (self.lo(), self.hi());
+        if lo == hi {
+            return 0;
+        }
+        // SAFETY: the stack is whole pages inside this mapping.
+        let lowest = unsafe { memory::lowest_touched(lo, hi - lo) };
+        lowest.map_or(0, |lowest| hi - lowest)
+    }
+
+    /// Notes that a thread gets it.
+    pub(crate) fn note_written(&self) {
+        self.written.store(true, Relaxed);
+    }
+
+    /// Whether a thread has had it.
+    pub(crate) fn is_written(&self) -> bool {
+        self.written.load(Relaxed)
+    }
+
+    /// Has all of it read as zeros. Nothing may be on it.
+    pub(crate) fn scrub(&self) {
+        let hi = self.hi();
+        let (lo, above) = (self.lo(), self.above());
+        // SAFETY: both ranges are inside this mapping, of which nothing is in use; the page between
+        // them may not be touched.
+        unsafe {
+            memory::clear(lo, hi - lo);
+            memory::clear(above.deferred, above.end - above.deferred);
+        }
+    }
+
+    /// Whether it ends where `other` begins.
+    pub(crate) fn is_below(&self, other: &Self) -> bool {
+        self.above().end == other.map.load(Relaxed)
+    }
+
+    /// Gives up its pages to the system, and those of all up to `highest`, each of which ends where
+    /// the next begins. The system brings new ones when they are touched. Nothing may be on them.
+    pub(crate) fn discard_to(&self, highest: &Self) {
+        let (start, end) = (self.lo(), highest.above().end);
+        // SAFETY: from the one's stack to the other's end there are only these, and nothing is in
+        // use there. Guards in between stay.
         unsafe { memory::discard(start, end - start) };
     }
 
     /// Where deferred function number `index` is kept.
     fn deferred_at(&self, index: u32) -> *mut Deferred {
-        (self.above().deferred + index as usize * size_of::<Deferred>()) as *mut Deferred
+        // `Above::new`, of which only this is needed, did not overflow when the stack was mapped.
+        let deferred = self.hi() + memory::page_size();
+        (deferred + index as usize * size_of::<Deferred>()) as *mut Deferred
     }
 
     /// Keeps a deferred function.
@@ -329,86 +306,5 @@ impl Stack {
     pub(crate) fn reset(&self) {
         self.deferred.store(0, Relaxed);
         self.close_reserve(self.hi());
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::{Above, DEFERRED, Deferred, LARGEST, MAX_DEFERRED, Plan, RESERVE};
-
-    const PAGES: [usize; 3] = [4096, 16 * 1024, 64 * 1024];
-    const SIZES: [usize; 7] = [0, 1, 512, 4096, 64 * 1024, 256 * 1024 + 1, 1 << 30];
-    const GUARDS: [usize; 4] = [0, 1, 4096, 1 << 20];
-
-    fn plan(page: usize, size: usize, guard: usize) -> Plan {
-        Plan::new(page, size, guard).expect("an address space holds it")
-    }
-
-    fn above(page: usize, plan: &Plan) -> Above {
-        Above::new(page, plan.lo, plan.hi).expect("an address space holds it")
-    }
-
-    fn each(check: impl Fn(usize, usize, usize, Plan)) {
-        for page in PAGES {
-            for size in SIZES {
-                for guard in GUARDS {
-                    check(page, size, guard, plan(page, size, guard));
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn all_parts_start_on_a_page_and_in_their_order() {
-        each(|page, size, guard, plan| {
-            let Above { deferred, records, end } = above(page, &plan);
-            let edges = [0, plan.reserve, plan.lo, plan.hi, deferred, records, end];
-            assert!(edges.iter().all(|edge| edge % page == 0), "{page} {size} {guard} {plan:?}");
-            assert!(edges.is_sorted_by(|a, b| a < b), "{page} {size} {guard} {plan:?}");
-            assert_eq!(end, plan.len);
-        });
-    }
-
-    #[test]
-    fn every_part_holds_what_it_is_for() {
-        each(|page, size, guard, plan| {
-            assert!(plan.reserve >= guard.max(page), "{page} {size} {guard} {plan:?}");
-            assert!(plan.lo - plan.reserve >= RESERVE, "{page} {size} {plan:?}");
-            assert!(plan.hi - plan.lo >= size, "{page} {size} {plan:?}");
-            let above = above(page, &plan);
-            assert_eq!(above.deferred - plan.hi, page, "the fence: {page} {size} {plan:?}");
-            let deferred = above.records - above.deferred;
-            assert!(deferred >= MAX_DEFERRED * size_of::<Deferred>(), "{page} {size} {plan:?}");
-            assert!(above.end - above.records >= size / 2, "{page} {size} {plan:?}");
-        });
-    }
-
-    #[test]
-    fn a_mapped_stack_finds_its_parts_by_addresses() {
-        each(|page, _, _, plan| {
-            let (map, parts) = (1 << 20, above(page, &plan));
-            let there = Above::new(page, map + plan.lo, map + plan.hi).expect("it is the same");
-            assert_eq!(there.deferred, map + parts.deferred);
-            assert_eq!((there.records, there.end), (map + parts.records, map + plan.len));
-        });
-    }
-
-    #[test]
-    fn small_pages_are_laid_out_without_waste() {
-        let plan = plan(4096, 64 * 1024, 4096);
-        assert_eq!(plan.lo, 5 * 4096);
-        assert_eq!(plan.hi, 21 * 4096);
-        assert_eq!(above(4096, &plan).records, 22 * 4096 + DEFERRED);
-        assert_eq!(plan.len, 22 * 4096 + DEFERRED + 32 * 1024);
-    }
-
-    #[test]
-    fn what_no_address_space_holds_is_refused() {
-        for page in PAGES {
-            for large in [usize::MAX, usize::MAX - page, LARGEST, LARGEST - page] {
-                assert!(Plan::new(page, large, 0).is_none(), "{page} {large:#x}");
-                assert!(Plan::new(page, 0, large).is_none(), "{page} {large:#x}");
-            }
-        }
     }
 }

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! "Inside needm": code of needm's that runs on a G and changes what outlives the callback, so that
+//! no interrupt may end the callback in its middle.
+//!
+//! A function that the host calls marks that as its first step, and takes the mark away as its last.
+//! The mark is a word of the thread's own block, with an address in the function's frame
+//! ([`Tls::inside`]). The handler of an interrupt compares: code on the G below that address, in the
+//! same callback's part, is needm's. Before the first step and after the last nothing is half
+//! done, so an interrupt may end the callback there. After the last step the function looks whether
+//! an interrupt came meanwhile.
+//!
+//! The fast path of `needm_entry` has no time for a mark. There the handler decides by the
+//! instruction that was interrupted: `interrupt.rs`.
+//!
+//! While needm calls functions of the host's that may jump away (deferred functions, C), the word
+//! is 0, and a flag of the segment, or the segment's `gsp`, keeps interrupts off.
+
+use crate::arch::needm_sp;
+use crate::callback::interrupt;
+use crate::tls::Tls;
+
+/// Runs `work` inside needm, on whichever stack. If an interrupt of this thread's callback came
+/// meanwhile, the callback ends here.
+#[inline]
+pub(crate) fn inside<R>(work: impl FnOnce(&'static Tls) -> R) -> R {
+    let tls = Tls::current();
+    let before = begin(tls, needm_sp());
+    let result = work(tls);
+    end(tls, before);
+    result
+}
+
+/// The first step; `at` is the caller's stack pointer. The mark of before is returned, for [`end`]
+/// to put back.
+#[inline]
+pub(crate) fn begin(tls: &Tls, at: usize) -> usize {
+    let before = tls.inside();
+    tls.set_inside(at);
+    before
+}
+
+/// The last step.
+#[inline]
+pub(crate) fn end(tls: &Tls, before: usize) {
+    tls.set_inside(before);
+    let asked = tls.m().and_then(|m| Some((m, m.segment()?)));
+    if let Some((m, segment)) = asked.filter(|(_, segment)| segment.request.is_posted()) {
+        interrupt::end_here(m, segment);
+    }
+}

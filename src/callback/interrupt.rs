@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Interrupts: ending another thread's callback.
+//!
+//! [`ask`] posts a request in the callback's segment, and interrupts the thread. The rest is for
+//! that thread to do: its handler ends the callback if the code that was interrupted is the
+//! callback's own. Else the request stays where it is:
+//!
+//! | the thread is | what looks again |
+//! | --- | --- |
+//! | on the G, inside needm (`inside.rs`) | the function of needm's, at its end |
+//! | in a deferred function | needm, when it returns |
+//! | in C that the callback called | `needm_ccall`, back on the G |
+//! | on the way to the G, in needm | `needm_on_g_prologue`: [`Segment::look_on_g`] |
+//! | in `needm_entry`, or about to be | nothing: the callback ends there, as at its first instruction or its last |
+//! | in a handler that has interrupted the callback or `needm_entry` | the handler of the interrupt, once more, when that handler returns: [`AFTER_HANDLER`] |
+//! | in a callback of such a handler, on another M | `dropm`, which then is in that handler |
+//! | on a stack that needm does not know | needm, when the thread calls it |
+//!
+//! # Which callback
+//!
+//! A request is for the callback that was innermost when it was posted, and never for a later one,
+//! although the fast path has no step in which it would notice a request. [`ask`] posts, then keeps
+//! the M off the fast paths (`M::keep_off_fast_paths`), runs the asymmetric barrier, and only then
+//! looks whether a callback is under way. If one is, its thread has not yet got to the end
+//! of it, and what it does afterwards sees the M kept off: before another callback begins there, the
+//! slow path forgets the request. If none is, the request is taken back.
+//!
+//! # Safety
+//! A record of a thread, and an M, are rows of tables that stay mapped while needm is open.
+#![allow(unsafe_code)] // what a handler is given
+
+use crate::arch::{is_in_entry, needm_sp};
+use crate::barrier;
+use crate::callback::fault::place_interrupt;
+use crate::callback::panic::{interrupted, raise};
+use crate::error::Error;
+use crate::m::M;
+use crate::os;
+use crate::os::interrupt::{AFTER_HANDLER, Interrupted, Look};
+use crate::part::Part;
+use crate::pool;
+use crate::reconcile;
+use crate::request::Standing;
+use crate::segment::{BUILT, ENDING, POSTPONED, Segment};
+use crate::state;
+use crate::sync::Relaxed;
+use crate::thread::reap::while_open;
+use crate::tls::Tls;
+use core::ffi::c_void;
+use core::ops::Range;
+use core::ptr;
+
+crate::arch::upcalls! {
+    "needm_on_interrupt" => on_interrupt,
+    "needm_has_request" => has_request,
+}
+
+/// Asks that the innermost callback of `m` be ended with `value`. From any thread, and from
+/// handlers.
+pub(crate) fn ask(m: &M, value: *mut c_void) -> Result<(), Error> {
+    while_open(|| ask_while_open(m, value)).unwrap_or(Err(Error::NotStarted))
+}
+
+fn ask_while_open(m: &M, value: *mut c_void) -> Result<(), Error> {
+    if !os::interrupt::EXIST || !state::settings().handles_signals() || !pool::is_ready(m) {
+        return Err(Error::Invalid);
+    }
+    let mut shared = false;
+    while let Some(segment) = m.innermost() {
+        let posted = segment.request.post(value);
+        shared |= posted.shared;
+        m.keep_off_fast_paths();
+        pool::keep_off_rebind_path(m);
+        barrier::heavy_barrier();
+        match segment.request.standing(posted) {
+            // Its callback was over; but another one may be under way now.
+            Standing::Forgotten => continue,
+            Standing::OutOfHand => return Ok(()),
+            Standing::Posted => {}
+        }
+        if m.is_under_way(segment) {
+            if !(m.is_kept_off_fast_paths() && pool::is_kept_off_rebind_path(m)) {
+                // The callback began in between: its thread may have undone it before.
+                if segment.request.take_back(posted) {
+                    continue;
+                }
+                return Ok(());
+            }
+            let look = |pc, sp| look(m, pc, sp);
+            if pool::with_holder(m, |thread| os::interrupt::send(&thread.notice, look)) {
+                return Ok(());
+            }
+            // Its thread has exited.
+            let taken_back = segment.request.take_back(posted);
+            return if taken_back && !shared { Err(Error::Invalid) } else { Ok(()) };
+        }
+        if !segment.request.take_back(posted)
+            && segment.request.standing(posted) == Standing::OutOfHand
+        {
+            return Ok(());
+        }
+    }
+    if shared { Ok(()) } else { Err(Error::Invalid) }
+}
+
+/// What the thread of `m`, which is suspended, is at: as [`on_interrupt`] would find it there.
+fn look(m: &M, pc: usize, sp: usize) -> Look {
+    let Some(segment) = m.segment() else { return Look::Enough };
+    if !segment.request.is_posted() || segment.is(ENDING) {
+        return Look::Enough;
+    }
+    if let Some(stack) = m.bounds_at(sp) {
+        return if sp >= stack.lo + os::interrupt::ROOM { Look::Run } else { Look::Retry };
+    }
+    if segment.gsp.load(Relaxed) != 0 {
+        return Look::Enough;
+    }
+    if is_in_entry(pc) || !segment.is(BUILT) {
+        return Look::Retry;
+    }
+    segment.look_on_g();
+    Look::Enough
+}
+
+/// From the system's handler: whether a callback of this thread is to be interrupted.
+extern "C" fn has_request() -> bool {
+    let mut m = Tls::current().m();
+    while let Some(current) = m {
+        let mut segment = current.segment();
+        while let Some(inner) = segment {
+            if inner.request.is_posted() {
+                return true;
+            }
+            segment = inner.outer();
+        }
+        m = current.prev_current();
+    }
+    false
+}
+
+/// From the system's handler (`os/terms.rs`): this thread was interrupted.
+extern "C" fn on_interrupt(at: *const Interrupted) -> usize {
+    // SAFETY: the handler has it on its stack until this returns.
+    let at = unsafe { &*at };
+    let tls = Tls::current();
+    let mut m = tls.m();
+    while let Some(current) = m {
+        if current.segment().is_some() && current.holds(at.sp) {
+            return on_g(tls, current, at);
+        }
+        m = current.prev_current();
+    }
+    let asked = tls.m().and_then(|m| Some((m, m.segment()?)));
+    let Some((m, segment)) = asked.filter(|(_, segment)| segment.request.is_posted()) else {
+        return 0;
+    };
+    if segment.is(ENDING) || segment.gsp.load(Relaxed) != 0 {
+        return 0;
+    }
+    if at.on_handler_stack || tls.thread().is_some_and(|thread| thread.ready.holds(at.sp)) {
+        segment.set(POSTPONED);
+        return AFTER_HANDLER;
+    }
+    // A handler that has used the segment may have left another call in it.
+    let call = segment.call.load(Relaxed) as usize;
+    let on_the_way = |pc, sp| is_in_entry(pc) && sp == call;
+    if on_the_way(at.pc, at.sp) && segment.pending() == 0 {
+        return end(m, segment, at, start_of(m, segment));
+    }
+    // A handler on the caller's stack?
+    if os::interrupt::a_handler_interrupted(at.sp..call, on_the_way) {
+        segment.set(POSTPONED);
+        return AFTER_HANDLER;
+    }
+    if segment.is(BUILT) {
+        segment.look_on_g();
+    }
+    0
+}
+
+/// The code that was interrupted is on the G of `m`.
+fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
+    let mut live = m.segment();
+    let mut dead_too = false;
+    let stack = loop {
+        let Some(segment) = live else { return 0 };
+        if let Some(stack) = in_use(m, segment, at.sp) {
+            break stack;
+        }
+        dead_too = true;
+        live = segment.outer();
+    };
+    let Some(segment) = live else { return 0 };
+    segment.unset(POSTPONED);
+    let gsp = segment.gsp.load(Relaxed);
+    // At the end of `needm_on_g0` the stack pointer is back, and the callback is not yet.
+    let is_in_c = gsp != 0 && at.sp <= gsp && stack.contains(&gsp);
+    let is_inside = (at.sp..=stack.end).contains(&tls.inside());
+    if is_inside || is_in_c || segment.is(ENDING) {
+        return 0;
+    }
+    if is_in_entry(at.pc) {
+        if dead_too || segment.gsp.load(Relaxed) != 0 || segment.pending() != 0 {
+            return 0;
+        }
+    } else if dead_too || !is_current(tls, m) || segment.gsp.load(Relaxed) != 0 {
+        // The callbacks further down were jumped out of, and the thread's records do not show that
+        // yet. Nor did they show it to the thread that has asked.
+        let mut inner = m.segment();
+        while let Some(dead) = inner.filter(|inner| !ptr::eq(*inner, segment)) {
+            dead.request.move_to(&segment.request);
+            inner = dead.outer();
+        }
+        reconcile::drop_abandoned(tls, at.sp);
+    }
+    if !segment.request.is_posted() || !segment.recovers() {
+        return 0;
+    }
+    if os::interrupt::a_handler_ran_on(stack, at) {
+        segment.set(POSTPONED);
+        return AFTER_HANDLER;
+    }
+    end(m, segment, at, at.free_below)
+}
+
+/// What the callback of `segment` has in use, from `sp` up, of the stack of the M's that `sp` is on;
+/// `None` if it is not the callback's: that was jumped out of.
+fn in_use(m: &M, segment: &Segment, sp: usize) -> Option<Range<usize>> {
+    let stack = m.bounds_at(sp)?;
+    let top = m.position(segment);
+    if stack.holds(top) && sp <= top {
+        return Some(sp..top);
+    }
+    let further = |part: &Part| part.belongs_to(segment) && part.bounds().holds(sp);
+    m.parts().any(further).then_some(sp..stack.hi)
+}
+
+fn is_current(tls: &Tls, m: &M) -> bool {
+    tls.m().is_some_and(|current| ptr::eq(current, m))
+}
+
+/// Where the code of a callback starts on its G that has not run yet.
+fn start_of(m: &M, segment: &Segment) -> usize {
+    if segment.size.load(Relaxed) == 0 {
+        return m.position(segment);
+    }
+    // SAFETY: the call of a segment that has copied a frame is filled in, and waits.
+    unsafe { (*segment.call.load(Relaxed)).arg as usize }
+}
+
+/// Ends the callback of `segment`, below `below` on the G: what the handler returns.
+fn end(m: &M, segment: &Segment, at: &Interrupted, below: usize) -> usize {
+    if !segment.recovers() {
+        return 0;
+    }
+    let Some(value) = segment.request.take() else { return 0 };
+    // From here on another interrupt waits for the end of the deferred functions.
+    segment.set(ENDING);
+    place_interrupt(m, at, below, value)
+}
+
+/// At the end of a function of needm's, on whichever stack: ends the callback of `segment`, the
+/// innermost of the current M, if its code is what goes on here.
+#[cold]
+#[inline(never)] // so that its frame is not a part of each function's
+pub(crate) fn end_here(m: &M, segment: &Segment) {
+    let sp = needm_sp();
+    let stack = in_use(m, segment, sp).filter(|_| segment.gsp.load(Relaxed) == 0);
+    let Some(stack) = stack.filter(|_| !segment.is(ENDING) && segment.recovers()) else { return };
+    if os::interrupt::a_handler_runs_on(stack) {
+        segment.set(POSTPONED);
+        os::interrupt::send_after_handler();
+        return;
+    }
+    while segment.request.is_posted() {
+        // First: another interrupt that comes now must not end the callback once more.
+        segment.set(ENDING);
+        if let Some(value) = segment.request.take() {
+            raise(m, segment, interrupted(value), 0);
+        }
+        // Another thread has joined the request at this moment. Its signal may have come already.
+        segment.unset(ENDING);
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Callbacks of several fibers of one thread: which of them may go on, and on which M the next one goes.
+//!
+//! Each fiber may be in C that a callback has called (`needm_ccall`), and they go on in any order. So
+//! their callbacks must not lie on one G, where only the innermost can go on. Nothing says for certain
+//! whether C that calls back is on the stack of the callback which waits, or on another fiber's. If it
+//! is far from the call, and not both are on the thread's own stack, it takes another M, which costs little.
+//! A fiber that goes on makes its M the current one; those of the others stay bound, below it.
+//!
+//! # Safety
+//! What is read of a frame that may be gone is one word, at a place that the system has read just
+//! before. Pointers to Ms lead to rows of a table: `needm_stop` unmaps none while the record of the thread
+//! that they are bound to is live.
+#![allow(unsafe_code)] // a word of a frame that may be gone, pointers to Ms
+
+use crate::call::Call;
+use crate::layout;
+use crate::m;
+use crate::m::M;
+use crate::needm;
+use crate::os;
+use crate::pool;
+use crate::segment::Segment;
+use crate::sync::{AtomicPtr, Relaxed, SeqCst, compiler_fence};
+use crate::tls::Tls;
+use core::iter::successors;
+use core::mem::offset_of;
+use core::ptr;
+
+/// Whether the frame with this call, on a stack that is not the M's, may still wait for the
+/// callback: the M is in it, where `needm_entry` has put it.
+pub(crate) fn waits(m: &M, call: usize) -> bool {
+    // The slow path puts it into the one, the fast paths into the other. Which it was, the flags do not
+    // say for certain: another thread that visits the stopped world may just write them.
+    [offset_of!(Call, out), offset_of!(Call, size)].into_iter().any(|field| {
+        let word = ptr::with_exposed_provenance::<usize>(call + field);
+        if !os::thread::can_read(word.addr()) {
+            return false;
+        }
+        // SAFETY: the system has just read it, and only code of this thread's would unmap it in
+        // between, of which none runs.
+        let found = unsafe { word.read_volatile() };
+        found & !layout::call::PENDING == ptr::from_ref(m).addr()
+    })
+}
+
+/// The calls on other stacks than those of `m` whose frames wait for callbacks of `m`, while the innermost
+/// of these is in C.
+fn waiting(m: &M) -> impl Iterator<Item = usize> {
+    let in_c = |inner: &&Segment| inner.gsp.load(Relaxed) != 0 && !m.is_running();
+    let callbacks = successors(m.segment().filter(in_c), |inner| inner.outer());
+    callbacks.filter_map(|inner| {
+        let call = inner.call.load(Relaxed) as usize;
+        (call != 0 && !m.holds(call) && waits(m, call)).then_some(call)
+    })
+}
+
+/// Whether the innermost callback of `m` is in C, and no frame waits for any.
+pub(crate) fn is_gone(m: &M) -> bool {
+    let in_c = |inner: &Segment| inner.gsp.load(Relaxed) != 0 && !m.is_running();
+    m.segment().is_some_and(in_c) && waiting(m).next().is_none()
+}
+
+/// Whether a callback of `m`, which is in C, may go on after code of an M below it. One that a handler on
+/// a signal stack has made does not: the handler comes to its end before the code that it has interrupted.
+pub(crate) fn may_go_on(tls: &Tls, m: &M) -> bool {
+    let Some(thread) = tls.thread() else { return false };
+    let by_a_handler = |call| thread.ready.holds(call) || os::fault::handler_stack().holds(call);
+    let mut calls = waiting(m).peekable();
+    calls.peek().is_some() && !calls.any(by_a_handler)
+}
+
+/// Callback code of `m` runs, which this thread holds: makes it the current M. Those on top were bound for
+/// callbacks that were jumped out of, or for those of other fibers, which may go on.
+pub(crate) fn make_current(tls: &Tls, m: &M) {
+    while let Some(top) = tls.m().filter(|top| !ptr::eq(*top, m)) {
+        if top.prev_current().is_none() {
+            return;
+        }
+        if may_go_on(tls, top) {
+            return raise(tls, m);
+        }
+        needm::dropm(tls, top);
+    }
+}
+
+/// C that calls back from so close below the call of a callback is on the stack of that one.
+const CLOSE: usize = 4096;
+
+/// Whether C at `at` is taken for the C that the callback of `segment`, the innermost of `m`, has called.
+pub(crate) fn is_its_c(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
+    let call = m::g0sp(m, segment);
+    if at < call && call - at < CLOSE {
+        return true;
+    }
+    let Some(thread) = tls.thread() else { return true };
+    // A handler comes to its end before the code that it has interrupted goes on.
+    let by_a_handler = thread.ready.holds(at) || os::fault::handler_stack().holds(at);
+    by_a_handler || thread.own_stack_holds(tls, at) && thread.own_stack_holds(tls, call)
+}
+
+/// The M below `top` on which a callback waits that has called the C at `at`.
+pub(crate) fn whose_c(top: &M, at: usize) -> Option<&'static M> {
+    successors(top.prev_current(), |m| m.prev_current()).find(|m| {
+        let segment = m.segment().filter(|inner| inner.gsp.load(Relaxed) != 0);
+        segment.is_some_and(|segment| {
+            let call = m::g0sp(m, segment);
+            at < call && call - at < CLOSE && !is_gone(m)
+        })
+    })
+}
+
+/// Makes `m` the current M, which this thread holds below others. They stay bound to it, below `m`.
+pub(crate) fn raise(tls: &Tls, m: &M) {
+    let (Some(thread), Some(top)) = (tls.thread(), tls.m()) else { return };
+    let own = ptr::from_ref(m).cast_mut();
+    let below = |first: Option<&'static M>, next: fn(&M) -> &AtomicPtr<M>| {
+        let after = move |m: &M| {
+            // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while the record of the
+            // thread that both are bound to is live, as this thread's is.
+            unsafe { next(m).load(Relaxed).as_ref() }
+        };
+        successors(first, move |m| after(m)).find(|m| next(m).load(Relaxed) == own)
+    };
+    let held = thread.held();
+    let above_held = below(held, |m| &m.prev_held);
+    let Some(above) = below(Some(top), |m| &m.prev_current) else { return };
+    let was_in_transfer = thread.begin_transfer();
+    // On the rebind path: the end of its callback is more than a store now.
+    pool::keep_off_rebind_path(m);
+    if let Some((above, held)) = above_held.zip(held) {
+        above.prev_held.store(m.prev_held.load(Relaxed), Relaxed);
+        m.prev_held.store(ptr::from_ref(held).cast_mut(), Relaxed);
+    }
+    above.prev_current.store(m.prev_current.load(Relaxed), Relaxed);
+    above.prev_bound_epoch.store(m.prev_bound_epoch.load(Relaxed), Relaxed);
+    m.prev_current.store(ptr::from_ref(top).cast_mut(), Relaxed);
+    m.prev_bound_epoch.store(needm::epoch_of(thread, top), Relaxed);
+    compiler_fence(SeqCst);
+    if above_held.is_some() {
+        thread.m.store(own, Relaxed);
+    }
+    tls.publish(Some(top), Some(m), needm::epoch_of(thread, m));
+    thread.end_transfer(was_in_transfer);
+}

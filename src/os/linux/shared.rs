@@ -1,0 +1,119 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Several copies of needm in one process, and the signal stack of a thread that calls back into more
+//! than one: the first one to need a signal stack makes it, and the others use it.
+//!
+//! A copy that uses another's counts itself in two words at the lowest end of it, where a stack is not
+//! in use. As long as the count is not 0, the stack stays with the thread.
+//!
+//! # Safety
+//! Functions that look at the two words say so: the stack is mapped, and begins with a page. Its lowest
+//! end is in no frame, because no handler comes so far down without an overflow.
+#![allow(unsafe_code)] // two words of a signal stack, the code of a handler
+
+use super::sigaltstack::Stack;
+use super::signal::{self, SIGSEGV};
+use crate::arch::linux::{needm_handler, needm_handler_2};
+use crate::sync::{AtomicUsize, Relaxed, SeqCst};
+use core::ptr;
+
+/// In the first word, if the second is a count. No text, no address.
+#[allow(clippy::cast_possible_truncation)] // its lower half on 32 bits
+const MARK: usize = 0x9e1d_7a35_6e65_656d_u64 as usize;
+
+/// What is at the lowest end.
+#[repr(C)]
+struct Head {
+    mark: AtomicUsize,
+    users: AtomicUsize,
+}
+
+/// The head of a signal stack.
+///
+/// # Safety
+/// The stack is mapped, can be written to, and a page begins with it, for as long as the head is used.
+unsafe fn head<'a>(stack: &Stack) -> &'a Head {
+    // SAFETY: the caller promises that it is there, and aligned; all of it is atomic.
+    unsafe { &*ptr::with_exposed_provenance(stack.base()) }
+}
+
+/// The stack that this copy has mapped is a new thread's: no other copy uses it.
+///
+/// # Safety
+/// This copy has mapped it, and does not unmap it meanwhile.
+pub(super) unsafe fn begin(ours: &Stack) {
+    // SAFETY: the caller promises the mapping, which is of whole pages.
+    let head = unsafe { head(ours) };
+    if head.mark.load(Relaxed) != 0 {
+        head.mark.store(0, Relaxed);
+        head.users.store(0, Relaxed);
+    }
+}
+
+/// Whether another copy uses the stack that this copy has mapped.
+///
+/// # Safety
+/// This copy has mapped it, and does not unmap it meanwhile.
+pub(super) unsafe fn is_used(ours: &Stack) -> bool {
+    // SAFETY: the caller promises the mapping, which is of whole pages.
+    let head = unsafe { head(ours) };
+    head.mark.load(Relaxed) == MARK && head.users.load(SeqCst) != 0
+}
+
+/// Whether a handler's code is that of needm's, in another copy of it.
+fn is_of_a_copy(handler: usize) -> bool {
+    const BYTES: usize = 16;
+    let own = [needm_handler as *const () as usize, needm_handler_2 as *const () as usize];
+    let readable = || signal::can_read(handler) && signal::can_read(handler + BYTES - 1);
+    if own.contains(&handler) || !readable() {
+        return false;
+    }
+    // SAFETY: Linux has just read the one, and the others are code.
+    let code = |at: usize| u128::from_ne_bytes(unsafe { (at as *const [u8; BYTES]).read() });
+    own.into_iter().any(|own| code(own) == code(handler))
+}
+
+/// Whether a signal stack that is installed, and that this copy has not made, may be another copy's.
+fn may_be_of_a_copy(stack: &Stack, before: [usize; 2]) -> bool {
+    let aligned = stack.base().is_multiple_of(super::memory::page_size());
+    let free = stack.enabled() && !stack.in_use() && aligned && signal::can_read(stack.base());
+    let top = || signal::action(SIGSEGV, None).map_or(0, |action| action.handler);
+    free && [top(), before[0], before[1]].into_iter().any(is_of_a_copy)
+}
+
+/// This copy uses a signal stack that it has not made. `before`: the handlers that were there before its
+/// own. Whether it counts itself.
+///
+/// # Safety
+/// This thread has, or had a moment ago, this signal stack, or none.
+pub(super) unsafe fn join(stack: &Stack, before: [usize; 2]) -> bool {
+    if !may_be_of_a_copy(stack, before) {
+        return false;
+    }
+    // SAFETY: a page begins with it, and Linux has just read there. The thread keeps the stack that it
+    // has in effect mapped, and writable, because handlers run on it.
+    let head = unsafe { head(stack) };
+    // Where nothing has run, there are zeros.
+    let free = head.mark.load(Relaxed) == 0 && head.users.load(Relaxed) == 0;
+    if free {
+        head.mark.store(MARK, Relaxed);
+    }
+    let counts = head.mark.load(Relaxed) == MARK;
+    if counts {
+        head.users.fetch_add(1, SeqCst);
+    }
+    counts
+}
+
+/// This copy, which counts itself there, uses it no more.
+///
+/// # Safety
+/// It is the one that this thread has in effect, and that [`join`] has found to be a copy's.
+pub(super) unsafe fn leave(stack: &Stack) {
+    // SAFETY: `join` has found that a page begins with it, and the thread keeps the stack that it has in
+    // effect mapped.
+    let head = unsafe { head(stack) };
+    if head.mark.load(Relaxed) == MARK {
+        let one_less = |users: usize| users.checked_sub(1);
+        let _ = head.users.fetch_update(SeqCst, Relaxed, one_less);
+    }
+}

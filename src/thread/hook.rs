@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the host's hooks run: as callback code does, not while another thread has the world
+//! stopped.
+//!
+//! A thread that runs a hook says so in a record, and then reads the gate; a thread that stops the
+//! world closes the gate, and then waits for all records that say so. If callback code of the
+//! thread counts as running, nothing more has to be said: the stopper waits for that. Hooks that
+//! run while needm is started or stopped, or on a G, need nothing of this either.
+//!
+//! # Safety
+//! The owner of the world is reached by a pointer to its record. Records stay mapped while any
+//! live thread has one, and a record is in use while a hook runs for it.
+#![allow(unsafe_code)] // the owner's record
+
+use crate::barrier::order;
+use crate::gate;
+use crate::gate::{CLOSED, MAX_SLEEP, OWNER, STOPPING, is_closed};
+use crate::m::M;
+use crate::os::wait::wait;
+use crate::state;
+use crate::sync::SeqCst;
+use crate::thread_record::Thread;
+use crate::tls::Tls;
+use core::iter::successors;
+
+/// In the mark of before [`Thread::begin_hook`]: another hook was running already.
+const OUTER: u32 = 1 << 31;
+
+impl Thread {
+    /// Runs a hook of the host's for an M of this thread, which may be another than the caller, and
+    /// has exited then. Waits while the world is stopped, if the host has set the hook (`is_set`).
+    #[inline] // the host is called from few places: tests/nosplit/lists.rs
+    pub(crate) fn in_hook(&self, is_set: bool, hook: impl FnOnce()) {
+        let was = self.begin_hook(is_set);
+        hook();
+        self.end_hook(was);
+    }
+
+    /// Marks a hook of the host's as running for an M of this thread, and returns the mark of
+    /// before. A hook may take long: needm is not stopped until [`Thread::end_hook`]. Where none is
+    /// set (`is_set`), the world may be stopped.
+    #[inline(never)]
+    pub(crate) fn begin_hook(&self, is_set: bool) -> u32 {
+        let runner = self.runner();
+        // A handler is here, which has interrupted another hook.
+        let outer = if runner.runs_hook() { OUTER } else { 0 };
+        let was = self.mark_hook();
+        if is_set && !callback_code_runs() {
+            runner.enter_hook();
+        }
+        was | outer
+    }
+
+    /// Restores the mark of before [`Thread::begin_hook`].
+    #[inline(never)]
+    pub(crate) fn end_hook(&self, was: u32) {
+        let runner = self.runner();
+        if was & OUTER == 0 && runner.runs_hook() {
+            runner.set_runs_hook(false);
+            order();
+            if is_closed(gate::value()) {
+                gate::wake_stopper();
+            }
+        }
+        self.end_transfer(was & !OUTER);
+    }
+
+    /// The record that says so: the caller's own, so that its handlers find it, if it has one.
+    fn runner(&self) -> &Self {
+        Tls::current().thread().unwrap_or(self)
+    }
+
+    /// Says that a hook runs, after waiting for the gate to open.
+    fn enter_hook(&self) {
+        loop {
+            self.set_runs_hook(true);
+            order();
+            let seen = gate::value();
+            // A stop of needm waits for hooks by itself.
+            let stopped = STOPPING.load(SeqCst) || !state::is_open();
+            if !is_closed(seen) || gate::owns_the_world() || stopped {
+                return;
+            }
+            self.set_runs_hook(false);
+            order();
+            gate::wake_stopper();
+            disown_dead_owner();
+            wait(gate::gate(), seen | CLOSED, Some(MAX_SLEEP));
+        }
+    }
+}
+
+/// Whether callback code counts as running on this thread; then a handler is here, which has
+/// interrupted it, or a thread that makes Ms on its G.
+fn callback_code_runs() -> bool {
+    let held = Tls::current().thread().and_then(Thread::held);
+    successors(held, |m| m.prev_held()).any(M::is_running)
+}
+
+/// Starts the world if the thread that owns it has exited without starting it. Its Ms are left to
+/// be reaped: this thread may be about to reap another.
+fn disown_dead_owner() {
+    // SAFETY: a record is in use while a hook runs for it, so records stay mapped.
+    let Some(owner) = (unsafe { OWNER.load(SeqCst).as_ref() }) else { return };
+    if let Some(state) = owner.seen_exited(true)
+        && owner.begin_exit(state)
+    {
+        gate::disown(owner);
+        owner.resume_live();
+    }
+}
