@@ -4,6 +4,9 @@
 
 mod common;
 
+#[path = "c_programs/cpp.rs"]
+mod cpp;
+
 #[path = "c_programs/names.rs"]
 mod names;
 
@@ -79,6 +82,18 @@ fn compile_by(
     program
 }
 
+/// A program that does not link the unwinder. Only this machine's C library finds one to load.
+#[test]
+fn callbacks_end_where_the_c_library_loads_the_unwinder() {
+    let test = "callbacks_end_where_the_c_library_loads_the_unwinder";
+    if common::is_emulated() || arch::own().rust != std::env::consts::ARCH {
+        println!("skipped: a cross compiler has none in a place that the loader knows");
+        return;
+    }
+    let compiler = c_compiler();
+    run(&compile_by(&compiler, test, "exit_without_unwinder", Link::Archive, &[], &[]), &[]);
+}
+
 /// Runs a program with each size of pages that the architecture may have, which an emulator
 /// can be told.
 #[test]
@@ -103,6 +118,48 @@ fn run(program: &Path, arguments: &[&str]) {
     run_to_success(command(program).args(arguments), &program.with_extension("log"));
 }
 
+/// Of `needm.h`: what programs are run with as well, by a variable that `tests/c/check.h` reads.
+const LEAVE_FP_CONTROL: &str = "4";
+
+/// Programs with [`LEAVE_FP_CONTROL`].
+macro_rules! programs_that_leave_fp_control {
+    ($($test:ident = $name:literal [$($argument:literal),*];)*) => {
+        mod without_fp_control {
+            use super::{LEAVE_FP_CONTROL, Link, command, compile, run_to_success};
+            $(#[test]
+            fn $test() {
+                let test = concat!("without_fp_control_", stringify!($test));
+                let program = compile(test, $name, Link::Archive);
+                let mut command = command(&program);
+                command.env("NEEDM_FLAGS", LEAVE_FP_CONTROL).args(&[$($argument),*] as &[&str]);
+                run_to_success(&mut command, &program.with_extension("log"));
+            })*
+        }
+    };
+}
+
+programs_that_leave_fp_control! {
+    registers_are_preserved = "registers" [];
+    registers_are_preserved_per_call = "registers" ["call"];
+    the_state_of_the_host_is_preserved = "host_state" [];
+    endings = "endings" [];
+    endings_per_call = "endings" ["call"];
+    faults_of_every_kind_are_errors = "fault_kinds" [];
+    a_longjmp_past_callbacks_loses_nothing = "longjmp" [];
+    a_longjmp_past_callbacks_loses_nothing_per_call = "longjmp" ["call"];
+    protection_keys_are_kept = "protection_keys" [];
+    fibers_call_back = "fibers" [];
+    callbacks_survive_stops_and_starts = "start_stop" [];
+    callbacks_survive_stops_and_starts_per_call = "start_stop" ["call"];
+    later_callbacks_make_no_system_call = "no_system_calls" [];
+    the_world_stops = "world" [];
+    the_world_stops_per_call = "world" ["call"];
+    signals_interrupt_callbacks = "signals_during_callbacks" [];
+    backtraces_are_whole = "backtrace" [];
+    handlers_may_call_back_at_any_instruction = "single_step" [];
+    handlers_may_call_back_at_any_instruction_per_call = "single_step" ["call"];
+}
+
 macro_rules! programs {
     ($($test:ident = $name:literal $link:ident [$($argument:literal),*];)*) => {$(
         #[test]
@@ -124,11 +181,13 @@ programs! {
     exiting_threads_return_their_ms = "thread_exit" Archive [];
     exiting_threads_return_their_ms_per_call = "thread_exit" Shared ["call"];
     many_thread_specific_keys = "many_keys" Archive [];
+    threads_of_another_layout_call_back = "foreign_layouts" Archive [];
     vfork_children_harm_nothing = "vfork" Archive [];
     what_a_sandbox_refuses = "sandbox" Archive [];
     faults_of_every_kind_are_errors = "fault_kinds" Archive [];
     faults_of_every_kind_are_errors_per_call = "fault_kinds" Shared ["call"];
     faults_of_c_are_not_caught = "faults_in_c" Archive [];
+    handlers_that_come_while_needm_starts_and_stops = "handler_races" Archive [];
     previous_handlers_get_the_faults_of_c = "previous_handlers" Archive [];
     callbacks_before_main_and_at_exit = "process_exit" Archive [];
     callbacks_before_main_and_at_exit_per_call = "process_exit" Shared ["call"];
@@ -137,14 +196,22 @@ programs! {
     nothing_is_reached_beside_a_g = "guards" Archive [];
     programs_of_the_first_version_run = "first_version" Shared [];
     a_signal_changes_no_register_of_a_fault = "fault_registers" Archive [];
+    protection_keys_are_kept = "protection_keys" Archive [];
+    protection_keys_are_kept_per_call = "protection_keys" Shared ["call"];
     questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
+    callbacks_continue_on_further_stacks = "further_stacks" Archive [];
+    callbacks_continue_on_further_stacks_per_call = "further_stacks" Shared ["call"];
+    the_edges_of_further_stacks = "further_stack_edges" Archive [];
+    the_edges_of_further_stacks_per_call = "further_stack_edges" Shared ["call"];
     memory_that_is_refused_is_an_error = "out_of_memory" Archive [];
     memory_that_is_refused_is_an_error_per_call = "out_of_memory" Shared ["call"];
     registers_are_preserved = "registers" Archive [];
+    callers_may_align_their_stack_less = "stack_alignment" Archive [];
     registers_are_preserved_per_call = "registers" Shared ["call"];
     a_longjmp_past_callbacks_loses_nothing = "longjmp" Archive [];
+    a_fortified_longjmp_leaves_callbacks = "fortified_longjmp" Archive [];
     a_longjmp_past_callbacks_loses_nothing_per_call = "longjmp" Shared ["call"];
     callbacks_survive_stops_and_starts = "start_stop" Archive [];
     callbacks_survive_stops_and_starts_per_call = "start_stop" Shared ["call"];
@@ -157,6 +224,11 @@ programs! {
     signal_stacks_are_preserved_without_robust_lists = "signal_stack" Archive ["no-robust-list"];
     signals_interrupt_callbacks = "signals_during_callbacks" Archive [];
     signals_interrupt_callbacks_per_call = "signals_during_callbacks" Shared ["call"];
+    handlers_of_others_run_as_without_needm = "other_handlers" Archive [];
+    process_one_ends_and_keeps_its_handlers = "process_one" Archive [];
+    the_host_decides_about_faults = "fault_hook" Archive [];
+    crash_reporters_see_unrecovered_faults = "crash_reporter" Archive [];
+    aborts_of_callbacks_are_errors = "catch_abort" Archive [];
     hooks_run_in_order = "hooks" Archive [];
     later_callbacks_make_no_system_call = "no_system_calls" Archive [];
     spawned_threads_run_as_callbacks = "spawn" Archive [];
@@ -175,7 +247,31 @@ programs! {
         "world_waiters" Archive ["no-membarrier"];
     threads_wait_for_a_stopped_world_without_robust_lists =
         "world_waiters" Archive ["no-robust-list"];
+    the_registers_of_interrupted_callbacks_are_shown = "interrupted_registers" Archive [];
+    the_registers_of_interrupted_callbacks_are_shown_per_call =
+        "interrupted_registers" Shared ["call"];
+    hooks_wait_for_a_stopped_world = "world_hooks" Archive [];
+    hooks_wait_for_a_stopped_world_per_call = "world_hooks" Shared ["call"];
+    hooks_wait_for_a_stopped_world_without_membarrier = "world_hooks" Archive ["no-membarrier"];
+    hooks_wait_for_a_stopped_world_without_robust_lists =
+        "world_hooks" Archive ["no-robust-list"];
+    flags_hold_what_they_say = "flags" Archive [];
+    flags_hold_what_they_say_per_call = "flags" Shared ["call"];
+    an_orderly_close = "closing" Archive [];
+    an_orderly_close_per_call = "closing" Shared ["call"];
+    an_orderly_close_without_membarrier = "closing" Archive ["no-membarrier"];
+    an_orderly_close_without_robust_lists = "closing" Archive ["no-robust-list"];
     backtraces_are_whole = "backtrace" Archive [];
+    endless_callbacks_are_interrupted = "interrupt" Archive [];
+    endless_callbacks_are_interrupted_per_call = "interrupt" Shared ["call"];
+    interrupts_keep_their_rules = "interrupt_rules" Archive [];
+    interrupts_keep_their_rules_per_call = "interrupt_rules" Shared ["call"];
+    interrupts_meet_the_callback_that_was_asked_for = "interrupt_races" Archive [];
+    interrupts_meet_the_callback_that_was_asked_for_per_call = "interrupt_races" Shared ["call"];
+    interrupts_meet_the_callback_that_was_asked_for_without_membarrier =
+        "interrupt_races" Archive ["no-membarrier"];
+    callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];
+    callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Shared ["call"];
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];
 }

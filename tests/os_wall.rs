@@ -6,7 +6,7 @@
 use std::path::{Path, PathBuf};
 
 /// Where a system's own names are at home.
-const ROOMS: [&str; 1] = ["src/os/linux/"];
+const ROOMS: [&str; 2] = ["src/os/linux/", "src/os/windows/"];
 
 /// What belongs to a system: a word that starts so, and what it is.
 const WORDS: &[(&str, &str)] = &[
@@ -28,11 +28,24 @@ const WORDS: &[(&str, &str)] = &[
     ("mmap", "a system call"),
     ("mprotect", "a system call"),
     ("munmap", "a system call"),
+    ("EXCEPTION_", "a code of an exception"),
+    ("Fls", "fiber-local storage"),
+    ("MEM_", "a flag of VirtualAlloc"),
+    ("PAGE_", "a flag of VirtualProtect"),
+    ("StackFields", "the thread's environment block"),
+    ("Virtual", "a function of Windows"),
+    ("needm_base", "a routine of the room for Windows"),
+    ("needm_c_base", "a routine of the room for Windows"),
     ("needm_clone", "a routine of the room for Linux"),
     ("needm_handler", "a routine of the room for Linux"),
+    ("needm_handler_2", "a routine of the room for Linux"),
+    ("needm_landing", "a routine of the room for Windows"),
     ("needm_libc", "the table of the C library"),
     ("needm_sigjump", "a routine of the room for Linux"),
+    ("needm_siglanding", "a routine of the room for Linux"),
+    ("needm_sigresume", "a routine of the room for Linux"),
     ("needm_sigreturn", "a routine of the room for Linux"),
+    ("needm_sigstart", "a routine of the room for Linux"),
     ("needm_unmap_and_exit", "a routine of the room for Linux"),
     ("prctl", "a system call"),
     ("pthread_", "a function of the C library"),
@@ -64,8 +77,17 @@ const ERRNOS: &[&str] = &[
 ];
 
 /// Paths into a room, and questions for the system.
-const PATHS: &[&str] =
-    &["signal::", "libc::", "clone::", "arch::linux", "os::linux", "os::room", "target_os"];
+const PATHS: &[&str] = &[
+    "signal::",
+    "libc::",
+    "clone::",
+    "arch::linux",
+    "arch::windows",
+    "os::linux",
+    "os::windows",
+    "os::room",
+    "target_os",
+];
 
 fn files_under(folder: &Path, into: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("the folder can be read") {
@@ -173,6 +195,8 @@ fn a_leak_is_found() {
         "self.robust_list.store(0, Relaxed); // the list",
         "#[cfg(target_os = \"linux\")]",
         "use crate::arch::linux::nr;",
+        "VirtualFree(start, 0, MEM_RELEASE)",
+        "use crate::arch::windows::teb;",
     ] {
         assert!(names_a_system(line).is_some(), "{line}");
     }

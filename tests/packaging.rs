@@ -6,10 +6,15 @@
 //! another architecture, there is nothing to install. A test that lacks its tool says
 //! "skipped" and why.
 
+#[path = "common/user.rs"]
+mod user;
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::{env, fs};
+
+use user::{is_native, root, run};
 
 /// What the program below prints.
 const SAID: &str = "a fault ended the callback, 1 before it";
@@ -30,20 +35,6 @@ int main(void) {
 }
 "#;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// Whether this process stands for the host's own architecture.
-fn is_native() -> bool {
-    let native = env::var_os("NEEDM_RUNNER").is_none()
-        && env::var("NEEDM_ARCH").map_or(true, |arch| arch == env::consts::ARCH);
-    if !native {
-        eprintln!("skipped: only the host's own architecture is installed");
-    }
-    native
-}
-
 /// Whether the machine has a tool.
 fn has(tool: &str) -> bool {
     let has = Command::new(tool).arg("--version").output().is_ok();
@@ -53,17 +44,9 @@ fn has(tool: &str) -> bool {
     has
 }
 
-/// A command that builds as a user's shell would: what cargo and `qemu/test` have set for
-/// this test is not for it.
+/// A user's command, which builds in that folder.
 fn command(program: impl AsRef<std::ffi::OsStr>) -> Command {
-    let mut command = Command::new(program);
-    for (name, _) in env::vars_os() {
-        let name = name.to_string_lossy().into_owned();
-        let builds = ["CARGO_", "RUSTC", "RUSTDOC", "RUSTFLAGS", "NEEDM_"];
-        if name != "CARGO_HOME" && builds.iter().any(|start| name.starts_with(start)) {
-            command.env_remove(name);
-        }
-    }
+    let mut command = user::command(program);
     command.env("CARGO_TARGET_DIR", target());
     command
 }
@@ -79,16 +62,6 @@ fn folder(name: &str) -> PathBuf {
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).expect("a folder");
     folder
-}
-
-/// Runs it; what it printed.
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {}\n{said}\n{error}", output.status);
-    said
 }
 
 /// Where needm is installed: done once.
@@ -160,6 +133,24 @@ fn cmake_finds_an_installed_needm() {
 }
 
 #[test]
+fn cmake_builds_the_cpp_example_with_an_installed_needm() {
+    if !is_native() || !has("cmake") || !has("c++") {
+        return;
+    }
+    let build = folder("cmake-cpp");
+    let prefix = format!("-DCMAKE_PREFIX_PATH={}", prefix().display());
+    run(command("cmake")
+        .arg(prefix)
+        .arg("-S")
+        .arg(root().join("examples/cpp"))
+        .arg("-B")
+        .arg(&build));
+    run(command("cmake").arg("--build").arg(&build));
+    let said = run(&mut command(build.join("pool")));
+    assert_eq!(said.trim_end(), "sum 100, thrown 100, crashed 100, panicked 100");
+}
+
+#[test]
 fn meson_builds_needm_as_a_subproject() {
     if !is_native() || !has("meson") || !has("ninja") {
         return;
@@ -216,6 +207,31 @@ fn a_dependent_compiles_none_of_the_examples() {
 }
 
 #[test]
+fn a_build_with_std_puts_none_of_it_into_the_libraries() {
+    if !is_native() || !has("nm") {
+        return;
+    }
+    let built = target().join("release");
+    // The README's command builds the Rust crate too, for which `std` is a default feature. A
+    // user may also leave `capi` out.
+    for features in ["std,capi", ""] {
+        run(command(env!("CARGO"))
+            .args(["build", "--release", "--features", features])
+            .current_dir(root()));
+        for library in ["libneedm.a", "libneedm.so"] {
+            let names = run(command("nm").arg("-C").arg(built.join(library)));
+            assert!(names.contains(" T needm_callback\n"), "{library} lacks its functions");
+            for of_std in ["std::", "__rust_alloc", "__rust_start_panic", "rust_eh_personality"] {
+                assert!(!names.contains(of_std), "{library} has {of_std}");
+            }
+        }
+    }
+    // Without a name of its own, a program would ask for the path that it was linked with.
+    let dynamic = run(command("readelf").arg("-d").arg(built.join("libneedm.so")));
+    assert!(dynamic.contains("soname: [libneedm.so]"), "{dynamic}");
+}
+
+#[test]
 fn strict_compilers_accept_the_headers() {
     let cc = env::var("NEEDM_CC").unwrap_or_else(|_| "cc".into());
     let folder = folder("headers");
@@ -249,6 +265,32 @@ fn strict_compilers_accept_the_headers() {
 }
 
 #[test]
+fn strict_compilers_accept_the_cpp_header() {
+    let folder = folder("cpp-header");
+    let file = folder.join("header.cc");
+    let source = "#include <needm.hpp>
+        int main() {
+            needm::runtime runtime;
+            needm::callback([] { needm::defer nothing([] {}); });
+            return needm::callback([] { return 0; });
+        }\n";
+    fs::write(&file, source).expect("a file");
+    for compiler in ["g++", "clang++"] {
+        if !is_native() || !has(compiler) {
+            continue;
+        }
+        for standard in ["c++17", "c++20"] {
+            run(Command::new(compiler)
+                .arg(format!("-std={standard}"))
+                .args(["-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-fsyntax-only"])
+                .arg("-I")
+                .arg(root().join("include"))
+                .arg(&file));
+        }
+    }
+}
+
+#[test]
 fn every_file_names_the_same_version() {
     let version = env!("CARGO_PKG_VERSION");
     let (series, _) = version.rsplit_once('.').expect("three numbers");
@@ -271,7 +313,7 @@ fn every_file_names_the_same_version() {
 
 #[test]
 fn installed_files_name_their_licence() {
-    for header in ["include/needm.h", "include/needm_host.h"] {
+    for header in ["include/needm.h", "include/needm.hpp", "include/needm_host.h"] {
         let text = fs::read_to_string(root().join(header)).expect("a file");
         let first = text.lines().next().expect("a line");
         assert_eq!(first, "/* SPDX-License-Identifier: MIT OR Apache-2.0 */", "{header}");

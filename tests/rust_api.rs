@@ -55,6 +55,34 @@ fn a_callback_returns_what_its_closure_returns_on_any_thread() {
 }
 
 #[test]
+fn a_thread_knows_how_deep_it_is_and_what_is_left_of_its_stack() {
+    let _started = start(Config::default());
+    assert_eq!((needm::depth(), needm::stack_left()), (0, None));
+    let seen = needm::callback(|cx| {
+        let here = (needm::depth(), needm::stack_left().expect("it is on a G"));
+        let in_c = cx.ccall(|| (needm::depth(), needm::stack_left())).expect("it is on the G");
+        let nested = needm::callback(|cx| {
+            cx.ccall(|| needm::callback(|_| (needm::depth(), needm::stack_left())))
+        });
+        (here, in_c, nested)
+    });
+    let (here, in_c, nested) = seen.expect("it returns");
+    assert_eq!(here.0, 1);
+    assert!((1..=needm::DEFAULT_STACK_SIZE).contains(&here.1), "{here:?}");
+    // In C it is what the callback has when C returns: a little more than in the closure.
+    assert_eq!(in_c.0, 1);
+    assert!(in_c.1.expect("the callback has a stack").abs_diff(here.1) < 4096, "{in_c:?} {here:?}");
+    let inner = nested.expect("it returns").expect("it is on the G").expect("it returns");
+    assert_eq!(inner.0, 3);
+    assert!(inner.1.expect("it is on a G") < here.1, "{inner:?} {here:?}");
+    // What ended early does not count.
+    // SAFETY: the skipped frame holds nothing.
+    let ended = unsafe { needm::callback_catching_faults(|_| fault()) };
+    assert!(ended.is_err());
+    assert_eq!((needm::depth(), needm::stack_left()), (0, None));
+}
+
+#[test]
 fn faults_overflows_and_panics_are_errors_with_their_details() {
     let _started = start(Config { binding: Binding::Call, ..Config::default() });
     for _ in 0..100 {

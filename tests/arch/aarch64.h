@@ -16,12 +16,17 @@
  * says: to 16 bytes, and frames are multiples of that. */
 #define CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
 
+/* Whether callers may align their stack less than CALL_IS_ALIGNED asks. */
+#define MISALIGNED_CALLERS 0
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.pc)
+#define CONTEXT_SP(context) ((context)->uc_mcontext.sp)
 
 /* Instructions that fault. Division by zero gives 0. Exclusive loads of a pair must not cross
  * a multiple of 16. */
 #define ILLEGAL_INSTRUCTION "udf #9"
+#define TRAP_INSTRUCTION "brk #0"
 #define ALIGNMENT_FAULTS 1
 /* Whether qemu-user checks alignment, too. */
 #define QEMU_CHECKS_ALIGNMENT 1
@@ -41,6 +46,9 @@
 #define TOUCHING_FUNCTION                                                               \
     ".text\n.globl touches_after\n" FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches)       \
     "ldrb w0, [x0]\ntouches_after: ret\n"
+
+/* The C library's record is always beside the thread pointer. */
+#define HAS_MOVABLE_TLS 0
 
 /* No single step: a program cannot set it for itself. */
 #define HAS_SINGLE_STEP 0
@@ -139,6 +147,9 @@ static inline void divide_by_zero(void) {}
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last. */
 #define QEMU_MIXES_UP_THREADS 0
+
+/* Whether the frame of a handler without SA_SIGINFO has a ucontext_t. */
+#define ALL_FRAMES_HAVE_CONTEXTS 1
 #endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__

@@ -4,8 +4,12 @@
 #ifndef ARCH_H
 #define ARCH_H
 
-#if defined __x86_64__
+#if defined __x86_64__ && defined _WIN32
+#include "x86_64_windows.h"
+#elif defined __x86_64__
 #include "x86_64.h"
+#elif defined __i386__ && defined _WIN32
+#include "i386_windows.h"
 #elif defined __i386__
 #include "i386.h"
 #elif defined __arm__

@@ -17,11 +17,16 @@
 #define CALL_IS_ALIGNED \
     ({ _Alignas(8) volatile char aligned_[8]; aligned_[0] = 1; (uintptr_t)aligned_ % 8 == 0; })
 
+/* Whether callers may align their stack less than CALL_IS_ALIGNED asks. */
+#define MISALIGNED_CALLERS 0
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.arm_pc)
+#define CONTEXT_SP(context) ((context)->uc_mcontext.arm_sp)
 
 /* Instructions that fault. Division by zero gives 0, and unaligned words are read. */
 #define ILLEGAL_INSTRUCTION "udf #9"
+#define TRAP_INSTRUCTION "bkpt #0"
 #define ALIGNMENT_FAULTS 0
 /* Whether qemu-user checks alignment, too. */
 #define QEMU_CHECKS_ALIGNMENT 0
@@ -40,6 +45,9 @@
 #define TOUCHING_FUNCTION                                                    \
     ".text\n.syntax unified\n.arm\n.globl touches_after\n"                        \
     FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches) "ldrb r0, [r0]\ntouches_after: bx lr\n"
+
+/* The C library's record is always beside the thread pointer. */
+#define HAS_MOVABLE_TLS 0
 
 /* No single step: the processor has no trap flag. */
 #define HAS_SINGLE_STEP 0
@@ -127,6 +135,9 @@ static inline void divide_by_zero(void) {}
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last. */
 #define QEMU_MIXES_UP_THREADS 0
+
+/* Whether the frame of a handler without SA_SIGINFO has a ucontext_t. */
+#define ALL_FRAMES_HAVE_CONTEXTS 1
 #endif
 
 #ifdef __ASSEMBLER__

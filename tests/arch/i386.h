@@ -29,11 +29,27 @@
         result_;                                                                             \
     })
 
+/* Whether callers may align their stack less than CALL_IS_ALIGNED asks: call_misaligned() does, by
+ * `off` bytes (System V ABI, Intel386 supplement, fourth edition, 3 "Function Calling Sequence"). */
+#define MISALIGNED_CALLERS 1
+__attribute__((noinline, unused)) static long call_misaligned(int off, void *fn, long a, long b, long c, long d) {
+    long args[] = {a, b, c, d}, result;
+    __asm__ volatile("movl %%esp, %%edi\n andl $-16, %%esp\n subl %%ecx, %%esp\n"
+                     "pushl 12(%%esi)\n pushl 8(%%esi)\n pushl 4(%%esi)\n pushl (%%esi)\n"
+                     "call *%%eax\n movl %%edi, %%esp"
+                     : "=a"(result), "+c"(off)
+                     : "0"(fn), "S"(args)
+                     : "edi", "edx", "memory", "cc");
+    return result;
+}
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_EIP])
+#define CONTEXT_SP(context) ((context)->uc_mcontext.gregs[REG_ESP])
 
 /* Instructions that fault. */
 #define ILLEGAL_INSTRUCTION "ud2"
+#define TRAP_INSTRUCTION "int3"
 #define ALIGNMENT_FAULTS 1
 /* Whether qemu-user checks alignment, too. */
 #define QEMU_CHECKS_ALIGNMENT 0
@@ -60,6 +76,9 @@
 #define TOUCHING_FUNCTION                                                                \
     ".text\n.globl touches_after\n" FAULT_FUNCTION(touches) LOAD_ARGUMENT FAULT_LABEL(touches)   \
     "movb " AT_ARGUMENT ", %al\ntouches_after: ret\n"
+
+/* Not tried: clone takes a descriptor for the thread pointer. */
+#define HAS_MOVABLE_TLS 0
 
 /* Single step: the trap flag sends SIGTRAP after each instruction (Intel SDM volume 1,
  * 3.4.3.3). */
@@ -168,6 +187,9 @@ static inline void divide_by_zero(void) {
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last: qemu-i386 has one table of segments for all. */
 #define QEMU_MIXES_UP_THREADS 1
+
+/* Whether the frame of a handler without SA_SIGINFO has a ucontext_t. */
+#define ALL_FRAMES_HAVE_CONTEXTS 0
 #endif
 
 #ifdef __ASSEMBLER__

@@ -16,12 +16,17 @@
  * says: to 16 bytes. The frame address is what the stack pointer was then. */
 #define CALL_IS_ALIGNED ((uintptr_t)__builtin_frame_address(0) % 16 == 0)
 
+/* Whether callers may align their stack less than CALL_IS_ALIGNED asks. */
+#define MISALIGNED_CALLERS 0
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.__gregs[REG_PC])
+#define CONTEXT_SP(context) ((context)->uc_mcontext.__gregs[REG_SP])
 
 /* Instructions that fault. Division by zero gives -1. What unaligned accesses do depends on the
  * processor. */
 #define ILLEGAL_INSTRUCTION "unimp"
+#define TRAP_INSTRUCTION "ebreak"
 #define ALIGNMENT_FAULTS 0
 /* Whether qemu-user checks alignment, too. */
 #define QEMU_CHECKS_ALIGNMENT 0
@@ -40,6 +45,9 @@
 #define TOUCHING_FUNCTION                                                   \
     ".text\n.globl touches_after\n"                                              \
     FAULT_FUNCTION(touches) "nop\n" FAULT_LABEL(touches) "lb a0, (a0)\ntouches_after: ret\n"
+
+/* The C library's record is always beside the thread pointer. */
+#define HAS_MOVABLE_TLS 0
 
 /* No single step: a program cannot set it for itself. */
 #define HAS_SINGLE_STEP 0
@@ -149,6 +157,9 @@ static inline void divide_by_zero(void) {}
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last. */
 #define QEMU_MIXES_UP_THREADS 0
+
+/* Whether the frame of a handler without SA_SIGINFO has a ucontext_t. */
+#define ALL_FRAMES_HAVE_CONTEXTS 1
 #endif /* __ASSEMBLER__ */
 
 #ifdef __ASSEMBLER__

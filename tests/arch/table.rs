@@ -11,6 +11,13 @@ pub(crate) struct Arch {
     /// Whether qemu-user 7.2 gives a thread that returns from a signal handler the thread
     /// pointer of the thread that was made last.
     pub(crate) qemu_mixes_up_threads: bool,
+    /// Whether a division by zero is a fault.
+    pub(crate) division_faults: bool,
+    /// Whether a return to an impossible address faults before it jumps (addresses that are not
+    /// canonical), so that the fault's place is the function that returns.
+    pub(crate) impossible_returns_fault: bool,
+    /// Whether an unwinder finds the caller of the C library's `abort`.
+    pub(crate) aborts_are_unwound: bool,
     /// The folder of Debian's headers for it in `/usr/include`.
     pub(crate) headers: &'static str,
     /// What the C compiler needs to be told to emit the code that `tests/nosplit` decodes.
@@ -22,6 +29,8 @@ pub(crate) struct Arch {
     /// the path stores it: with many such registers, and two in an instruction at most, it is
     /// longer.
     pub(crate) fast_instructions: u32,
+    /// The same with `NEEDM_LEAVE_FP_CONTROL`.
+    pub(crate) fast_instructions_without_fp_control: u32,
     /// The word that a routine of assembly must begin with, because an indirect branch may lead
     /// to it.
     pub(crate) landing_pad: Option<u32>,
@@ -42,10 +51,14 @@ const TABLE: &[Arch] = &[
         rust: "x86_64",
         name: "x86_64",
         qemu_mixes_up_threads: false,
+        division_faults: true,
+        impossible_returns_fault: true,
+        aborts_are_unwound: true,
         headers: "x86_64-linux-gnu",
         c_flags: &[],
         freestanding_c_flags: &[],
-        fast_instructions: 60,
+        fast_instructions: 48,
+        fast_instructions_without_fp_control: 46,
         landing_pad: None,
         pages: &[4096],
     },
@@ -54,10 +67,14 @@ const TABLE: &[Arch] = &[
         name: "i386",
         // qemu-i386 has one table of segments for all threads.
         qemu_mixes_up_threads: true,
+        division_faults: true,
+        impossible_returns_fault: false,
+        aborts_are_unwound: true,
         headers: "i386-linux-gnu",
         c_flags: &[],
         freestanding_c_flags: &[],
-        fast_instructions: 60,
+        fast_instructions: 49,
+        fast_instructions_without_fp_control: 47,
         landing_pad: None,
         pages: &[4096],
     },
@@ -65,10 +82,14 @@ const TABLE: &[Arch] = &[
         rust: "arm",
         name: "arm",
         qemu_mixes_up_threads: false,
+        division_faults: false,
+        impossible_returns_fault: false,
+        aborts_are_unwound: false,
         headers: "arm-linux-gnueabihf",
         c_flags: &["-marm"],
         freestanding_c_flags: &[],
-        fast_instructions: 60,
+        fast_instructions: 47,
+        fast_instructions_without_fp_control: 45,
         landing_pad: None,
         pages: &[4096],
     },
@@ -78,10 +99,14 @@ const TABLE: &[Arch] = &[
         rust: "aarch64",
         name: "aarch64",
         qemu_mixes_up_threads: false,
+        division_faults: false,
+        impossible_returns_fault: false,
+        aborts_are_unwound: true,
         headers: "aarch64-linux-gnu",
         c_flags: &["-mno-outline-atomics"],
         freestanding_c_flags: &["-mno-outline-atomics"],
-        fast_instructions: 62,
+        fast_instructions: 59,
+        fast_instructions_without_fp_control: 56,
         landing_pad: Some(0xd503_245f), // bti c
         pages: &[4096, 16384, 65536],
     },
@@ -90,10 +115,14 @@ const TABLE: &[Arch] = &[
         rust: "riscv64",
         name: "riscv64",
         qemu_mixes_up_threads: false,
+        division_faults: false,
+        impossible_returns_fault: false,
+        aborts_are_unwound: false,
         headers: "riscv64-linux-gnu",
         c_flags: &[],
         freestanding_c_flags: &[],
-        fast_instructions: 75,
+        fast_instructions: 73,
+        fast_instructions_without_fp_control: 71,
         landing_pad: None,
         pages: &[4096],
     },
@@ -114,17 +143,46 @@ pub(crate) fn own() -> &'static Arch {
     named(std::env::consts::ARCH)
 }
 
-/// The items given, where sanitizers, valgrind, musl and libunwind are installed and run
-/// natively.
+/// The row of the architecture whose libraries are tested: `NEEDM_ARCH`, or this program's.
+///
+/// # Panics
+/// If there is none.
+#[allow(dead_code)] // as for `own`
+pub(crate) fn tested() -> &'static Arch {
+    let Ok(name) = std::env::var("NEEDM_ARCH") else { return own() };
+    let row = TABLE.iter().find(|row| row.name == name);
+    row.unwrap_or_else(|| panic!("no row in tests/arch/table.rs for {name}"))
+}
+
+/// The items given, where sanitizers, valgrind, musl, libunwind and the runtimes of `tests/clients`
+/// are installed and run natively; elsewhere those after `else`, if there are any.
 #[cfg(target_arch = "x86_64")]
 #[allow(unused_macros)] // as for `own`
 macro_rules! where_tools_run {
+    ({ $($items:tt)* } else { $($others:tt)* }) => { $($items)* };
     ($($items:tt)*) => { $($items)* };
 }
 #[cfg(not(target_arch = "x86_64"))]
 #[allow(unused_macros)] // as for `own`
 macro_rules! where_tools_run {
+    ({ $($items:tt)* } else { $($others:tt)* }) => { $($others)* };
     ($($items:tt)*) => {};
 }
 #[allow(unused_imports)] // as for `own`
 pub(crate) use where_tools_run;
+
+/// The same where corosensei builds. It asks the compiler for facts, on ARM alone, and then needs an
+/// installed standard library; `qemu/test` builds one from source. `tests/coroutines/Cargo.toml`
+/// has the same condition.
+#[cfg(not(target_arch = "arm"))]
+#[allow(unused_macros)] // as for `own`
+macro_rules! where_corosensei_builds {
+    ({ $($items:tt)* } else { $($others:tt)* }) => { $($items)* };
+}
+#[cfg(target_arch = "arm")]
+#[allow(unused_macros)] // as for `own`
+macro_rules! where_corosensei_builds {
+    ({ $($items:tt)* } else { $($others:tt)* }) => { $($others)* };
+}
+#[allow(unused_imports)] // as for `own`
+pub(crate) use where_corosensei_builds;

@@ -16,11 +16,16 @@
  * says: to 16 bytes, before the return address and the frame pointer were pushed. */
 #define CALL_IS_ALIGNED (((uintptr_t)__builtin_frame_address(0) + 2 * sizeof(void *)) % 16 == 0)
 
+/* Whether callers may align their stack less than CALL_IS_ALIGNED asks. */
+#define MISALIGNED_CALLERS 0
+
 /* The program counter in a handler's ucontext_t. */
 #define CONTEXT_PC(context) ((context)->uc_mcontext.gregs[REG_RIP])
+#define CONTEXT_SP(context) ((context)->uc_mcontext.gregs[REG_RSP])
 
 /* Instructions that fault. */
 #define ILLEGAL_INSTRUCTION "ud2"
+#define TRAP_INSTRUCTION "int3"
 #define ALIGNMENT_FAULTS 1
 /* Whether qemu-user checks alignment, too. */
 #define QEMU_CHECKS_ALIGNMENT 0
@@ -47,6 +52,18 @@
 #define TOUCHING_FUNCTION                                                                \
     ".text\n.globl touches_after\n" FAULT_FUNCTION(touches) LOAD_ARGUMENT FAULT_LABEL(touches)   \
     "movb " AT_ARGUMENT ", %al\ntouches_after: ret\n"
+
+/* Whether a thread's storage may be elsewhere than the C library's record of the thread, because a
+ * pointer beside the thread pointer leads to the record (glibc's `tcbhead_t`). */
+#define HAS_MOVABLE_TLS 1
+#define THREAD_POINTER                                          \
+    ({                                                          \
+        char *pointer_;                                         \
+        __asm__("movq %%fs:0, %0" : "=r"(pointer_));             \
+        pointer_;                                               \
+    })
+#define SET_SELF(pointer, record) \
+    (((void **)(pointer))[0] = (pointer), ((void **)(pointer))[2] = (record))
 
 /* Single step: the trap flag sends SIGTRAP after each instruction (Intel SDM volume 1,
  * 3.4.3.3). */
@@ -90,7 +107,8 @@ static inline uint64_t register_pattern(int n) { return 0x1111111122222200 + (ui
     {{0x1f80, 0x37f}, {0x3f80, 0x77f}, {0x9fc0, 0x27f}, {0x7f80, 0xf7f}, {0x9f80, 0x37f}, {0x1d80, 0x37f}}
 /* int probe(arguments of needm_callback, MXCSR, FCW, register_state *after): loads every
  * callee-saved register with a pattern, calls needm_callback, stores what it finds.
- * void trash(void (*then)(void *), MXCSR, FCW): changes all of them, and calls `then`. */
+ * void trash(void (*then)(void *), MXCSR, FCW): changes all of them, and calls `then`. With some
+ * words it fills the whole x87 stack, whose top is then where that of an empty one is. */
 #define REGISTER_FUNCTIONS \
     ".text\n.globl probe\n.type probe,@function\nprobe:\n" \
     " push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n" \
@@ -115,6 +133,7 @@ static inline uint64_t register_pattern(int n) { return 0x1111111122222200 + (ui
     " push %rbp\n" \
     " mov %rdi, %rax\n mov %esi, -8(%rsp)\n ldmxcsr -8(%rsp)\n mov %edx, -8(%rsp)\n fldcw -8(%rsp)\n" \
     " fldz\n fldz\n" \
+    " test $0x2000, %esi\n je 1f\n fldz\n fldz\n fldz\n fldz\n fldz\n fldz\n1:\n" \
     " mov $-1, %rbx\n mov $-1, %rbp\n mov $-1, %r12\n mov $-1, %r13\n mov $-1, %r14\n mov $-1, %r15\n" \
     " xor %edi, %edi\n cld\n call *%rax\n ud2\n"
 
@@ -160,6 +179,9 @@ static inline void divide_by_zero(void) {
 /* Whether under qemu-user 7.2 a thread that returns from a signal handler gets the thread
  * pointer of the thread that was made last. */
 #define QEMU_MIXES_UP_THREADS 0
+
+/* Whether the frame of a handler without SA_SIGINFO has a ucontext_t. */
+#define ALL_FRAMES_HAVE_CONTEXTS 1
 #endif
 
 #ifdef __ASSEMBLER__

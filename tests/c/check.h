@@ -2,7 +2,9 @@
  * which an accident cannot give. */
 #ifndef CHECK_H
 #define CHECK_H
+#ifndef _GNU_SOURCE /* g++ defines it */
 #define _GNU_SOURCE
+#endif
 #include "../arch/arch.h"
 #include <needm.h>
 #include <pthread.h>
@@ -12,7 +14,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
+#ifndef _WIN32
 #include <sys/wait.h>
+#endif
 #include <time.h>
 #include <unistd.h>
 
@@ -66,8 +70,14 @@ static inline needm_stats stats(void) {
     return s;
 }
 
+/* Flags beside those that a program asks for: the tests run many programs with other ones. */
+static inline uint32_t more_flags(void) {
+    const char *flags = getenv("NEEDM_FLAGS");
+    return flags ? (uint32_t)strtoul(flags, NULL, 0) : 0;
+}
 static inline void start(needm_config config) {
     config.size = sizeof config;
+    config.flags |= more_flags();
     CHECK_EQ(needm_start(&config), 0);
 }
 
@@ -83,10 +93,16 @@ static inline pthread_t thread(void *(*fn)(void *), void *arg) {
 
 static inline void join(pthread_t made) { CHECK_EQ(pthread_join(made, NULL), 0); }
 
+#ifdef _WIN32
+#include "windows.h"
+#else
 /* As signal(), which leaves all but the first word of the mask as it was on the stack:
  * qemu-riscv64 7.2 takes the second one for the mask. */
 static inline void handle(int number, void (*handler)(int)) {
-    struct sigaction action = {.sa_handler = handler, .sa_flags = SA_RESTART};
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = handler;
+    action.sa_flags = SA_RESTART;
     CHECK_EQ(sigaction(number, &action, NULL), 0);
 }
 
@@ -103,6 +119,21 @@ static inline int in_a_child(void (*body)(void)) {
     CHECK_EQ(waitpid(child, &status, 0), child);
     return status;
 }
+/* handler(address, context) is what handled faults before needm, or the system does. */
+static void (*handles_fault)(uintptr_t address, void *context);
+static inline void handle_fault(int number, siginfo_t *info, void *context) {
+    (void)number;
+    handles_fault((uintptr_t)info->si_addr, context);
+}
+static inline void handle_faults(void (*handler)(uintptr_t address, void *context)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    handles_fault = handler;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    if (handler) action.sa_sigaction = handle_fault;
+    else action.sa_handler = SIG_DFL;
+    CHECK_EQ(sigaction(SIGSEGV, &action, NULL), 0);
+}
 #define CHECK_CHILD(body)                            \
     do {                                             \
         int status_ = in_a_child(body);              \
@@ -115,6 +146,17 @@ static inline int in_a_child(void (*body)(void)) {
         CHECK(WIFSIGNALED(status_));                 \
         CHECK_EQ(WTERMSIG(status_), signal);         \
     } while (0)
+
+/* How many mappings the process has. */
+static inline int mappings(void) {
+    FILE *file = fopen("/proc/self/maps", "r");
+    CHECK(file);
+    int lines = 0, c;
+    while ((c = getc(file)) != EOF) lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+#endif
 
 /* xorshift64 (Marsaglia, "Xorshift RNGs"). */
 static inline uint64_t next(uint64_t *state) {
@@ -147,7 +189,7 @@ static inline void stop_when_idle(void) {
 }
 
 static inline void nothing(void *arg) { (void)arg; }
-static inline void add(void *sum) { ++*(volatile long *)sum; }
+static inline void add(void *sum) { *(volatile long *)sum = *(volatile long *)sum + 1; }
 /* Faults at address 0. Neither the compiler nor a sanitizer may see that it does. */
 __attribute__((noinline, unused, no_sanitize("address", "thread", "undefined"))) static void fault(void *arg) {
     (void)arg;
@@ -163,5 +205,16 @@ __attribute__((noinline)) static int deeper(volatile char *above) {
 static inline void overflow(void *arg) {
     (void)arg;
     deeper(NULL);
+}
+
+/* For a function whose local variables lie on its stack, although AddressSanitizer may put those of others
+ * elsewhere. */
+#define ON_ITS_STACK __attribute__((noinline, no_sanitize("address")))
+
+/* Writes over the frames below the caller's, as other functions would: callbacks that were jumped out of
+ * are over for certain then. */
+ON_ITS_STACK __attribute__((unused)) static void overwrite(void) {
+    volatile unsigned char frame[8192];
+    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = 0xa5;
 }
 #endif

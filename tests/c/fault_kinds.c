@@ -1,6 +1,15 @@
 /* Faults of every kind, in a row, nested, in deferred functions and on eight threads at once. */
 #include "check.h"
+#ifndef _WIN32
 #include <sys/mman.h>
+/* A number of the system's own. */
+#define IS_A_CODE(code) ((code) > 0)
+#else
+/* An NTSTATUS, of an error or a warning. */
+#define IS_A_CODE(code) ((code) < 0)
+#define SEGV_ACCERR ((int)STATUS_ACCESS_VIOLATION)
+#define FPE_INTDIV ((int)STATUS_INTEGER_DIVIDE_BY_ZERO)
+#endif
 
 enum { THREADS = 8 };
 static char *page, *file;
@@ -37,8 +46,10 @@ static void make_kinds(void) {
     KIND(illegal, SIGILL, 0, NEEDM_EFAULT, 0, illegal_here, 0);
     KIND(traps, SIGTRAP, 0, NEEDM_EFAULT, 0, traps_here, 0);
     KIND(overflow, SIGSEGV, 0, NEEDM_EOVERFLOW, 0, NULL, 0);
+#ifndef _WIN32
     /* qemu-user tells another address. */
     KIND(reads, SIGBUS, BUS_ADRERR, NEEDM_EFAULT, (intptr_t)(file + 3), reads_here, !emulated());
+#endif
 #if DIVISION_FAULTS
     KIND(divides, SIGFPE, FPE_INTDIV, NEEDM_EFAULT, 0, divides_here, 0);
 #endif
@@ -59,7 +70,7 @@ static void check_info(const struct kind *kind, int result, const needm_panic_in
     CHECK_EQ(info->kind, kind->result);
     CHECK_EQ(info->signo, kind->signo);
     if (kind->code) CHECK_EQ(info->code, kind->code);
-    CHECK(info->code > 0);
+    CHECK(IS_A_CODE(info->code));
     CHECK(info->value == NULL);
     if (kind->address_is_told) CHECK_EQ(info->addr, (uintptr_t)kind->at);
     if (kind->pc) CHECK_EQ(info->pc, (uintptr_t)kind->pc);
@@ -167,11 +178,16 @@ static void a_call_of_no_code_is_a_fault_at_its_address(void) {
 int main(int argc, char **argv) {
     uint32_t binding = NEEDM_BIND_THREAD;
     seed = parse_seed(argc, argv, &binding);
+#ifdef _WIN32
+    page = VirtualAlloc(NULL, 4096, MEM_RESERVE | MEM_COMMIT, PAGE_NOACCESS);
+    CHECK(page);
+#else
     page = mmap(NULL, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     FILE *empty = tmpfile();
     CHECK(empty);
     file = mmap(NULL, 4096, PROT_READ, MAP_SHARED, fileno(empty), 0);
     CHECK(page != MAP_FAILED && file != MAP_FAILED);
+#endif
     make_kinds();
     start((needm_config){.binding = binding});
     RUN(only_accesses_below_the_last_byte_of_the_stack_overflow);

@@ -2,6 +2,12 @@
 #ifndef FILTER_H
 #define FILTER_H
 #include "check.h"
+#ifdef _WIN32
+/* Windows has none: a program runs as it is. */
+static inline uint32_t parse_binding(int argc, char **argv) {
+    return argc > 1 && strcmp(argv[1], "call") == 0 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
+}
+#else
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -47,4 +53,5 @@ static inline uint32_t parse_binding(int argc, char **argv) {
     }
     return binding;
 }
+#endif
 #endif

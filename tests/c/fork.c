@@ -1,6 +1,6 @@
 /* fork: the child can call back, and stop and start needm, whatever the other threads of its
  * parent were doing. */
-#include "check.h"
+#include "busy.h"
 #include <sched.h>
 
 static uint32_t binding;
@@ -60,34 +60,6 @@ static void a_child_calls_back_and_reuses_the_ms_of_other_threads(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-static long turns;
-static void short_sleep(void *arg) {
-    struct timespec nap = {0, 1000};
-    (void)arg;
-    nanosleep(&nap, NULL);
-}
-static void sleeps_in_c(void *arg) {
-    needm_ccall(short_sleep, arg);
-    turns++;
-}
-static volatile int over;
-static void *calls_all_the_time(void *arg) {
-    long sum = 0;
-    while (!over) {
-        CHECK_EQ(needm_callback(sleeps_in_c, NULL, 0, NULL), 0);
-        CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
-        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
-    }
-    return arg;
-}
-static void *calls_once(void *arg) {
-    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
-    return arg;
-}
-static void *others_come_and_go(void *arg) {
-    while (!over) join(thread(calls_once, NULL));
-    return arg;
-}
 /* Other threads call back, exit and stop the world while this one forks. */
 static void *stops_the_world(void *arg) {
     while (!over) {
@@ -99,7 +71,7 @@ static void *stops_the_world(void *arg) {
 static void child_of_busy(void) {
     long sum = 0;
     CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
-    if (!emulated()) { /* qemu-user fails on these, as above */
+    if (!emulated()) { /* qemu-user fails on faults in the child of a process with threads */
         CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
         for (int i = 0; i < 3; i++) join(thread(calls_once, NULL));
     }

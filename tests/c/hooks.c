@@ -84,8 +84,75 @@ static void needm_is_not_stopped_under_a_hook(void) {
     }
 }
 
+/* A hook for new Ms that is left by a fault or a panic: that ends the callback before which the M was to
+ * be made, and costs no M. */
+static int made, given_back, leaves_by, may_leave;
+static int m_new_is_left(void *user, needm_m *m) {
+    (void)user, (void)m;
+    made++;
+    if (may_leave && leaves_by == 0) fault(NULL);
+    if (may_leave && leaves_by == 1) needm_panic(NULL);
+    if (may_leave && leaves_by == 2) CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    return 0;
+}
+static void m_free_counts(void *user, needm_m *m) {
+    (void)user, (void)m;
+    given_back++;
+}
+static void *calls_when_a_hook_is_left(void *arg) {
+    static const int ends[] = {NEEDM_EFAULT, NEEDM_EPANIC, 0};
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), ends[leaves_by]);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    return arg;
+}
+static void a_hook_that_is_left_costs_no_m(void) {
+    needm_hooks hooks = {.size = sizeof hooks, .m_new = m_new_is_left, .m_free = m_free_counts};
+    for (leaves_by = 0; leaves_by < 3; leaves_by++)
+        for (uint32_t binding = 0; binding < 2; binding++) {
+            may_leave = made = given_back = 0;
+            start((needm_config){.hooks = &hooks, .binding = binding, .max_ms = 4, .wait_ns = 1000000000});
+            may_leave = 1;
+            for (int i = 0; i < (leaves_by < 2 ? 20 : 1); i++) join(thread(calls_when_a_hook_is_left, NULL));
+            may_leave = 0;
+            CHECK(stats().ms_total <= 2);
+            if (leaves_by < 2) CHECK_EQ(made, 21);
+            CHECK_EQ(needm_stop(), 0);
+            CHECK_EQ(given_back, leaves_by < 2 ? 1 : 2);
+        }
+}
+
+/* Hooks that call back: each gets another M, as far as there are some. */
+static int depth_of_hooks, in_hooks;
+static void calls_back(void *user, needm_m *m) {
+    (void)user, (void)m;
+    in_hooks++;
+    if (depth_of_hooks < 3) {
+        depth_of_hooks++;
+        int result = needm_callback(nothing, NULL, 0, NULL);
+        CHECK(result == 0 || result == NEEDM_ETIMEDOUT);
+        depth_of_hooks--;
+    }
+}
+static void hooks_may_call_back(void) {
+    needm_hooks hooks = {.size = sizeof hooks, .m_free = m_free_counts, .minit = calls_back, .unminit = calls_back};
+    for (uint32_t binding = 0; binding < 2; binding++) {
+        in_hooks = given_back = 0;
+        start((needm_config){.hooks = &hooks, .binding = binding, .max_ms = 6, .wait_ns = 10000000});
+        for (int i = 0; i < 5; i++) join(thread(calls_once, NULL));
+        CHECK(in_hooks >= 20);
+        CHECK_EQ(stats().ms_bound, 0);
+        uint64_t made_in_all = stats().ms_total;
+        CHECK(made_in_all <= 6);
+        CHECK_EQ(needm_stop(), 0);
+        CHECK_EQ((uint64_t)given_back, made_in_all);
+    }
+}
+
 int main(void) {
     RUN(needm_is_not_stopped_under_a_hook);
     RUN(hooks_run_in_order_and_as_often_as_they_must);
+    RUN(a_hook_that_is_left_costs_no_m);
+    RUN(hooks_may_call_back);
     return SUCCESS;
 }

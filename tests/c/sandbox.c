@@ -1,6 +1,7 @@
 /* What the system gives at the start it may refuse later, or never give. */
 #include "filter.h"
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 /* On all threads, also those that are there. */
 static void refuse_membarrier_from_now_on(void) {
@@ -111,9 +112,50 @@ static void a_wait_ends_where_times_have_64_bits(void) {
 }
 #endif
 
+/* An interrupt is a signal with a value, by which needm knows it. */
+static needm_m *volatile interrupted;
+static volatile int spinning;
+static void spins(void *arg) {
+    interrupted = needm_self();
+    spinning = 1;
+    for (;;) __asm__ volatile("");
+    (void)arg;
+}
+static void *spins_until_it_is_ended(void *arg) {
+    CHECK_EQ(needm_callback(spins, NULL, 0, NULL), NEEDM_EINTERRUPTED);
+    return arg;
+}
+static void interrupts_all_the_same(void) {
+    for (int i = 0; i < 20; i++) {
+        spinning = 0;
+        pthread_t busy = thread(spins_until_it_is_ended, NULL);
+        WAIT_UNTIL(spinning);
+        CHECK_EQ(needm_interrupt(interrupted, NULL), 0);
+        join(busy);
+    }
+    CHECK_EQ(stats().interrupts, 20);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void there_is_no_room_for_values(void) {
+    start((needm_config){.seed_ms = 1});
+    CHECK_EQ(setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}), 0);
+    interrupts_all_the_same();
+}
+static void values_are_refused(void) {
+    start((needm_config){.seed_ms = 1});
+    filter_system_calls(SYS_rt_tgsigqueueinfo, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW);
+    interrupts_all_the_same();
+}
+static void an_interrupt_may_come_without_its_value(void) {
+    if (handlers_lose_their_thread()) return;
+    CHECK_CHILD(there_is_no_room_for_values);
+    if (!emulated()) CHECK_CHILD(values_are_refused); /* no filters */
+}
+
 int main(void) {
     RUN(the_world_stops_when_membarrier_is_refused_later);
     RUN(a_wait_ends_without_a_clock);
+    RUN(an_interrupt_may_come_without_its_value);
 #ifdef SYS_futex_time64
     RUN(a_wait_ends_where_times_have_64_bits);
 #endif

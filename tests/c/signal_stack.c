@@ -2,6 +2,7 @@
  * thread, or a handler, does with it meanwhile. */
 #include "filter.h"
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/time.h>
 
 static uint32_t binding;
@@ -86,6 +87,10 @@ static void *brings_none(void *arg) {
         CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
         CHECK_EQ(needm_detach(), 0);
         CHECK(stack_now().ss_flags & SS_DISABLE);
+        /* Not attached: it may have no M now. */
+        CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        CHECK_EQ(needm_detach(), 0);
+        CHECK(stack_now().ss_flags & SS_DISABLE);
     }
     return arg;
 }
@@ -96,6 +101,88 @@ static void a_detach_restores_the_signal_stack(void) {
     join(thread(brings_its_own, (void *)(size_t)(emulated() ? 4096 : sysconf(_SC_MINSIGSTKSZ))));
     CHECK_EQ(needm_stop(), 0);
 }
+/* The thread's own is too small, and needm installs another; then the thread has none, and has
+ * unmapped its own. */
+static void *disables(void *arg) {
+    void *memory = mmap(NULL, LARGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    stack_t own = {.ss_sp = memory, .ss_size = 2048}, none = {.ss_flags = SS_DISABLE};
+    while (sigaltstack(&own, NULL) != 0) own.ss_size += 512; /* the least that the system takes */
+    CHECK_EQ(needm_attach(), 0);
+    CHECK(stack_now().ss_sp != memory);
+    CHECK_EQ(sigaltstack(&none, NULL), 0);
+    CHECK_EQ(munmap(memory, LARGE), 0);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK(stack_now().ss_flags & SS_DISABLE);
+    return arg;
+}
+static void a_detach_does_not_restore_what_the_thread_has_disabled(void) {
+    start((needm_config){.binding = binding});
+    join(thread(disables, NULL));
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* A handler that runs on the thread's own stack without needm, and has room there. */
+static volatile int finished;
+static void needs_40_kib(int signal) {
+    volatile char room[40 * 1024];
+    for (unsigned i = 0; i < sizeof room; i += 256) room[i] = (char)signal;
+    finished++;
+}
+static void raises_usr1(void *arg) { raise(SIGUSR1), (void)arg; }
+static void *is_interrupted_by_it(void *arg) {
+    finished = 0;
+    raise(SIGUSR1);
+    CHECK_EQ(needm_callback(raises_usr1, NULL, 0, NULL), 0);
+    raise(SIGUSR1);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    CHECK_EQ(finished, 3);
+    return arg;
+}
+static void the_signal_stack_has_room_for_the_handlers_of_others(void) {
+    struct sigaction action = {.sa_handler = needs_40_kib, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start((needm_config){.binding = binding});
+    join(thread(is_interrupted_by_it, NULL));
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* Without a signal stack an overflow would kill: so the thread gets no M. */
+static int refuses;
+static void *has_no_signal_stack(void *arg) {
+    struct rlimit least = {1, 1};
+    if (refuses)
+        filter_system_calls(SYS_sigaltstack, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW);
+    else if (emulated())
+        CHECK_EQ(setrlimit(RLIMIT_AS, &least), 0);
+    else /* There may be address space for one already. */
+        filter_system_calls(SYS_mprotect, SECCOMP_RET_ERRNO | ENOMEM, SECCOMP_RET_ALLOW);
+    int want = refuses ? NEEDM_ESYS : NEEDM_ENOMEM;
+    CHECK_EQ(needm_attach(), want);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), want);
+    CHECK(needm_self() == NULL);
+    return arg;
+}
+static void *brings_a_large_one(void *arg) {
+    installs(0);
+    struct rlimit least = {1, 1};
+    CHECK_EQ(setrlimit(RLIMIT_AS, &least), 0);
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    return arg;
+}
+static void *(*body_of_thread)(void *);
+static void with_a_thread(void) {
+    start((needm_config){.binding = binding, .seed_ms = 4});
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    join(thread(body_of_thread, NULL));
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+}
+static void a_thread_that_can_have_no_signal_stack_is_told(void) {
+    body_of_thread = has_no_signal_stack;
+    for (refuses = 0; refuses < 2; refuses++) CHECK_CHILD(with_a_thread);
+    body_of_thread = brings_a_large_one;
+    CHECK_CHILD(with_a_thread);
+}
+
 static void from_handler(int signal) {
     (void)signal;
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
@@ -205,16 +292,60 @@ static void a_nested_handler_does_not_overwrite_the_frame_of_the_first(void) {
     join(thread(nests_handlers, (void *)1));
     CHECK_EQ(needm_stop(), 0);
 }
+/* The thread installs another one, by no function of needm's. A handler on it calls back; the next
+ * handler, during that callback, must not start over the frame of the first. */
+static void calls_back_and_looks(int signal) {
+    volatile unsigned char frame[1024];
+    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = 0x77;
+    CHECK_EQ(needm_callback(raises_usr1, NULL, 0, NULL), 0);
+    for (unsigned i = 0; i < sizeof frame; i++) CHECK_EQ(frame[i], 0x77);
+    handlers_ran += signal == SIGUSR2;
+}
+static void fills_its_stack(int signal) {
+    volatile unsigned char frame[6000];
+    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = (unsigned char)signal;
+}
+static void *changes_it_meanwhile(void *brings_one) {
+    void *before = brings_one ? installs(0) : NULL;
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    for (int i = 0; i < 10; i++) {
+        for (int j = 0; j < 2; j++) CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+        void *now = installs(0);
+        handlers_ran = 0;
+        raise(SIGUSR2);
+        raise(SIGUSR2);
+        CHECK_EQ(handlers_ran, 2);
+        check_has(now);
+        if (before) munmap(before, LARGE);
+        CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        before = now;
+    }
+    return NULL;
+}
+static void a_handler_on_a_new_signal_stack_may_call_back(void) {
+    struct sigaction action = {.sa_handler = calls_back_and_looks, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR2, &action, NULL), 0);
+    action.sa_handler = fills_its_stack;
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start((needm_config){.binding = binding});
+    join(thread(changes_it_meanwhile, NULL));
+    join(thread(changes_it_meanwhile, &binding));
+    CHECK_EQ(needm_stop(), 0);
+}
 
 int main(int argc, char **argv) {
     binding = parse_binding(argc, argv);
     RUN(a_thread_may_change_or_unmap_its_signal_stack);
     RUN(a_detach_restores_the_signal_stack);
+    RUN(a_detach_does_not_restore_what_the_thread_has_disabled);
+    RUN(the_signal_stack_has_room_for_the_handlers_of_others);
+    if (!emulated()) RUN(a_thread_that_can_have_no_signal_stack_is_told);
     RUN(an_overflow_works_after_a_first_callback_in_a_handler);
     if (handlers_lose_their_thread()) return SUCCESS;
     RUN(handlers_may_call_back_while_the_signal_stack_is_changed);
     RUN(handlers_may_call_back_while_the_signal_stack_is_changed);
     RUN(a_g_without_room_for_a_signal_overflows);
     RUN(a_nested_handler_does_not_overwrite_the_frame_of_the_first);
+    RUN(a_handler_on_a_new_signal_stack_may_call_back);
     return SUCCESS;
 }

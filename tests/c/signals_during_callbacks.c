@@ -1,39 +1,11 @@
 /* Signals that the C library or a profiler sends to threads in callbacks. */
-#include "check.h"
+#include "busy.h"
+#include <sys/auxv.h>
 #include <sys/time.h>
 
 static uint32_t binding;
 
-static long turns;
-static void short_sleep(void *arg) {
-    struct timespec nap = {0, 1000};
-    (void)arg;
-    nanosleep(&nap, NULL);
-}
-static void sleeps_in_c(void *arg) {
-    needm_ccall(short_sleep, arg);
-    turns++;
-}
-
 /* setresuid of the C library sends a signal to every thread and waits for its handler. */
-static volatile int over;
-static void *calls_all_the_time(void *arg) {
-    long sum = 0;
-    while (!over) {
-        CHECK_EQ(needm_callback(sleeps_in_c, NULL, 0, NULL), 0);
-        CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
-        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
-    }
-    return arg;
-}
-static void *calls_once(void *arg) {
-    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
-    return arg;
-}
-static void *others_come_and_go(void *arg) {
-    while (!over) join(thread(calls_once, NULL));
-    return arg;
-}
 static void setresuid_works_during_callbacks(void) {
     pthread_t threads[4];
     start((needm_config){.binding = binding});
@@ -43,6 +15,38 @@ static void setresuid_works_during_callbacks(void) {
     for (int i = 0; i < rounds(300); i++) CHECK_EQ(setresuid(-1, geteuid(), -1), 0);
     over = 1;
     for (int i = 0; i < 4; i++) join(threads[i]);
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* A handler on a small signal stack calls back, and the callback waits for setresuid. */
+static volatile int waits, is_done;
+static void waits_for_setresuid(void *arg) {
+    (void)arg;
+    waits = 1;
+    for (int i = 0; i < 20000 && !is_done; i++) usleep(1000);
+}
+static void calls_back_and_waits(int signal) {
+    (void)signal;
+    CHECK_EQ(needm_callback(waits_for_setresuid, NULL, 0, NULL), 0);
+}
+static void *raises_usr1(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    raise(SIGUSR1);
+    CHECK(is_done);
+    return arg;
+}
+static void a_callback_of_a_handler_may_wait_for_setresuid(void) {
+    struct sigaction action = {.sa_handler = calls_back_and_waits, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    /* Room for the handler, and for needm's below it, but not for a third. */
+    size_t frame = getauxval(AT_MINSIGSTKSZ);
+    if (frame == 0) frame = MINSIGSTKSZ;
+    start((needm_config){.binding = binding, .signal_stack_size = 2 * frame + 4096});
+    pthread_t one = thread(raises_usr1, NULL);
+    WAIT_UNTIL(waits);
+    CHECK_EQ(setresuid(-1, geteuid(), -1), 0);
+    is_done = 1;
+    join(one);
     CHECK_EQ(needm_stop(), 0);
 }
 
@@ -76,6 +80,7 @@ int main(int argc, char **argv) {
         return SUCCESS;
     }
     RUN(setresuid_works_during_callbacks);
+    if (!emulated()) RUN(a_callback_of_a_handler_may_wait_for_setresuid);
     RUN(a_profilers_timer_may_interrupt_callbacks);
     return SUCCESS;
 }

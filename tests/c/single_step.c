@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <setjmp.h>
-#include <ucontext.h>
 
 #if !HAS_SINGLE_STEP
 int main(void) {
@@ -12,28 +11,10 @@ int main(void) {
     return SUCCESS;
 }
 #else
-void steps_on(void);
-void steps_off(void);
-__asm__(STEP_FUNCTIONS);
+#include "step.h"
 
 static uint32_t binding;
 static uint64_t seed;
-static void (*at_instruction)(void);
-static volatile long countdown; /* instructions until it runs */
-static volatile int reached;
-static void on_step(int signal, siginfo_t *info, void *context) {
-    ucontext_t *interrupted = context;
-    (void)signal, (void)info;
-    if (countdown-- > 0) return;
-    reached = 1;
-    STOP_STEPPING(interrupted);
-    at_instruction();
-}
-static int flags_of_handler;
-static void handle_steps(void) {
-    struct sigaction action = {.sa_sigaction = on_step, .sa_flags = SA_SIGINFO | flags_of_handler};
-    CHECK_EQ(sigaction(SIGTRAP, &action, NULL), 0);
-}
 
 /* The paths through needm that are stepped. */
 static jmp_buf out;
@@ -42,7 +23,9 @@ static void runs(void *arg) {
     __sync_fetch_and_add(&ran, 1);
     if (arg) add(arg);
 }
-static int overflown; /* a handler may run on a G that is almost full */
+/* Set while an overflow is stepped. The G is almost full then, so a callback that a handler makes
+ * may overflow as well, and NEEDM_EOVERFLOW is a right answer, too. */
+static int overflown;
 static void call_and_check(void) {
     long sum = 0;
     int answer = needm_callback(runs, &sum, 0, NULL);
@@ -84,7 +67,8 @@ static void callbacks_that_nest(void) {
     steps_off();
     CHECK_EQ(sum, 1);
 }
-/* The handler of a fault runs without single step. */
+/* Linux clears the trap flag for the handler of the fault. So the first deferred function turns
+ * stepping on again. */
 static void turn_on(void *arg) { (void)arg, steps_on(); }
 static void (*ending)(void *);
 static void recovers(void *sum) {
@@ -129,7 +113,7 @@ static void a_world_stopped_and_started(void) {
 }
 /* This key is made after needm's, whose destructor therefore runs first. */
 static pthread_key_t after_needms;
-static void is_over(void *times) {
+static void step_until_last_round(void *times) {
     if ((long)times > 1)
         pthread_setspecific(after_needms, (void *)((long)times - 1));
     else
@@ -143,7 +127,8 @@ static void a_thread_exit(void) {
 struct path {
     const char *name;
     void (*go)(void);
-    int may_be_jumped_out_of; /* nothing is made there, or taken from others */
+    /* The path allocates nothing, and takes nothing from other threads, that a jump would leak. */
+    int may_be_jumped_out_of;
 };
 #define PATH(go, may_be_jumped_out_of) {#go, go, may_be_jumped_out_of}
 static const struct path paths[] = {
@@ -153,42 +138,45 @@ static const struct path paths[] = {
 };
 enum { PATHS = sizeof paths / sizeof *paths };
 
-/* The thread can call back as any other. */
-static void is_usable(void) {
+/* This thread can call back, fault and overflow as any other. */
+static void check_usable(void) {
     call_and_check();
     int answer = needm_callback(fault, NULL, 0, NULL);
     CHECK(answer == NEEDM_EFAULT || (overflown && answer == NEEDM_EOVERFLOW));
     CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
 }
-static void *is_fine(void *arg) {
-    is_usable();
+static void *check_usable_thread(void *arg) {
+    check_usable();
     return arg;
 }
 static char own_stack[65536];
-static int brings_its_own;
-static void *goes(void *path) {
+static int has_own_signal_stack;
+/* Runs the path. Afterwards the thread is usable, and needm_detach leaves it the signal stack that
+ * it had before. */
+static void *run_path(void *path) {
     stack_t brought = {.ss_sp = own_stack, .ss_size = sizeof own_stack};
-    if (brings_its_own) CHECK_EQ(sigaltstack(&brought, NULL), 0);
+    if (has_own_signal_stack) CHECK_EQ(sigaltstack(&brought, NULL), 0);
     ((const struct path *)path)->go();
     if (((const struct path *)path)->go == a_thread_exit) return NULL;
     stack_t stack;
-    is_usable();
+    check_usable();
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(sigaltstack(NULL, &stack), 0);
-    if (brings_its_own)
+    if (has_own_signal_stack)
         CHECK(stack.ss_sp == own_stack && stack.ss_size == sizeof own_stack);
     else
         CHECK(stack.ss_flags & SS_DISABLE || binding == NEEDM_BIND_CALL);
     return NULL;
 }
-/* The same, and the thread stops needm: then nothing of needm's is left on it. */
-static void *goes_and_stops(void *path) {
+/* Runs the path, then stops needm: afterwards the thread has no signal stack but its own, with
+ * either binding. */
+static void *run_path_and_stop(void *path) {
     stack_t stack;
-    goes(path);
+    run_path(path);
     CHECK(stats().ms_total <= 8);
     CHECK_EQ(needm_stop(), 0);
     CHECK_EQ(sigaltstack(NULL, &stack), 0);
-    if (brings_its_own)
+    if (has_own_signal_stack)
         CHECK(stack.ss_sp == own_stack && stack.ss_size == sizeof own_stack);
     else
         CHECK(stack.ss_flags & SS_DISABLE);
@@ -197,11 +185,12 @@ static void *goes_and_stops(void *path) {
 static void begin(void) {
     start((needm_config){.binding = binding, .max_ms = 64});
     handle_steps();
-    CHECK_EQ(pthread_key_create(&after_needms, is_over), 0);
+    CHECK_EQ(pthread_key_create(&after_needms, step_until_last_round), 0);
 }
-/* A thread that takes an M checks a few others, whether they have exited. */
+/* Each thread that binds an M reaps a few threads that have exited. So this starts threads until
+ * no M is bound. */
 static void wait_for_exits_to_be_noticed(void) {
-    for (int i = 0; i < 2000 && (i == 0 || stats().ms_bound > 0); i++) join(thread(is_fine, NULL));
+    for (int i = 0; i < 2000 && (i == 0 || stats().ms_bound > 0); i++) join(thread(check_usable_thread, NULL));
     CHECK_EQ(stats().ms_bound, 0);
 }
 static void end(unsigned most) {
@@ -212,116 +201,113 @@ static void end(unsigned most) {
     signal(SIGTRAP, SIG_DFL);
     CHECK_EQ(needm_stop(), 0);
 }
-/* Runs `one` for each instruction of a path. Beyond the first hundred it makes random strides: a
+/* Calls `run` again and again, which runs the path once. Each time a later instruction of the path
+ * is interrupted by a handler that calls `in_handler`. Beyond the first hundred it makes random strides: a
  * step is slow on a virtual machine. */
-static void at_each_instruction(const struct path *path, void (*then)(void), void (*one)(const struct path *)) {
-    at_instruction = then;
+static void at_each_instruction(const struct path *path, void (*in_handler)(void), void (*run)(const struct path *)) {
+    at_instruction = in_handler;
     long at = 0, times = 0;
     for (reached = 1; reached; times++) {
         reached = 0;
         countdown = at;
-        one(path);
+        run(path);
         at += at < 100 ? 1 : 1 + (long)(next(&seed) % 96);
     }
     fprintf(stderr, "  %s: %ld times, to instruction %ld\n", path->name, times, at);
     CHECK(times > 40);
 }
-static void in_a_new_start(const struct path *path) {
+static void start_run_and_stop(const struct path *path) {
     begin();
     if (path->go == a_thread_exit) {
-        join(thread(goes, (void *)path));
+        join(thread(run_path, (void *)path));
         end(8);
         return;
     }
-    join(thread(goes_and_stops, (void *)path));
+    join(thread(run_path_and_stop, (void *)path));
     CHECK_EQ(pthread_key_delete(after_needms), 0);
     signal(SIGTRAP, SIG_DFL);
 }
-/* The handler calls back: on the thread's stack, on needm's signal stack, on the thread's own
- * signal stack. */
-static void calls_back(void) {
+/* The handler calls back; every other time the callback also faults and overflows. */
+static void call_back(void) {
     if (next(&seed) & 1)
         call_and_check();
     else
-        is_usable();
-}
-static int mappings(void) {
-    FILE *file = fopen("/proc/self/maps", "r");
-    CHECK(file);
-    int lines = 0, c;
-    while ((c = getc(file)) != EOF) lines += c == '\n';
-    fclose(file);
-    return lines;
+        check_usable();
 }
 static void a_handler_may_call_back_at_any_instruction(void) {
+    /* Once before the count, so that what is mapped only once in a process does not count. */
     const struct path *first = paths;
-    at_each_instruction(first, calls_back, in_a_new_start);
+    at_each_instruction(first, call_back, start_run_and_stop);
     int before = mappings();
+    /* The handler runs on the thread's stack, on needm's signal stack, on the thread's own signal
+     * stack. */
     for (int stack = 0; stack < 3; stack++) {
         flags_of_handler = stack > 0 ? SA_ONSTACK : 0;
-        brings_its_own = stack == 2;
-        for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, calls_back, in_a_new_start);
+        has_own_signal_stack = stack == 2;
+        for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, call_back, start_run_and_stop);
     }
-    /* The C library keeps stacks of threads that have exited. A signal stack that is lost where a
-     * handler maps another one stays for each such instruction. */
+    /* The C library keeps a few stacks of threads that have exited. If needm lost a signal stack
+     * where a handler maps another one, there would be one more mapping for each instruction where
+     * that happens. */
     int more = mappings() - before;
     fprintf(stderr, "  %d mappings more\n", more);
     CHECK(more <= 4);
-    brings_its_own = flags_of_handler = 0;
+    has_own_signal_stack = flags_of_handler = 0;
 }
 
-/* The thread exits by the raw system call. Not while its destructors run: what they were about to
- * return is lost. Nor while it stops the world: if it was dismantling the record of the previous
- * owner, that world stays stopped. */
-static void exits(void) { syscall(SYS_exit, 0); }
-static void which_exits(const struct path *path) {
-    join(thread(goes, (void *)path));
+/* The thread exits by the raw system call. Two paths are left out. While a thread's destructors run,
+ * what they were about to return is lost. While it stops the world, it may be dismantling the
+ * record of the previous owner, whose world then stays stopped. */
+static void exit_raw(void) { syscall(SYS_exit, 0); }
+static void run_and_exit(const struct path *path) {
+    join(thread(run_path, (void *)path));
     wait_for_exits_to_be_noticed();
 }
 static void a_thread_may_exit_at_any_instruction(void) {
     begin();
     for (int i = 0; i < PATHS; i++)
         if (paths[i].go != a_thread_exit && paths[i].go != a_world_stopped_and_started)
-            at_each_instruction(paths + i, exits, which_exits);
+            at_each_instruction(paths + i, exit_raw, run_and_exit);
     end(16);
 }
 
 /* The handler jumps out. */
 static sigjmp_buf away;
-static void jumps(void) { siglongjmp(away, 1); }
-static void *goes_and_jumps(void *path) {
+static void jump_out(void) { siglongjmp(away, 1); }
+static void *run_path_or_jump_out(void *path) {
     if (sigsetjmp(away, 1) == 0)
-        goes(path);
+        run_path(path);
     else {
-        is_usable();
+        check_usable();
         CHECK_EQ(needm_detach(), 0);
     }
     return NULL;
 }
-static void which_jumps(const struct path *path) {
+static void run_and_jump_out(const struct path *path) {
     overflown = 0;
     begin();
-    join(thread(goes_and_jumps, (void *)path));
+    join(thread(run_path_or_jump_out, (void *)path));
     end(8);
 }
 static void a_handler_may_jump_out_at_any_instruction(void) {
     for (int i = 0; i < PATHS; i++)
-        if (paths[i].may_be_jumped_out_of) at_each_instruction(paths + i, jumps, which_jumps);
+        if (paths[i].may_be_jumped_out_of) at_each_instruction(paths + i, jump_out, run_and_jump_out);
 }
 
 /* The handler waits, and other threads go on. */
-static volatile int still, go_on, stopped;
-static void waits(void) {
-    still = 1;
-    WAIT_UNTIL(go_on); /* asleep: each turn of a spinning thread is long on a loaded machine */
+static volatile int in_handler_now, go_on, stopped;
+static void wait_in_handler(void) {
+    in_handler_now = 1;
+    /* Asleep, because a thread that spins uses up whole time slices of a loaded machine. */
+    WAIT_UNTIL(go_on);
 }
-static void a_child(void) {
-    is_usable();
-    join(thread(is_fine, NULL));
+static void use_in_child(void) {
+    check_usable();
+    join(thread(check_usable_thread, NULL));
     CHECK_EQ(needm_stop_the_world(), 0);
     CHECK_EQ(needm_start_the_world(), 0);
 }
-static void *stops(void *arg) {
+static void *stop_and_start(void *arg) {
     CHECK_EQ(needm_stop_the_world(), 0);
     long then = ran;
     stopped = 1;
@@ -330,29 +316,31 @@ static void *stops(void *arg) {
     CHECK_EQ(needm_start_the_world(), 0);
     return arg;
 }
-static void which_waits(const struct path *path) {
-    still = go_on = stopped = 0;
+static void run_while_one_waits(const struct path *path) {
+    in_handler_now = go_on = stopped = 0;
     begin();
-    pthread_t made = thread(goes, (void *)path);
-    WAIT_UNTIL(still || pthread_kill(made, 0) != 0 || pthread_tryjoin_np(made, NULL) == 0);
-    if (still) {
+    pthread_t stepped = thread(run_path, (void *)path);
+    /* Either the thread is in the handler, or the path was shorter than the countdown and the thread
+     * is joined here. */
+    WAIT_UNTIL(in_handler_now || pthread_tryjoin_np(stepped, NULL) == 0);
+    if (in_handler_now) {
         if (path->go != a_world_stopped_and_started) {
-            join(thread(is_fine, NULL));
-            is_usable();
+            join(thread(check_usable_thread, NULL));
+            check_usable();
             CHECK_EQ(needm_detach(), 0);
-            CHECK_CHILD(a_child);
-            pthread_t stopper = thread(stops, NULL);
+            CHECK_CHILD(use_in_child);
+            pthread_t stopper = thread(stop_and_start, NULL);
             for (int i = 0; i < 20 && !stopped; i++) usleep(50);
             go_on = 1;
             join(stopper);
         }
         go_on = 1;
-        join(made);
+        join(stepped);
     }
     end(16);
 }
 static void other_threads_go_on_and_fork_while_one_waits_at_any_instruction(void) {
-    for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, waits, which_waits);
+    for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, wait_in_handler, run_while_one_waits);
 }
 
 int main(int argc, char **argv) {

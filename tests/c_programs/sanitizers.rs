@@ -28,7 +28,9 @@ fn library(feature: Option<&str>) -> PathBuf {
     let mut build = Command::new(root().join("qemu/build"));
     build.args([arch::own().name, "--features", feature, "--target-dir"]).arg(scratch(feature));
     // How the tests are built is not how the libraries are.
-    build.env_remove("CARGO_PROFILE_RELEASE_PANIC").env_remove("CARGO_PROFILE_RELEASE_LTO");
+    for setting in ["PANIC", "LTO", "CODEGEN_UNITS"] {
+        build.env_remove(format!("CARGO_PROFILE_RELEASE_{setting}"));
+    }
     common::build(&mut build).join("libneedm.a")
 }
 

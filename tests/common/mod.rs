@@ -8,13 +8,13 @@
 
 #[path = "../arch/table.rs"]
 pub(crate) mod arch;
+mod limit;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs};
 
 /// The exit status of a program in which all is well. An accident cannot give it.
@@ -23,9 +23,10 @@ pub(crate) const SUCCESS: i32 = 200;
 /// How long a program may take. Nothing waits for this long unless it hangs.
 pub(crate) const LIMIT: Duration = Duration::from_secs(600);
 
-/// The root of the repository.
+/// The root of the repository, in which the packages of some tests are further down.
 pub(crate) fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.ancestors().find(|folder| folder.join("include/needm.h").exists()).unwrap_or(package)
 }
 
 /// A file for what the tests make, among them programs and logs.
@@ -92,7 +93,7 @@ pub(crate) fn libraries() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| match env::var_os("NEEDM_LIB_DIR") {
         Some(folder) => folder.into(),
-        None => build(Command::new(root().join("qemu/build")).arg(arch::own().name)),
+        None => build(Command::new(root().join("qemu/build")).arg(arch::tested().name)),
     })
 }
 
@@ -102,18 +103,7 @@ pub(crate) fn run(command: &mut Command, log: &Path) -> (ExitStatus, String) {
     let file = fs::File::create(log).expect("a log");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
     let mut child = command.spawn().expect("the program starts");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break Some(status);
-        }
-        if start.elapsed() > LIMIT {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        sleep(Duration::from_millis(5));
-    };
+    let status = limit::wait(&mut child, LIMIT);
     let text = String::from_utf8_lossy(&fs::read(log).unwrap_or_default()).into_owned();
     let status = status.unwrap_or_else(|| panic!("{command:?} runs after {LIMIT:?}:\n{text}"));
     (status, text)

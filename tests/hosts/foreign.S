@@ -2,7 +2,7 @@
    instructions are in tests/arch/<arch>.h; nothing here is needm's own.
 
    long foreign_clone(void *stack, int *tid, void *tp, void (*fn)(void *), void *arg):
-   a thread that runs fn(arg), which never returns. Linux writes the thread's number to *tid,
+   a thread that runs fn(arg), which never returns. Linux writes the thread ID to *tid,
    and 0 when the thread has exited.
 
    long foreign_call(long number, long a, long b, long c, long d): a system call.

@@ -87,7 +87,7 @@ unsafe impl Sync for Slot {}
 
 static STACKS: [Slot; THREADS] =
     [const { Slot { stack: core::cell::UnsafeCell::new([0; STACK]) } }; THREADS];
-/// -1: free; -2: claimed; else the number of the thread in that slot, which Linux sets to 0
+/// -1: free; -2: claimed; else the thread ID of the thread in that slot, which Linux sets to 0
 /// when the thread has exited.
 static TIDS: [AtomicI32; THREADS] = [const { AtomicI32::new(-1) }; THREADS];
 /// What the thread in a slot runs: a function and its argument.

@@ -2,7 +2,7 @@
 //!
 //! # Safety
 //! Threads are made with pthreads and detached. What a thread is given is leaked, so it
-//! outlives the thread and whatever reads its number.
+//! outlives the thread and all code that reads its thread ID.
 
 use std::ffi::c_void;
 use std::sync::atomic::{AtomicI32, Ordering::SeqCst};

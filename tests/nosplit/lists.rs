@@ -9,7 +9,7 @@ pub(crate) const FAST_LIMIT: i64 = 512;
 pub(crate) const SLOW_LIMIT: i64 = 2048;
 
 /// The routines of `arch/<arch>/` whose purpose is to change stacks (`arch/README.md`).
-const SWITCHES: &[&str] = &["needm_entry", "needm_call_on", "needm_sigjump"];
+const SWITCHES: &[&str] = &["needm_entry", "needm_sigjump"];
 
 /// Calls that leave both fast paths.
 const LEAVE_FAST_PATH: &[(&str, &str)] = &[
@@ -30,6 +30,9 @@ const LEAVE_REBIND_PATH: &[(&str, &str)] = &[
 /// Functions that never return.
 const NEVER_RETURN: &[(&str, &str)] = &[
     ("needm::fatal::throw", "prints one line and ends the process"),
+    ("needm::callback::panic::raise", "on the G, for a request to interrupt the callback there"),
+    ("needm_sigresume", "returns from the signal to the G: the signal stack is not used"),
+    ("needm_sigstart", "the previous handler, on the interrupted stack"),
     (
         "needm::callback::fault::sigpanic",
         "the handler has switched to the G: the caller's stack is not used",
@@ -58,7 +61,7 @@ pub(crate) fn promises() -> [Promise; 5] {
         root,
         first_branch,
         cuts,
-        ends: NEVER_RETURN,
+        noreturn: NEVER_RETURN,
         switches: SWITCHES,
     };
     let rebind = LEAVE_FAST_PATH.iter().chain(LEAVE_REBIND_PATH).copied().collect::<Vec<_>>();
@@ -94,9 +97,9 @@ pub(crate) fn promises() -> [Promise; 5] {
         },
         Promise {
             name: "signal handler",
-            path: path("needm_handler", FirstBranch::Either, ON_THE_G),
-            // Of the signal stack: `HANDLER_ROOM` of src/settings.rs.
-            limit: 1024,
+            path: path("needm_handler_2", FirstBranch::Either, ON_THE_G),
+            // Of the signal stack: `HANDLER_ROOM` of src/settings/mod.rs.
+            limit: 1536,
             system_calls: true,
             atomics: any,
         },
@@ -108,22 +111,22 @@ pub(crate) fn promises() -> [Promise; 5] {
 /// the stack is not counted.
 pub(crate) const COMPILERS_OWN: &[&str] = &["memcpy", "memset"];
 
-/// Calls through pointers: the end of the function's name, how many at most, and what they
+/// Calls through pointers: a suffix of the function's name, how many at most, and what they
 /// call.
 pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
-    ("needm_entry", 3, "the callback itself"),
-    ("needm_call_on", 1, "the previous handler, on the outer part of the signal stack; sigpanic"),
+    ("needm_entry", 4, "the callback itself, and the unwinder's function, after an exception"),
+    ("fault::ask_host", 1, "the host's hook for faults"),
     ("forward::forward", 2, "the previous handler, to which it forwards a signal"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),
     ("Extra::make", 1, "the host's m_new"),
-    ("Thread::return_all_ms", 2, "the host's unminit, for a thread that has exited"),
+    ("Thread::return_one", 1, "the host's unminit, for a thread that has exited"),
 ];
 
 /// All names in the lists, each of which must be met.
 pub(crate) fn all_names() -> impl Iterator<Item = &'static str> {
     let pairs = [LEAVE_FAST_PATH, LEAVE_REBIND_PATH, NEVER_RETURN, ON_THE_G].into_iter().flatten();
-    let indirect = INDIRECT.iter().map(|(end, ..)| *end);
+    let indirect = INDIRECT.iter().map(|(suffix, ..)| *suffix);
     pairs.map(|(name, _)| *name).chain(SWITCHES.iter().copied()).chain(indirect)
 }

@@ -70,6 +70,28 @@ impl RiscV {
         }
     }
 
+    /// Whether a jump through `register` goes to one of several places: what was written to the
+    /// register last is a sum of two, a table's address and an entry of it, or was loaded from
+    /// where such a sum points to.
+    fn is_computed(&self, image: &Image, jump: u64, register: Register) -> bool {
+        let mut at = image.function(jump).map_or(jump, |function| function.start);
+        let mut sums = [false; 32];
+        while at < jump {
+            let Some((decoded, len)) = self.read(image, at) else { break };
+            if let Some(to) = written(&decoded, &decoded.to_string()) {
+                sums[usize::from(to)] = match decoded {
+                    Decoded::ADD { rs1, rs2, .. } => rs1 != ZERO && rs2 != ZERO,
+                    Decoded::LD { rs1, offset: 0, .. } | Decoded::LW { rs1, offset: 0, .. } => {
+                        sums[usize::from(self::register(rs1))]
+                    }
+                    _ => false,
+                };
+            }
+            at += len;
+        }
+        sums[usize::from(register)]
+    }
+
     fn flow(&self, image: &Image, at: u64, decoded: &Decoded) -> Flow {
         let leads_to = |to: u64| image.stub(to).cloned().unwrap_or(Target::At(to));
         let relative = |offset: i32| at.wrapping_add_signed(i64::from(offset));
@@ -162,8 +184,7 @@ impl Processor for RiscV {
             through,
             ops: self.ops(image, at, &decoded, &text),
             conditional: false,
-            // A jump by a table and one through a pointer are the same instruction.
-            computed: true,
+            computed: through.is_some_and(|register| self.is_computed(image, at, register)),
             atomic: is_atomic(&decoded),
             system_call: decoded == Decoded::ECALL,
             text,

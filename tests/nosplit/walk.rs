@@ -1,9 +1,11 @@
-//! All code that can be reached from a function, and how much stack it uses.
+//! Walks the machine code of the built library from a root function, through all that it calls:
+//! computes the greatest depth of the stack, and reports system calls, atomic instructions and
+//! whatever else the promises of `lists.rs` forbid.
 //!
-//! Each function is interpreted once, with offsets instead of addresses: for each register
-//! whether it holds the stack pointer at the function's start plus a known offset. If the
-//! stack pointer becomes anything else, the code is on another stack until it loads such a
-//! value again; only the functions that are listed as switches may do that.
+//! Each function is interpreted once. The walk tracks which registers hold the stack pointer of
+//! the function's start plus a known offset. While the stack pointer itself holds no such value,
+//! the code is on another stack, whose depth does not count; a load of such a value brings it
+//! back. Only the functions that are listed as switches may leave the stack.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
@@ -14,16 +16,39 @@ use super::image::{Image, Target};
 /// Something that a function does and may not do, or that the walk cannot follow.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Finding {
-    SystemCall(String),
-    /// The function, and the address.
-    Atomic(String, u64),
-    Outside(String, String),
-    /// A call through a pointer: the function, the address, the instruction.
-    Indirect(String, u64, String),
+    SystemCall {
+        function: String,
+    },
+    /// An atomic read-modify-write. `at` is the instruction's address, as everywhere here.
+    Atomic {
+        function: String,
+        at: u64,
+    },
+    /// A call of a function that is not in the library.
+    Outside {
+        function: String,
+        symbol: String,
+    },
+    /// A call through a pointer.
+    Indirect {
+        function: String,
+        at: u64,
+        instruction: String,
+    },
     /// A jump to one of many places, or to an unknown one.
-    Computed(String, String),
-    Recursion(String),
-    Unproved(String, String),
+    Computed {
+        function: String,
+        instruction: String,
+    },
+    /// Functions that call each other in a circle.
+    Recursion {
+        circle: String,
+    },
+    /// The walk cannot follow the function, so nothing is proved of it.
+    Unproved {
+        function: String,
+        why: String,
+    },
 }
 
 /// Which sides of the root's first conditional branch are walked: in `needm_entry` it
@@ -39,11 +64,11 @@ pub(crate) enum FirstBranch {
 pub(crate) struct Path<'a> {
     pub(crate) root: &'a str,
     pub(crate) first_branch: FirstBranch,
-    /// Functions that are not followed, by the ends of their names, with the reason.
+    /// Functions that are not followed: a suffix of the name, and the reason.
     pub(crate) cuts: &'a [(&'a str, &'a str)],
-    /// Functions that never return, likewise.
-    pub(crate) ends: &'a [(&'a str, &'a str)],
-    /// Functions that may change stacks.
+    /// Functions that never return: a suffix of the name, and the reason.
+    pub(crate) noreturn: &'a [(&'a str, &'a str)],
+    /// Functions that may change stacks: suffixes of their names.
     pub(crate) switches: &'a [&'a str],
 }
 
@@ -56,8 +81,8 @@ pub(crate) struct Report {
     /// The functions reached, each with the first that called it.
     pub(crate) reached: BTreeMap<String, String>,
     pub(crate) findings: BTreeSet<Finding>,
-    /// The cuts, ends and switches that were met.
-    pub(crate) cut: BTreeSet<String>,
+    /// The entries of `cuts`, `noreturn` and `switches` that were met.
+    pub(crate) exceptions_used: BTreeSet<String>,
 }
 
 /// The value of a register that the walk follows.
@@ -71,7 +96,7 @@ enum Value {
 type State = HashMap<Register, Value>;
 
 /// The finding for a function whose stack pointer becomes unknown.
-const MOVES: &str = "goes to another stack, or moves it by an amount not known";
+const MOVES: &str = "switches stacks, or moves the stack pointer by an unknown amount";
 
 /// A function that uses more stack than this is taken for endless.
 const LIMIT: i64 = 1 << 24;
@@ -91,7 +116,7 @@ pub(crate) fn walk(image: &Image, path: &Path) -> Report {
         report: Report::default(),
         done: BTreeMap::new(),
         active: Vec::new(),
-        returns: HashMap::new(),
+        popped_by: HashMap::new(),
     };
     let summary = walker.function(root.start);
     walker.report.depth = summary.depth;
@@ -106,12 +131,12 @@ struct Walker<'a> {
     report: Report,
     done: BTreeMap<u64, Summary>,
     active: Vec<u64>,
-    /// Bytes of arguments that a function pops as it returns.
-    returns: HashMap<u64, u64>,
+    /// For each function that returns: how many bytes of arguments it pops as it does.
+    popped_by: HashMap<u64, u64>,
 }
 
 impl Walker<'_> {
-    fn find(&mut self, finding: Finding) {
+    fn report(&mut self, finding: Finding) {
         self.report.findings.insert(finding);
     }
 
@@ -121,8 +146,9 @@ impl Walker<'_> {
         }
         let name = self.image.name(start);
         if let Some(from) = self.active.iter().position(|at| *at == start) {
-            let cycle: Vec<_> = self.active[from..].iter().map(|at| self.image.name(*at)).collect();
-            self.find(Finding::Recursion(cycle.join(" -> ")));
+            let circle: Vec<_> =
+                self.active[from..].iter().map(|at| self.image.name(*at)).collect();
+            self.report(Finding::Recursion { circle: circle.join(" -> ") });
             return Summary::default();
         }
         let caller = self.active.last().map(|at| self.image.name(*at)).unwrap_or_default();
@@ -152,7 +178,7 @@ impl Walker<'_> {
                 self.unproved(name, &format!("cannot be decoded: {at:#x}"));
                 continue;
             };
-            self.note(&instruction, name);
+            self.note(&instruction, at, name);
             let depth = depth_of(&state, sp);
             if depth > LIMIT {
                 self.unproved(name, "uses more stack each time round");
@@ -169,8 +195,8 @@ impl Walker<'_> {
                     todo.push_back((instruction.next, after));
                 }
                 Flow::Stop => {}
-                Flow::Return(taken) => {
-                    self.returns.insert(start, *taken);
+                Flow::Return(popped) => {
+                    self.popped_by.insert(start, *popped);
                 }
                 Flow::Branch(to) => {
                     let is_first = is_root && *first.get_or_insert(at) == at;
@@ -187,26 +213,28 @@ impl Walker<'_> {
                 }
                 Flow::Jump(target) => {
                     let target = known(target, &instruction, &state);
-                    // A tail call: the function has popped its own frame before the jump.
-                    let is_last = state.get(&sp) == Some(&Value::Stack(0));
-                    if target == Target::Unknown && (instruction.computed || !is_last) {
-                        self.find(Finding::Computed(name.into(), instruction.text.clone()));
+                    // A jump through a register is followed as a tail call only if the function
+                    // has popped its own frame before.
+                    let is_tail_call = state.get(&sp) == Some(&Value::Stack(0));
+                    if target == Target::Unknown && (instruction.computed || !is_tail_call) {
+                        let instruction = instruction.text.clone();
+                        self.report(Finding::Computed { function: name.into(), instruction });
                         continue;
                     }
-                    let (inner, taken) = self.call(&target, &instruction, name);
+                    let (inner, popped) = self.call(&target, &instruction, at, name);
                     deepen(&mut deepest, depth, &inner, state.contains_key(&sp));
-                    if let Some(taken) = taken {
-                        self.returns.insert(start, taken);
+                    if let Some(popped) = popped {
+                        self.popped_by.insert(start, popped);
                     }
                 }
                 Flow::Call(target) => {
                     let target = known(target, &instruction, &state);
-                    let (inner, taken) = self.call(&target, &instruction, name);
+                    let (inner, popped) = self.call(&target, &instruction, at, name);
                     let depth = depth + self.processor.call_bytes();
                     deepen(&mut deepest, depth, &inner, state.contains_key(&sp));
-                    let Some(taken) = taken else { continue };
+                    let Some(popped) = popped else { continue };
                     if let Some(Value::Stack(offset)) = after.get_mut(&sp) {
-                        *offset += i64::try_from(taken).expect("a few bytes");
+                        *offset += i64::try_from(popped).expect("a few bytes");
                     }
                     for register in self.processor.clobbered() {
                         after.remove(register);
@@ -218,49 +246,62 @@ impl Walker<'_> {
         deepest
     }
 
-    /// Follows a call: what it uses and, if it returns, how many bytes it pops.
-    fn call(&mut self, target: &Target, from: &Instruction, name: &str) -> (Summary, Option<u64>) {
+    /// Follows the call by the instruction `from`, which is `at`: what it uses and, if it returns,
+    /// how many bytes it pops.
+    fn call(
+        &mut self,
+        target: &Target,
+        from: &Instruction,
+        at: u64,
+        name: &str,
+    ) -> (Summary, Option<u64>) {
+        // If such a function does pop something, the walk takes the stack for deeper than it is,
+        // never for less deep.
         let not_followed = (Summary::default(), Some(0));
         match target {
-            Target::At(at) => {
-                let callee = self.image.name(*at);
-                let on = |list: &[(&str, &str)]| {
-                    list.iter().find(|(end, _)| callee.ends_with(end)).map(|(end, _)| (*end).into())
+            Target::At(start) => {
+                let callee = self.image.name(*start);
+                let listed = |list: &[(&str, &str)]| {
+                    let mut suffixes = list.iter().map(|(suffix, _)| *suffix);
+                    suffixes.find(|suffix| callee.ends_with(suffix)).map(String::from)
                 };
-                if let Some(end) = on(self.path.ends) {
-                    self.report.cut.insert(end);
+                if let Some(suffix) = listed(self.path.noreturn) {
+                    self.report.exceptions_used.insert(suffix);
                     return (Summary::default(), None);
                 }
-                if let Some(end) = on(self.path.cuts) {
-                    self.report.cut.insert(end);
+                if let Some(suffix) = listed(self.path.cuts) {
+                    self.report.exceptions_used.insert(suffix);
                     return not_followed;
                 }
-                let is_cycle = self.active.contains(at);
-                let summary = self.function(*at);
-                (summary, self.returns.get(at).copied().or(is_cycle.then_some(0)))
+                // In a circle, what this function pops is not known yet. The circle is reported, so
+                // the proof fails in any case; with 0 the walk goes on and reports the rest.
+                let is_circle = self.active.contains(start);
+                let summary = self.function(*start);
+                (summary, self.popped_by.get(start).copied().or(is_circle.then_some(0)))
             }
             Target::Outside(symbol) => {
-                self.find(Finding::Outside(name.into(), symbol.clone()));
+                self.report(Finding::Outside { function: name.into(), symbol: symbol.clone() });
                 not_followed
             }
             Target::Unknown => {
-                self.find(Finding::Indirect(name.into(), from.next, from.text.clone()));
+                let instruction = from.text.clone();
+                self.report(Finding::Indirect { function: name.into(), at, instruction });
                 not_followed
             }
         }
     }
 
-    fn note(&mut self, instruction: &Instruction, name: &str) {
+    fn note(&mut self, instruction: &Instruction, at: u64, name: &str) {
         if instruction.system_call {
-            self.find(Finding::SystemCall(name.into()));
+            self.report(Finding::SystemCall { function: name.into() });
         }
         if instruction.atomic {
-            self.find(Finding::Atomic(name.into(), instruction.next));
+            self.report(Finding::Atomic { function: name.into(), at });
         }
     }
 
     fn unproved(&mut self, name: &str, why: &str) {
-        self.find(Finding::Unproved(name.into(), why.into()));
+        self.report(Finding::Unproved { function: name.into(), why: why.into() });
     }
 
     fn apply(&mut self, instruction: &Instruction, state: &mut State, name: &str) {
@@ -282,6 +323,7 @@ impl Walker<'_> {
                     _ => self.forget(to, state, name),
                 },
                 Op::Align { register, to } => {
+                    // Aligning moves it down by `to - 1` bytes at most; the worst case counts.
                     if let Some(Value::Stack(offset)) = state.get_mut(&register) {
                         *offset -= to - 1;
                     }
@@ -300,9 +342,9 @@ impl Walker<'_> {
     fn forget(&mut self, register: Register, state: &mut State, name: &str) {
         let was = state.remove(&register);
         if register == self.processor.stack_pointer() && was.is_some() {
-            match self.path.switches.iter().find(|end| name.ends_with(**end)) {
-                Some(end) => {
-                    self.report.cut.insert((*end).into());
+            match self.path.switches.iter().find(|suffix| name.ends_with(**suffix)) {
+                Some(suffix) => {
+                    self.report.exceptions_used.insert((*suffix).into());
                 }
                 None => self.unproved(name, MOVES),
             }
@@ -334,8 +376,12 @@ fn known(target: &Target, instruction: &Instruction, state: &State) -> Target {
     target.clone()
 }
 
-/// Merges the state of another path that leads to an address, with the larger of two
-/// depths; `None` if that changes nothing.
+/// Merges the state of another path that leads to an address; `None` if that changes nothing.
+///
+/// The merge keeps the larger of two depths. If only one path is on this stack, the merge is, too:
+/// what the other path does on its own stack then counts as if it were on this one. Either way the
+/// depth is never less than that of one of the paths. A register keeps a value only if it has it
+/// on both paths, so a later load of the stack pointer from one that has lost it is reported.
 fn join(seen: &mut HashMap<u64, State>, at: u64, state: State, sp: Register) -> Option<State> {
     let Some(before) = seen.get(&at) else {
         seen.insert(at, state.clone());
@@ -360,22 +406,30 @@ fn join(seen: &mut HashMap<u64, State>, at: u64, state: State, sp: Register) -> 
     Some(joined)
 }
 
-/// Instructions from a function's first to its return if no conditional branch is taken,
-/// with those of the functions it calls, but not of the one it calls through a pointer.
-pub(crate) fn straight_line(image: &Image, root: &str) -> usize {
+/// A conditional branch over no more bytes than this skips what saves floating-point control.
+const SHORT: u64 = 16;
+
+/// Instructions from a function's first to its return if no conditional branch is taken, or with
+/// `skips` only the first over a few instructions; with those of the functions it calls, but not of
+/// the one it calls through a pointer.
+pub(crate) fn straight_line(image: &Image, root: &str, mut skips: bool) -> usize {
     let processor = processor(image);
     let mut at = image.named(root).unwrap_or_else(|| panic!("no function {root}")).start;
-    let (mut count, mut returns) = (0, Vec::new());
+    let (mut count, mut return_stack) = (0, Vec::new());
     loop {
         let instruction = processor.decode(image, at).expect("an instruction");
         count += 1;
         at = match instruction.flow {
             Flow::Jump(Target::At(to)) => to,
-            Flow::Call(Target::At(to)) => {
-                returns.push(instruction.next);
+            Flow::Branch(to) if skips && (at..=at + SHORT).contains(&to) => {
+                skips = false;
                 to
             }
-            Flow::Return(_) => match returns.pop() {
+            Flow::Call(Target::At(to)) => {
+                return_stack.push(instruction.next);
+                to
+            }
+            Flow::Return(_) => match return_stack.pop() {
                 Some(back) => back,
                 None => return count,
             },

@@ -106,7 +106,7 @@ impl X86 {
         let transfers = matches!(
             i.flow_control(),
             FlowControl::Call | FlowControl::IndirectCall | FlowControl::Return
-        );
+        ) && !pushes_its_address(i);
         if moves != 0 && !transfers {
             ops.push(Op::Move(i64::from(moves)));
         }
@@ -129,6 +129,13 @@ impl X86 {
     }
 }
 
+/// Whether this is a call of the next instruction, by which code finds its own address.
+fn pushes_its_address(i: &iced_x86::Instruction) -> bool {
+    i.flow_control() == FlowControl::Call
+        && i.code() != Code::Syscall
+        && i.near_branch_target() == i.next_ip()
+}
+
 impl Processor for X86 {
     fn decode(&self, image: &Image, at: u64) -> Option<Instruction> {
         let bytes = image.bytes(at)?;
@@ -142,7 +149,7 @@ impl Processor for X86 {
                 Flow::Jump(self.target(image, &i))
             }
             FlowControl::ConditionalBranch => Flow::Branch(i.near_branch_target()),
-            FlowControl::Call if i.code() == Code::Syscall => Flow::Next,
+            FlowControl::Call if i.code() == Code::Syscall || pushes_its_address(&i) => Flow::Next,
             FlowControl::Call | FlowControl::IndirectCall
                 if i.is_call_near() || i.is_call_near_indirect() =>
             {

@@ -1,10 +1,12 @@
 //! A test body in a process of its own, because it is meant to end that process, or might.
 
+#[path = "../common/limit.rs"]
+mod limit;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use std::{env, fs};
 
 /// What an accident cannot give.
@@ -59,18 +61,7 @@ pub(crate) fn run(name: &str, variables: &[(&str, &str)], body: fn()) -> Ended {
         .stderr(file)
         .spawn()
         .expect("the child starts");
-    let start = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("a child") {
-            break Some(status);
-        }
-        if start.elapsed() > LIMIT {
-            let _ = child.kill();
-            let _ = child.wait();
-            break None;
-        }
-        sleep(Duration::from_millis(5));
-    };
+    let status = limit::wait(&mut child, LIMIT);
     let said = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).into_owned();
     let status = status.unwrap_or_else(|| panic!("{name} is not done after {LIMIT:?}:\n{said}"));
     Ended { signal: status.signal(), code: status.code(), said }

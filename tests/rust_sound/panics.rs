@@ -223,7 +223,7 @@ mod body {
                 fn pthread_cancel(thread: libc::pthread_t) -> libc::c_int;
                 fn pthread_testcancel();
             }
-            // SAFETY: as for a thread that exits.
+            // SAFETY: the thread is this one. What unwinds it finds frames that hold nothing.
             unsafe {
                 pthread_cancel(libc::pthread_self());
                 pthread_testcancel();

@@ -1,5 +1,5 @@
 /* Each file here breaks one rule on purpose, in what `root` reaches, for
-   tests/nosplit.rs to find. */
+   tests/nosplit to find. */
 #define PLAIN __attribute__((noinline, visibility("hidden")))
 void root(void *arg);
 PLAIN void use(volatile char *bytes, long count);

@@ -1,0 +1,86 @@
+/* A handler has interrupted a callback, and the world is stopped meanwhile: what needm_each_m shows
+ * has the callback's registers, which are in the signal's frame, wherever that is. */
+#include "check.h"
+#include <sys/mman.h>
+#include <ucontext.h>
+
+enum way { CALLS_BACK, WAITS_AT_SAFEPOINTS, STOPS_IT_ITSELF, WAYS };
+static enum way way;
+static ucontext_t *volatile frame;
+static volatile int spinning, seen, shown, over;
+
+/* Whether a range has the registers. The C library's type may be larger than what the system writes. */
+static int has_it(const needm_m *m, void *sp, void *hi, void *arg) {
+    CHECK((char *)sp < (char *)hi);
+    shown += memmem(sp, (size_t)((char *)hi - (char *)sp), &frame->uc_mcontext, 64) != NULL;
+    return (void)m, (void)arg, 0;
+}
+static void look(void) {
+    shown = 0;
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_each_m(has_it, NULL), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+}
+static void waits_at_safepoints(void *arg) {
+    (void)arg;
+    while (!seen) needm_safepoint();
+}
+static void interrupts(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info;
+    frame = context;
+    if (way == STOPS_IT_ITSELF) {
+        look();
+        seen = 1;
+    }
+    while (!seen) CHECK_EQ(needm_callback(way == CALLS_BACK ? nothing : waits_at_safepoints, NULL, 0, NULL), 0);
+    over = 1;
+}
+static void spins(void *arg) {
+    (void)arg;
+    spinning = 1;
+    while (!over) __asm__ volatile("");
+}
+static void *is_interrupted(void *signal_stack) {
+    stack_t own = {.ss_sp = signal_stack, .ss_size = 256 * 1024}, none = {.ss_flags = SS_DISABLE};
+    if (signal_stack) CHECK_EQ(sigaltstack(&own, NULL), 0);
+    CHECK_EQ(needm_callback(spins, NULL, 0, NULL), 0);
+    if (signal_stack) CHECK_EQ(sigaltstack(&none, NULL), 0);
+    return NULL;
+}
+static void round_of(void *signal_stack) {
+    frame = NULL;
+    spinning = seen = over = 0;
+    pthread_t made = thread(is_interrupted, signal_stack);
+    WAIT_UNTIL(spinning);
+    CHECK_EQ(pthread_kill(made, SIGUSR1), 0);
+    WAIT_UNTIL(frame);
+    if (way != STOPS_IT_ITSELF) {
+        look();
+        seen = 1;
+    }
+    join(made);
+    CHECK(shown >= 1);
+}
+int main(int argc, char **argv) {
+    if (handlers_lose_their_thread()) {
+        fprintf(stderr, "skipped: a handler has another thread's pointer\n");
+        return SUCCESS;
+    }
+    void *own = mmap(NULL, 256 * 1024, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(own != MAP_FAILED);
+    start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
+    (void)argv;
+    for (int on_signal_stack = 0; on_signal_stack < 2; on_signal_stack++) {
+        struct sigaction action = {.sa_sigaction = interrupts, .sa_flags = SA_SIGINFO};
+        if (on_signal_stack) action.sa_flags |= SA_ONSTACK;
+        CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+        for (way = 0; way < WAYS; way++) {
+            /* On the G the handler's callback goes on there, and passes no gate. */
+            if (way == CALLS_BACK && !on_signal_stack) continue;
+            fprintf(stderr, "%d, on a signal stack: %d\n", way, on_signal_stack);
+            for (int i = 0; i < rounds(100); i++) round_of(NULL), round_of(own);
+        }
+    }
+    CHECK_EQ(needm_stop(), 0);
+    return SUCCESS;
+}

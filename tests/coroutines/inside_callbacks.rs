@@ -1,0 +1,103 @@
+//! Coroutines in Rust inside callbacks: `Context::with_stack`. One test, because needm is of the whole
+//! process.
+
+use corosensei::CoroutineResult::{Return, Yield};
+use needm::{CallbackError, Config};
+use needm_coroutines::Task;
+use std::cell::Cell;
+use std::hint::black_box;
+
+/// Faults at address 0.
+fn crash() {
+    // SAFETY: the compiler does not know the address; the hardware refuses the write.
+    unsafe { black_box(std::ptr::null_mut::<u32>()).write_volatile(1) }
+}
+
+#[inline(never)]
+#[allow(unconditional_recursion)] // until the stack has run out
+fn overflow(depth: u32) -> u32 {
+    let frame = black_box([depth; 64]);
+    overflow(depth + 1) + frame[7]
+}
+
+#[test]
+fn coroutines_run_inside_callbacks() {
+    needm::start(Config::default()).expect("it is not started");
+
+    // It yields, and is resumed in the same callback.
+    let sum = needm::callback(|cx| {
+        let mut task = Task::new(|yielder, first| {
+            let mut last = first;
+            let mut sum = 0;
+            while last != 0 {
+                sum += last;
+                last = yielder.suspend(sum);
+            }
+            sum
+        });
+        let mut seen = Vec::new();
+        for given in [3, 4, 5, 0] {
+            match task.resume(cx, given).expect("a callback runs") {
+                Yield(sum) => seen.push(sum),
+                Return(sum) => return (seen, sum),
+            }
+        }
+        unreachable!()
+    });
+    assert_eq!(sum.expect("it returns"), (vec![3, 7, 12], 12));
+
+    // A Rust panic goes through the coroutine to the callback's caller.
+    let panicked: Result<(), _> = needm::callback(|cx| {
+        let mut task = Task::new(|_, _| panic!("in a coroutine"));
+        let _ = task.resume(cx, 0);
+    });
+    assert!(matches!(panicked, Err(CallbackError::Panicked(_))), "{panicked:?}");
+
+    for _ in 0..100 {
+        // A fault and an overflow end the callback, and what is deferred runs.
+        let deferred = Cell::new(0);
+        let count = |_: &needm::Deferred| deferred.set(deferred.get() + 1);
+        let ends: [fn(); 2] = [crash, || {
+            black_box(overflow(0));
+        }];
+        for (end, overflows) in ends.into_iter().zip([false, true]) {
+            // SAFETY: the skipped frames hold nothing that has a destructor but the task, which
+            // nothing drops, and its closure.
+            let ended = unsafe {
+                needm::callback_catching_faults(|cx| {
+                    cx.defer(&count).expect("there is room");
+                    let mut task = Task::new(move |_, _| {
+                        end();
+                        0
+                    });
+                    let _ = task.resume(cx, 0);
+                })
+            };
+            match ended {
+                Err(CallbackError::Fault(_)) => assert!(!overflows),
+                Err(CallbackError::Overflow(_)) => assert!(overflows),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(deferred.get(), 2);
+
+        // Callbacks inside, on the coroutine's stack.
+        let nested = needm::callback(|cx| {
+            let mut task = Task::new(|_, _| {
+                let inner = needm::callback(|cx| {
+                    let here = 0_u8;
+                    needm::safepoint();
+                    let out = cx.ccall(|| needm::callback(|_| 21)).expect("a callback runs");
+                    (std::ptr::from_ref(&here).addr(), out.expect("it returns"))
+                });
+                let (at, out) = inner.expect("it returns");
+                assert!(at != 0);
+                out * 2
+            });
+            task.resume(cx, 0).expect("a callback runs").as_return()
+        });
+        assert_eq!(nested.expect("it returns"), Some(42));
+    }
+
+    needm::stop().expect("no callback runs");
+}

@@ -1,0 +1,16 @@
+//! Coroutines in Rust inside callbacks. Where they cannot be built, the total of the tests says so.
+
+#[allow(dead_code)] // one macro of it is used
+#[path = "../../arch/table.rs"]
+mod arch;
+
+arch::where_corosensei_builds! {
+    {
+        #[path = "../inside_callbacks.rs"]
+        mod inside_callbacks;
+    } else {
+        #[test]
+        #[ignore = "corosensei does not build on ARM without an installed standard library"]
+        fn coroutines_run_inside_callbacks() {}
+    }
+}

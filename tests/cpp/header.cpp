@@ -1,0 +1,235 @@
+/* needm.hpp. */
+#include "../c/check.h"
+#include <needm.hpp>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+static bool is_on_the_g(const void *address) {
+    void *lo, *hi;
+    CHECK(needm_self());
+    CHECK_EQ(needm_g_bounds(needm_self(), &lo, &hi), 0);
+    return address >= lo && address < hi;
+}
+template <class E, class F> static E caught(F function) {
+    try {
+        function();
+    } catch (const E &error) {
+        return error;
+    }
+    CHECK(!"thrown");
+    abort();
+}
+
+static void results_come_back(void) {
+    needm::runtime runtime;
+    CHECK_EQ(needm::callback([] { return 42; }), 42);
+    int place = 7;
+    int &same = needm::callback([&]() -> int & { return place; });
+    CHECK(&same == &place);
+    auto moved = needm::callback([] { return std::make_unique<std::string>("moved"); });
+    CHECK(*moved == "moved");
+    bool on_g = false, in_c = true;
+    needm::callback([&] {
+        char here;
+        on_g = is_on_the_g(&here);
+        std::string text = needm::ccall([&] {
+            char there;
+            in_c = is_on_the_g(&there);
+            return std::string("from C");
+        });
+        CHECK(text == "from C");
+    });
+    CHECK(on_g && !in_c);
+    auto counter = [count = 0]() mutable { return ++count; };
+    CHECK_EQ(needm::callback(counter), 1);
+}
+
+static void exceptions_cross(void) {
+    needm::runtime runtime;
+    for (int i = 0; i < rounds(300); i++) {
+        auto error = caught<std::runtime_error>([] {
+            needm::callback([] {
+                needm::ccall([] { needm::callback([]() -> int { throw std::runtime_error("deep"); }); });
+            });
+        });
+        CHECK(std::string(error.what()) == "deep");
+        CHECK_EQ(needm_depth(), 0);
+    }
+    bool here = false;
+    needm::callback([&] {
+        try {
+            needm::ccall([] { throw 3; });
+        } catch (int number) {
+            here = number == 3;
+        }
+    });
+    CHECK(here);
+}
+
+static void endings_are_errors(void) {
+    needm::runtime runtime;
+    auto fell = caught<needm::error>([] { needm::callback([] { fault(nullptr); }); });
+    CHECK(fell.code() == needm::errc::fault && fell.ended_callback());
+    CHECK_EQ(fell.info().signo, SIGSEGV);
+    CHECK(std::string(fell.code().category().name()) == "needm");
+    CHECK(fell.code().message() == needm_strerror(NEEDM_EFAULT));
+    auto ran_out = caught<needm::error>([] { needm::callback([] { overflow(nullptr); }); });
+    CHECK(ran_out.code() == needm::errc::overflow);
+    int value;
+    auto panicked = caught<needm::error>([&] { needm::callback([&] { needm_panic(&value); }); });
+    CHECK(panicked.code() == needm::errc::panic && panicked.info().value == &value);
+    auto refused = caught<needm::error>([] { needm::ccall([] {}); });
+    CHECK(refused.code() == needm::errc::invalid && !refused.ended_callback());
+    std::error_code code = needm::errc::busy;
+    CHECK(code == needm::errc::busy && code.value() == NEEDM_EBUSY);
+}
+
+/* At the end of the scope; and where a panic skips it, before the callback ends. */
+static void deferred_functions_run_once(void) {
+    needm::runtime runtime;
+    std::string order;
+    {
+        needm::defer outside([&] { order += 'o'; });
+    }
+    CHECK(order == "o");
+    order.clear();
+    needm::callback([&] {
+        needm::defer one([&] { order += '1'; });
+        {
+            needm::defer two([&] { order += '2'; });
+        }
+        order += 'b';
+    });
+    CHECK(order == "2b1");
+    for (int kind = 0; kind < 3; kind++) {
+        order.clear();
+        auto error = caught<needm::error>([&] {
+            needm::callback([&] {
+                needm::defer one([&] { order += '1'; });
+                needm::callback([&] { needm::defer inner([&] { order += 'i'; }); });
+                auto again = caught<needm::error>([&] {
+                    needm::callback([&] {
+                        needm::defer inner([&] { order += 'f'; });
+                        fault(nullptr);
+                    });
+                });
+                CHECK(again.code() == needm::errc::fault);
+                needm::defer two([&] { order += '2'; });
+                if (kind == 0) fault(nullptr);
+                if (kind == 1) overflow(nullptr);
+                needm::ccall([] { needm_panic(nullptr); });
+            });
+        });
+        CHECK(error.ended_callback());
+        CHECK(order == "if21");
+    }
+    order.clear();
+    caught<int>([&] {
+        needm::callback([&] {
+            needm::defer one([&] { order += '1'; });
+            throw 1;
+        });
+    });
+    CHECK(order == "1");
+    auto recovered = caught<needm::error>([&] {
+        needm::callback([&] {
+            needm::defer one([&] {
+                auto info = needm::recover();
+                CHECK(info && info->kind == NEEDM_EFAULT);
+            });
+            fault(nullptr);
+        });
+    });
+    CHECK(recovered.code() == needm::errc::panic && !recovered.ended_callback());
+}
+
+static void the_world_is_stopped_for_a_scope(void) {
+    needm::runtime runtime;
+    needm::callback([] {
+        int shown = 0;
+        {
+            needm::world_stop stopped;
+            CHECK(caught<needm::error>([] { needm::world_stop again; }).code() == needm::errc::already);
+            stopped.each_m([&](const needm_m *m, void *sp, void *hi) {
+                CHECK(m && sp < hi);
+                shown++;
+            });
+        }
+        CHECK_EQ(shown, 1);
+        CHECK_EQ(needm_start_the_world(), NEEDM_EINVAL);
+    });
+}
+
+static void a_runtime_ends_with_its_scope(void) {
+    {
+        needm::runtime runtime;
+        CHECK(caught<needm::error>([] { needm::runtime again; }).code() == needm::errc::already);
+        needm::callback([&] {
+            CHECK(caught<needm::error>([&] { runtime.stop(); }).code() == needm::errc::busy);
+        });
+        runtime.stop();
+    }
+    CHECK(caught<needm::error>([] { needm::callback([] {}); }).code() == needm::errc::not_started);
+    needm_config config = NEEDM_CONFIG_INIT;
+    config.max_ms = 1;
+    config.seed_ms = 2;
+    CHECK(caught<needm::error>([&] { needm::runtime bad(config); }).code() == needm::errc::invalid);
+    config.seed_ms = 1;
+    needm::runtime runtime(config);
+    {
+        needm::attachment attached;
+        CHECK(needm_self());
+    }
+    CHECK(!needm_self());
+}
+
+static void further_stacks_end_with_their_scope(void) {
+    needm::runtime runtime;
+    static char memory[65536];
+    needm::callback([] {
+        {
+            needm::further_stack stack(memory + 4096, memory + sizeof memory);
+            CHECK(caught<needm::error>([] { needm::further_stack bad(nullptr, memory); }).code() ==
+                  needm::errc::invalid);
+        }
+        needm_stack old;
+        CHECK_EQ(needm_enter_stack(memory + 8192, memory + sizeof memory, &old), 0);
+        CHECK_EQ(needm_leave_stack(&old), 0);
+    });
+}
+
+#ifndef _WIN32 /* no frame is unwound there */
+static void threads_exit_through_callbacks(void) {
+    needm::runtime runtime;
+    static int count;
+    for (int i = 0; i < rounds(100); i++) {
+        count = 0;
+        join(thread([](void *) -> void * {
+            needm::callback([] {
+                needm::defer one([] { count++; });
+                needm::ccall([] { pthread_exit(nullptr); });
+            });
+            CHECK(!"reached");
+            return nullptr;
+        }, nullptr));
+        CHECK_EQ(count, 1);
+    }
+}
+#endif
+
+int main() {
+    RUN(results_come_back);
+    RUN(exceptions_cross);
+    RUN(endings_are_errors);
+    RUN(deferred_functions_run_once);
+    RUN(the_world_is_stopped_for_a_scope);
+    RUN(a_runtime_ends_with_its_scope);
+    RUN(further_stacks_end_with_their_scope);
+#ifndef _WIN32
+    RUN(threads_exit_through_callbacks);
+#endif
+    return SUCCESS;
+}
