@@ -329,9 +329,10 @@ static int step(struct worker *w, int own, int *event, int *code) {
     return 0;
 }
 
-/* Overwrites the frames that were jumped over. */
+/* Overwrites the frames that were jumped over, down to the first in which needm waits: below a handler
+ * the frame of a signal may have 11 KiB (Intel's AMX). */
 __attribute__((noinline)) static void overwrite(void) {
-    volatile unsigned char there[2 * DEPTH];
+    volatile unsigned char there[16 * 1024];
     for (unsigned i = 0; i < sizeof there; i++) there[i] = 0xa5;
 }
 

@@ -79,11 +79,11 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
     let plain = h.median("plain", |n| nanos!(loops::loop_calls(n)));
     rows.add(PLAIN, plain, "ns", Goal::None);
     let stores = h.median("fp-control", |n| nanos!(loops::loop_calls_that_store_fp_control(n)));
-    rows.add("plain call that stores the FP control word", stores, "ns", Goal::None);
+    rows.add(STORES, stores, "ns", Goal::None);
+    let switch = h.median("corosensei", switches);
+    rows.add(SWITCH, switch, "ns", Goal::None);
     bound(rows, h);
     per_call(rows, h);
-    let switch = h.median("corosensei", switches);
-    rows.add("corosensei: switch in and out", switch, "ns", Goal::None);
     let pair = h.median("sigaltstack", |n| nanos!(loops::loop_sigaltstacks(n)));
     rows.add(PAIR, pair, "ns", Goal::None);
     attaching(rows, h);
@@ -93,6 +93,11 @@ pub(crate) fn measure(rows: &mut Table, quick: bool) {
 const PAIR: &str = "two sigaltstack system calls";
 /// Names of rows that others are compared with.
 const BOUND: &str = "fast-path callback, bound";
+const BOUND_BARE: &str = "fast-path callback, bound, without FP control";
+const STORES: &str = "plain call that stores the FP control word";
+const SWITCH: &str = "corosensei: switch in and out";
+/// `NEEDM_LEAVE_FP_CONTROL`.
+const LEAVE_FP_CONTROL: u32 = 4;
 const PER_CALL: &str = "fast-path callback, an M per call";
 
 fn callbacks(n: u64) -> u64 {
@@ -100,8 +105,11 @@ fn callbacks(n: u64) -> u64 {
 }
 
 fn bound(rows: &mut Table, h: &mut Harness) {
+    let started = Started::with_flags(0, 0, 0, LEAVE_FP_CONTROL);
+    rows.add(BOUND_BARE, h.median("bound-bare", callbacks), "ns", Goal::Times(1.0, SWITCH));
+    drop(started);
     let started = Started::new(0, 0, 0);
-    rows.add(BOUND, h.median("bound", callbacks), "ns", Goal::Times(2.5, PLAIN));
+    rows.add(BOUND, h.median("bound", callbacks), "ns", Goal::Times(1.4, STORES));
     let two = h.median("bound-2", |n| on_two_threads(callbacks, n));
     rows.add("  on two threads at once", two, "ns", Goal::Times(1.1, BOUND));
     let framed = h.median("framed", |n| nanos!(loops::loop_framed_callbacks(needm_callback, n)));
@@ -121,6 +129,15 @@ fn bound(rows: &mut Table, h: &mut Harness) {
 }
 
 fn per_call(rows: &mut Table, h: &mut Harness) {
+    let started = Started::with_flags(1, 0, 0, LEAVE_FP_CONTROL);
+    let bare = h.median("per-call-bare", callbacks);
+    rows.add(
+        "fast-path callback, an M per call, without FP control",
+        bare,
+        "ns",
+        Goal::Times(5.0, PLAIN),
+    );
+    drop(started);
     let started = Started::new(1, 0, 0);
     rows.add(PER_CALL, h.median("per-call", callbacks), "ns", Goal::Times(8.0, PLAIN));
     let two = h.median("per-call-2", |n| on_two_threads(callbacks, n));

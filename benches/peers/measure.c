@@ -25,6 +25,9 @@ static double median(double *values, int count) {
 
 static void nothing(void) {}
 
+/* How many of `count`: a tenth where PEERS_QUICK is set, to see that all works. */
+static int rounds(int count) { return getenv("PEERS_QUICK") ? count / 10 : count; }
+
 /* One call of `work`, on a thread that has called before. */
 struct repeated {
     void (*work)(void);
@@ -44,7 +47,7 @@ static void *repeated(void *arg) {
     return NULL;
 }
 static double on_a_thread(void (*work)(void), int calls) {
-    struct repeated all = {work, calls, 0};
+    struct repeated all = {work, rounds(calls), 0};
     pthread_t thread;
     if (pthread_create(&thread, NULL, repeated, &all) != 0) abort();
     pthread_join(thread, NULL);
@@ -70,12 +73,13 @@ static double threads(void (*work)(void), int count) {
 static double first_over_create_and_join(void (*work)(void)) {
     enum { GROUPS = 401, THREADS = 10 };
     static double differences[GROUPS];
+    int groups = rounds(GROUPS);
     threads(work, THREADS);
-    for (int i = 0; i < GROUPS; i++) {
+    for (int i = 0; i < groups; i++) {
         double before = threads(nothing, THREADS), with = threads(work, THREADS);
         differences[i] = with - (before + threads(nothing, THREADS)) / 2;
     }
-    return median(differences, GROUPS);
+    return median(differences, groups);
 }
 
 /* Memory of threads that have called back and still exist. */
@@ -121,7 +125,7 @@ void measure(void (*call)(void), void (*fault)(void)) {
     fflush(stdout);
 }
 
-void measure_calls(void) {
-    printf("repeated %.2f\n", on_a_thread(nothing, 1000000));
+void measure_calls(void (*call)(void)) {
+    printf("repeated %.2f\n", on_a_thread(call != NULL ? call : nothing, 100000));
     fflush(stdout);
 }

@@ -7,7 +7,7 @@
  * through a null pointer: NULL where a runtime cannot. */
 void measure(void (*call)(void), void (*fault)(void));
 
-/* The same for a plain call through a pointer, which has only "repeated". */
-void measure_calls(void);
+/* The same for what has only "repeated"; NULL: a plain call through a pointer. */
+void measure_calls(void (*call)(void));
 
 #endif

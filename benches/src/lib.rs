@@ -117,6 +117,15 @@ impl Started {
     /// If needm does not start.
     #[must_use]
     pub fn new(binding: u32, stack_size: usize, seed_ms: u32) -> Self {
+        Self::with_flags(binding, stack_size, seed_ms, 0)
+    }
+
+    /// The same with flags of `needm.h`.
+    ///
+    /// # Panics
+    /// If needm does not start.
+    #[must_use]
+    pub fn with_flags(binding: u32, stack_size: usize, seed_ms: u32, flags: u32) -> Self {
         let config = c::Config {
             size: size_of::<c::Config>(),
             seed_ms,
@@ -124,7 +133,7 @@ impl Started {
             stack_size,
             signal_stack_size: 0,
             binding,
-            flags: 0,
+            flags,
             wait_ns: 0,
             hooks: std::ptr::null(),
             guard_size: 0,

@@ -2,7 +2,7 @@
 //! nest, are jumped over, stop the world, attach, get signals, fork, and exit in three ways,
 //! while needm is stopped and started.
 //!
-//! `cargo run --release --features std --example soak -- SECONDS [SEED]` says on standard
+//! `cargo run --release --example soak -- SECONDS [SEED]` says on standard
 //! error each second how far it is, and at the end prints an account that must add up. It
 //! exits with a failure if that does not. With the same seed threads make the same choices.
 //!

@@ -10,7 +10,7 @@ use std::ffi::{c_int, c_void};
 use std::hint::black_box;
 use std::ops::ControlFlow;
 use std::ptr;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed, Ordering::SeqCst, compiler_fence};
 
 use needm::{CallbackError, Context, Deferred, Error, PanicInfo};
 
@@ -232,10 +232,10 @@ fn stops(inside: bool) {
         let Ok(stopped) = needm::stop_the_world() else { return };
         one(&ACCOUNT.stops);
         let others = || loop {
-            let handled = HANDLED.get();
+            let handled = handled();
             let ran = ACCOUNT.ran.load(Relaxed);
             // Read again if a handler ran in between, because its callback counts in both.
-            if HANDLED.get() == handled {
+            if self::handled() == handled {
                 break ran - handled;
             }
         };
@@ -271,12 +271,20 @@ fn attaches(random: &mut Random) {
 
 thread_local! {
     /// Callbacks of handlers on this thread, which run also while it has stopped the world.
-    static HANDLED: Cell<u64> = const { Cell::new(0) };
+    static HANDLED: AtomicU64 = const { AtomicU64::new(0) };
+}
+
+/// Their count. The compiler must not take it from an earlier look, which no handler has changed.
+fn handled() -> u64 {
+    compiler_fence(SeqCst);
+    let count = HANDLED.with(|count| count.load(Relaxed));
+    compiler_fence(SeqCst);
+    count
 }
 
 /// What the signal handler calls.
 pub(crate) extern "C" fn on_signal() {
-    match call(|_| HANDLED.set(HANDLED.get() + 1)) {
+    match call(|_| HANDLED.with(one)) {
         Some(Ok(())) | None => {}
         other => wrong("a callback of a handler", &other),
     }

@@ -87,7 +87,7 @@ fn rebinds_and_exits(tls: &'static Tls) {
 fn exits_while_taking(tls: &'static Tls) {
     let own = thread::record(tls).expect("there is a record");
     own.begin_transfer();
-    use_m(EXTRA.acquire(own, false).expect("waiting has no end here"));
+    use_m(EXTRA.acquire(own, false, true).expect("waiting has no end here"));
     system::exits();
 }
 
@@ -113,12 +113,12 @@ fn calls_inside(tls: &'static Tls) {
 }
 
 fn stops_the_world(_: &'static Tls) {
-    world::stop().expect("it is open");
+    world::stop(None).expect("it is open");
     world::start().expect("it is stopped");
 }
 
 fn stops_the_world_and_exits(_: &'static Tls) {
-    world::stop().expect("it is open");
+    world::stop(None).expect("it is open");
     system::exits();
 }
 

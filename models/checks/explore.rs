@@ -58,7 +58,7 @@ std::thread_local! {
     static KNOWN: RefCell<Vec<Key>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Has a panic in a fork end it. Set before the first fork: another thread that panics meanwhile has
+/// Makes a panic in a fork end the fork. Set before the first fork: another thread that panics meanwhile has
 /// the hook locked, and in a fork it would stay locked.
 fn set_hook() {
     static ONCE: Once = Once::new();

@@ -50,7 +50,7 @@ fn calls_with_a_safepoint(_: &'static Tls) {
 }
 
 fn stops(_: &'static Tls) {
-    world::stop().expect("needm is started");
+    world::stop(None).expect("needm is started");
     writes();
     world::start().expect("it is stopped");
 }

@@ -48,7 +48,7 @@ pub fn a_row_is_popped_by_one_at_a_time() {
 }
 
 fn acquire(own: &Thread) -> &'static M {
-    let m = EXTRA.acquire(own, false).expect("waiting has no end here");
+    let m = EXTRA.acquire(own, false, true).expect("waiting has no end here");
     use_m(m);
     m
 }
@@ -71,7 +71,7 @@ fn nothing_is_lost() {
     let own = record(Tls::current());
     for _ in 0..MS.len() {
         // From the list, as long as there is one; then wherever it is.
-        let m = EXTRA.acquire(own, true).expect("there is one");
+        let m = EXTRA.acquire(own, true, true).expect("there is one");
         assert!(!m.listed.load(SeqCst), "M {} only says that it is on the list", m.index());
     }
 }
@@ -90,9 +90,9 @@ pub fn waiters_get_an_m() {
 /// Takes an M, and makes the spare that it owes the list.
 fn keeps_and_makes_a_spare(tls: &'static Tls) {
     let m = acquire(record(tls));
-    if m.owes_spare.load(Relaxed) != 0 {
-        m.owes_spare.store(0, Relaxed);
-        EXTRA.newextram();
+    if m.owes_spare.load(Relaxed) {
+        m.owes_spare.store(false, Relaxed);
+        EXTRA.newextram(None);
     }
 }
 

@@ -26,6 +26,8 @@ unsafe extern "C" {
     fn needm_on_g_epilogue(call: *const Call, m: *const M);
     fn needm_exit(call: *mut Call, m: *const M, code: c_int) -> c_int;
     fn needm_dropm(m: *const M);
+    fn needm_left_g(out: *const c_void);
+    fn needm_back_to_g(out: *const c_void);
     safe fn needm_notify_stopper();
     safe fn needm_wake();
 }
@@ -38,6 +40,10 @@ static GATE: Gate = Gate { value: AtomicU32::new(1), waiters: AtomicU32::new(0) 
 pub(super) fn block() -> &'static Block {
     system::block()
 }
+
+/// `entry.S`: nothing is interrupted there.
+#[unsafe(no_mangle)]
+extern "C" fn needm_entry_end() {}
 
 /// `switch.S`.
 #[unsafe(no_mangle)]
@@ -65,7 +71,7 @@ fn gate() -> &'static Gate {
     &GATE
 }
 
-/// Has this thread's next callbacks, with the M that it has, take the bound path: for a check,
+/// Makes this thread's next callbacks, with the M that it has, take the bound path: for a check,
 /// in which needm would have found the system's barrier.
 pub(crate) fn open_bound_path(tls: &Tls, m: &M) {
     tls.set_bound_epoch(needm::gate_of(m));
@@ -87,7 +93,7 @@ unsafe extern "C" fn needm_entry(
     info: *mut c_void,
 ) -> c_int {
     let info = info.cast();
-    let mut call = Call { function, frame: frame.cast(), size, info, arg: ptr::null_mut(), out: 0 };
+    let mut call = Call { info, function, frame: frame.cast(), size, arg: ptr::null_mut(), out: 0 };
     let tls = Tls::current();
     let Some(run) = function.filter(|_| size == 0 && info.is_null()) else {
         return slow(&mut call);
@@ -108,13 +114,17 @@ enum Begun {
 }
 
 /// `begin`.
-fn begin(m: &M, call: *mut Call, value: u32) -> Begun {
-    m.base.call.store(call, Relaxed);
-    m.seg.store(ptr::from_ref(&m.base).addr() | layout::m::RUNNING, Release);
+fn begin(m: &M, call: *mut Call, value: u32, bits: usize) -> Begun {
+    // SAFETY: the call stands in the caller's frame.
+    unsafe { (*call).size = ptr::from_ref(m).addr() };
+    m.seg.store(call.addr() | bits, Release);
     fence(SeqCst); // the stopper's barrier as it closes the gate
     // Acquire: its barrier before it opens the gate again.
     if gate().value.load(Acquire) != value {
         m.seg.store(0, Release);
+        // `.Lslow` stores the size.
+        // SAFETY: the caller, whose frame the call is in, waits for this function, and nothing else uses it.
+        unsafe { (*call).size = 0 };
         return Begun::Closed;
     }
     block().sp.set(m.top.load(Relaxed));
@@ -138,7 +148,7 @@ fn finish(m: &M, value: u32) {
 fn bound(tls: &Tls, call: &mut Call, run: impl FnOnce()) -> c_int {
     let value = tls_number(tls, layout::tls::BOUND_EPOCH).load(Relaxed);
     let Some(m) = tls.m().filter(|m| m.seg.load(Relaxed) == 0) else { return slow(call) };
-    match begin(m, call, value) {
+    match begin(m, call, value, 0) {
         Begun::Closed => slow(call),
         Begun::Run(value) => {
             run();
@@ -172,11 +182,10 @@ fn rebind(tls: &Tls, call: &mut Call, run: impl FnOnce()) -> c_int {
     let record = ptr::from_ref(own).cast_mut().cast();
     if m.thread.load(Relaxed) != record {
         m.thread.store(record, Relaxed);
-        own.note_handler_stack(m);
+        own.note_known_stack(m);
     }
     tls_m(tls).store(address, Relaxed);
-    m.base.flags.store(layout::segment::BOUND_HERE, Relaxed);
-    let Begun::Run(value) = begin(m, call, value) else {
+    let Begun::Run(value) = begin(m, call, value, layout::m::BOUND_HERE) else {
         // SAFETY: this thread has the M.
         unsafe { needm_dropm(m) };
         return slow(call);
@@ -218,7 +227,7 @@ fn slow(call: &mut Call) -> c_int {
         if let Some(run) = (*call).function {
             run((*call).arg.cast());
         }
-        let segment = (m.seg.load(Relaxed) & !layout::m::RUNNING) as *const Segment;
+        let segment = (m.seg.load(Relaxed) - layout::m::SEGMENT) as *const Segment;
         let same = (*segment).call.load(Relaxed) == call;
         if !same || (*segment).deferred.load(Relaxed) != 0 {
             needm_on_g_epilogue(call, m);
@@ -233,15 +242,18 @@ fn slow(call: &mut Call) -> c_int {
 unsafe extern "C" fn needm_on_g0(
     function: Function,
     arg: *mut c_void,
-    segment: *mut Segment,
+    out: *const *const Segment,
     g0sp: usize,
 ) {
     let sp = block().sp.replace(g0sp);
-    // SAFETY: the segment is the running callback's, and the caller lets the function be called.
+    // SAFETY: the first word of `out` is the running callback's segment, and the caller lets the
+    // function be called.
     unsafe {
-        let gsp: &AtomicUsize = &(*segment).gsp;
+        let gsp: &AtomicUsize = &(**out).gsp;
         gsp.store(sp, Release);
+        needm_left_g(out.cast());
         function(arg);
+        needm_back_to_g(out.cast());
         gsp.store(0, Release);
     }
     block().sp.set(sp);

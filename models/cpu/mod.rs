@@ -37,3 +37,6 @@ pub(crate) unsafe fn valgrind_request(_: &[usize; 6]) -> usize {
 extern "C" fn needm_tls_block() -> *mut c_void {
     (&raw const entry::block().tls).cast_mut().cast()
 }
+
+/// The model CPU pushes no argument.
+pub(crate) const TOP_ROOM: usize = 0;

@@ -28,6 +28,10 @@ fn main() {
     for folder in ["mutate", "sync", "os", "cpu", "checks", "../arch", "../src"] {
         println!("cargo:rerun-if-changed={folder}");
     }
+    // What an earlier run has left: a file may be a folder now.
+    if copy.exists() {
+        fs::remove_dir_all(&copy).expect("OUT_DIR can be written");
+    }
     let mut marked = BTreeSet::new();
     for folder in FOLDERS.iter().chain([&CHECKS]) {
         copy_folder(root, Path::new(folder), &copy, &mut marked);

@@ -311,7 +311,7 @@ impl Planting<'_> {
                 let parts = vec![
                     text(format!("if {planted} {{ (")),
                     Part::Source(bytes(closure)),
-                    text(")() } else { "),
+                    text(")(); } else { "),
                     Part::Source(range.clone()),
                     text(" }"),
                 ];

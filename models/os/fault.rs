@@ -3,12 +3,22 @@
 //! that no other thread does.
 
 use super::system::block;
-use crate::os::terms::Needs;
+use crate::error::Error;
+use crate::os::terms::{Fault, Known, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed, mappings};
 
-pub(crate) fn install() {}
+pub(crate) fn install(_aborts: bool) {}
 pub(crate) fn uninstall() {}
 pub(crate) fn fork_child() {}
+
+/// Nothing faults.
+pub(crate) const KEEP_MORE: usize = 0;
+pub(crate) unsafe fn keep(_: &Fault, _: usize) -> usize {
+    unreachable!("nothing faults")
+}
+pub(crate) unsafe fn raise_again(_: usize, _: i32, _: i32) -> ! {
+    unreachable!("nothing faults")
+}
 
 pub(crate) fn frame_size() -> usize {
     4096
@@ -31,8 +41,7 @@ impl Stack {
 
 #[repr(C)]
 pub(crate) struct Readiness {
-    pub(crate) base: AtomicUsize,
-    pub(crate) size: AtomicUsize,
+    pub(crate) known: Known,
     ready: AtomicU32,
 }
 
@@ -42,12 +51,22 @@ impl Readiness {
         mappings::use_thing_alone(core::ptr::from_ref(self).addr());
     }
 
-    pub(crate) fn prepare(&self, _: bool, _: Needs, _: impl FnOnce(usize, usize) -> usize) {
+    pub(crate) fn prepare(
+        &self,
+        _: bool,
+        _: Needs,
+        _: impl FnOnce(usize, usize) -> usize,
+    ) -> Result<(), Error> {
+        self.known.set(0, usize::MAX);
         if self.ready.load(Relaxed) == 0 {
             self.use_stack();
             self.ready.store(1, Relaxed);
             block().handler_stack.set(self);
         }
+        Ok(())
+    }
+    pub(crate) fn is_lent(&self, _: usize) -> bool {
+        false
     }
     pub(crate) fn release(&self) -> bool {
         if self.ready.load(Relaxed) != 0 {
@@ -64,15 +83,24 @@ impl Readiness {
     pub(crate) fn unmap(&self, _: impl FnOnce(usize)) {
         self.use_stack();
     }
+    pub(crate) fn end_of(&self, _: usize) -> Option<usize> {
+        None
+    }
+
+    pub(crate) fn forget_known(&self) {}
     pub(crate) fn may_stay(&self) -> bool {
         true
     }
     pub(crate) fn needs_checks(&self) -> bool {
         false
     }
+    pub(crate) fn note_blocked(&self, _: Needs) {}
+    pub(crate) fn blocks_faults(&self) -> bool {
+        false
+    }
     pub(crate) fn check_again(&self, _: Needs) {}
-    pub(crate) fn bounds(&self) -> (usize, usize) {
-        (self.base.load(Relaxed), self.size.load(Relaxed))
+    pub(crate) fn knows(&self, _: usize) -> bool {
+        true
     }
     pub(crate) fn holds(&self, _: usize) -> bool {
         false
@@ -90,5 +118,6 @@ pub(crate) struct Kept([AtomicUsize; 4]);
 impl Kept {
     pub(crate) fn clear(&self) {}
     pub(crate) fn hold(&self) {}
+    pub(crate) fn unblock_faults(&self) {}
     pub(crate) fn put_back(&self) {}
 }

@@ -1,4 +1,4 @@
-//! The numbers of threads, and whether a thread of a number lives.
+//! Thread IDs, and whether a thread with a given ID exists.
 
 use super::system;
 

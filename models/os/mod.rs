@@ -5,7 +5,8 @@
 //! | `memory.rs` | memory: addresses that no thread may use after they are unmapped |
 //! | `wait.rs` | waiting and waking: a lost wake-up is a deadlock |
 //! | `system.rs`, `ids.rs`, `libc.rs` | what threads have in the system and in a C library; how they exit |
-//! | `src/os/linux/exit.rs`, `key.rs` | how an exit is noticed: the files of the Linux room, on the three above |
+//! | `src/os/linux/exit.rs`, `robust_list.rs`, `key.rs` | how an exit is noticed: the files of the Linux room, on the three above |
+//! | `interrupt.rs` | nothing interrupts a thread |
 //! | `fault.rs` | nothing faults; a handler stack is a thing that one thread has |
 //!
 //! There is no asymmetric barrier, because loom has none: needm enters with fences.
@@ -13,6 +14,7 @@
 
 pub(super) mod fault;
 mod ids;
+pub(super) mod interrupt;
 mod libc;
 pub(super) mod memory;
 pub(crate) mod system;
@@ -22,8 +24,17 @@ pub(super) mod wait;
 pub(super) mod exit;
 #[path = "../../src/os/linux/key.rs"]
 mod key;
+#[path = "../../src/os/linux/robust_list.rs"]
+mod robust_list;
 
 use system::call;
+
+/// All of its calls may be made.
+pub(super) fn spare_calls(_: bool) {}
+
+fn spares_calls() -> bool {
+    false
+}
 
 /// Why the model system refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +52,10 @@ pub(super) mod barrier {
 
 /// The model starts its threads itself; they have no stacks that needm could ask for.
 pub(super) mod thread {
+    pub(crate) fn can_read(_: usize) -> bool {
+        true
+    }
+
     use crate::os::terms::Main;
     use core::ffi::c_void;
     use core::ops::Range;
@@ -51,6 +66,25 @@ pub(super) mod thread {
     pub(crate) fn own_stack(_: usize) -> Option<Range<usize>> {
         None
     }
+
+    pub(crate) fn note_first_stack() {}
+
+    pub(crate) fn own_stack_end(_: usize) -> Option<usize> {
+        None
+    }
+
+    pub(crate) fn is_own_stack_down_to(_: usize, _: usize) -> bool {
+        false
+    }
+
+    pub(crate) fn mapping(_: usize) -> Option<Range<usize>> {
+        None
+    }
+
+    pub(crate) fn guard_below(_: usize) -> Option<Range<usize>> {
+        None
+    }
+    pub(crate) fn note_stack(_: usize) {}
     pub(crate) fn fork_child() {}
 }
 
@@ -64,6 +98,7 @@ pub(super) mod last_error {
 
 /// Nothing in a model forks.
 pub(super) mod fork {
+    pub(crate) const EXIST: bool = true;
     pub(crate) fn on_child(_: extern "C" fn()) {}
 }
 
@@ -72,6 +107,9 @@ pub(super) mod process {
     use core::ffi::c_int;
     use std::string::String;
 
+    pub(crate) fn can_unwind() -> Result<(), i32> {
+        Ok(())
+    }
     pub(crate) fn last_words(text: &[u8]) {
         panic!("{}", String::from_utf8_lossy(text));
     }

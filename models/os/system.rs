@@ -34,7 +34,7 @@ struct RobustHead {
     pending: *mut usize,
 }
 
-/// The number stands before the head as in glibc's `struct pthread`.
+/// The thread ID stands before the head as in glibc's `struct pthread`.
 #[repr(C)]
 pub(crate) struct Block {
     tid: Cell<u32>,
@@ -61,7 +61,7 @@ std::thread_local! {
     static ALL: &'static [Block; BLOCKS] = Box::leak(Box::new(unsafe { core::mem::zeroed() }));
 }
 
-/// By thread number less one.
+/// By thread ID less one.
 static ALIVE: [AtomicBool; BLOCKS] = [const { AtomicBool::new(true) }; BLOCKS];
 
 fn passed() -> Rc<Mutex<u32>> {

@@ -14,17 +14,21 @@ use std::vec::Vec;
 pub(crate) enum Place {
     /// In a static, at this address.
     Static(usize),
-    /// In a mapping of so many bytes, so far from its start.
-    Mapped(usize, usize),
+    /// So far from the start of a mapping.
+    Mapped(Which, usize),
 }
+
+/// Which mapping of an execution: its bytes, and how many of as many bytes came before it. So two
+/// tables whose rows take equally much are told apart.
+pub(crate) type Which = (usize, usize);
 
 impl Place {
     pub(crate) fn is_static(self) -> bool {
         matches!(self, Self::Static(_))
     }
 
-    pub(crate) fn is_in(self, len: usize) -> bool {
-        matches!(self, Self::Mapped(of, _) if of == len)
+    pub(crate) fn is_in(self, which: Which) -> bool {
+        matches!(self, Self::Mapped(of, _) if of == which)
     }
 
     /// Its address, in a mapping that starts there.
@@ -40,7 +44,7 @@ impl Place {
 type Access = Rc<UnsafeCell<()>>;
 
 struct Mapping {
-    len: usize,
+    which: Which,
     /// Whether it may hold words: not if it is mapped without access.
     words: bool,
     access: Access,
@@ -58,6 +62,8 @@ std::thread_local! {
     };
     static NEXT: Cell<usize> = const { Cell::new(0) };
     static MAPPINGS: RefCell<BTreeMap<usize, Mapping>> = const { RefCell::new(BTreeMap::new()) };
+    /// How many mappings of so many bytes there were.
+    static COUNTS: RefCell<BTreeMap<usize, usize>> = const { RefCell::new(BTreeMap::new()) };
     static USES: RefCell<BTreeMap<usize, Access>> = const { RefCell::new(BTreeMap::new()) };
 }
 
@@ -65,6 +71,7 @@ std::thread_local! {
 pub(super) fn fresh() {
     NEXT.set(0);
     MAPPINGS.take();
+    COUNTS.take();
     USES.take();
 }
 
@@ -77,10 +84,15 @@ pub(crate) fn map(len: usize, words: bool) -> usize {
         // SAFETY: inside the allocation, and nothing has it.
         unsafe { core::ptr::write_bytes(start as *mut u8, 0, len) };
     }
-    let mapping = Mapping { len, words, access: Rc::new(UnsafeCell::new(())) };
+    let which = COUNTS.with_borrow_mut(|counts| {
+        let count = counts.entry(len).or_default();
+        *count += 1;
+        (len, *count - 1)
+    });
+    let mapping = Mapping { which, words, access: Rc::new(UnsafeCell::new(())) };
     MAPPINGS.with_borrow_mut(|mappings| mappings.insert(start, mapping));
     if words && !words::is_alone() {
-        words::mapped(start, len);
+        words::mapped(start, which);
     }
     start
 }
@@ -89,36 +101,36 @@ pub(crate) fn map(len: usize, words: bool) -> usize {
 pub(crate) fn unmap(start: usize, len: usize) {
     let mapping = MAPPINGS.with_borrow_mut(|mappings| mappings.remove(&start));
     let mapping = mapping.expect("it is mapped");
-    assert_eq!(mapping.len, len, "a mapping is unmapped as a whole");
+    assert_eq!(mapping.which.0, len, "a mapping is unmapped as a whole");
     mapping.access.with_mut(|_| ());
 }
 
 /// Runs `work` with each mapping that may hold words.
-pub(super) fn each(work: fn(usize, usize)) {
+pub(super) fn each(work: fn(usize, Which)) {
     let all: Vec<_> = MAPPINGS.with_borrow(|mappings| {
-        mappings.iter().filter(|(_, m)| m.words).map(|(start, m)| (*start, m.len)).collect()
+        mappings.iter().filter(|(_, m)| m.words).map(|(start, m)| (*start, m.which)).collect()
     });
-    all.into_iter().for_each(|(start, len)| work(start, len));
+    all.into_iter().for_each(|(start, which)| work(start, which));
 }
 
-fn find(address: usize) -> Option<(usize, usize, Access)> {
+fn find(address: usize) -> Option<(usize, Which, Access)> {
     let first = START.with(|start| *start);
     if !(first..first + ALL).contains(&address) {
         return None;
     }
     MAPPINGS.with_borrow(|mappings| {
         let (start, mapping) = mappings.range(..=address).next_back()?;
-        assert!(address - start < mapping.len, "{address:#x} is not mapped any more");
-        Some((address - start, mapping.len, Rc::clone(&mapping.access)))
+        assert!(address - start < mapping.which.0, "{address:#x} is not mapped any more");
+        Some((address - start, mapping.which, Rc::clone(&mapping.access)))
     })
 }
 
 /// Where a word is that a thread is about to use.
 pub(super) fn place(address: usize) -> Place {
     match find(address) {
-        Some((offset, len, access)) => {
+        Some((offset, which, access)) => {
             access.with(|_| ());
-            Place::Mapped(len, offset)
+            Place::Mapped(which, offset)
         }
         None => Place::Static(address),
     }

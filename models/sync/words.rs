@@ -5,7 +5,7 @@
 //! ([`discovered`]), and the exploration is begun again with that one watched, until it finds
 //! none. What the others hold is what their one thread, or a thread that was alone, has stored.
 
-use super::mappings::{self, Place};
+use super::mappings::{self, Place, Which};
 use core::cell::{Cell, OnceCell, RefCell};
 use core::hash::{BuildHasherDefault, Hasher};
 use core::sync::atomic::Ordering;
@@ -96,9 +96,9 @@ pub(crate) fn others_begin() {
 }
 
 /// A mapping is there: what is known to be shared in it is watched.
-pub(crate) fn mapped(start: usize, len: usize) {
+pub(crate) fn mapped(start: usize, which: Which) {
     let keys = SHARED.with_borrow(|keys| {
-        keys.iter().filter(|(place, _)| place.is_in(len)).copied().collect::<Vec<_>>()
+        keys.iter().filter(|(place, _)| place.is_in(which)).copied().collect::<Vec<_>>()
     });
     for key in keys {
         watch(key.0.address(start), key);
@@ -110,8 +110,8 @@ fn watch_at_first(key: Key) {
 }
 
 fn watch(address: usize, (_, size): Key) {
-    // SAFETY: a word was there in an earlier execution, with so many bytes; statics stay, and a
-    // mapping of this length holds the same again.
+    // SAFETY: a word was there in an earlier execution, with so many bytes; statics stay, and this
+    // mapping, which is told by its length and its turn, holds the same again.
     let first = || unsafe {
         match size {
             1 => u64::from(*(address as *const u8)),

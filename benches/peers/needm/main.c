@@ -25,7 +25,7 @@ static void fault(void) {
 int main(int argc, char **argv) {
     const char *how = argc > 1 ? argv[1] : "";
     if (strcmp(how, "plain") == 0) {
-        measure_calls();
+        measure_calls(NULL);
         return 0;
     }
     needm_config config = {.size = sizeof config};

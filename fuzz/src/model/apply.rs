@@ -139,7 +139,7 @@ impl Model {
         }
         let drops_later = match action {
             Action::Return => !matches!(self.top(thread), Level::Call(_)),
-            Action::Jump { .. } | Action::StopWorld | Action::StartWorld | Action::Spawn => true,
+            Action::Jump { .. } | Action::StopWorld | Action::StartWorld => true,
             _ => false,
         };
         if !drops_later {

@@ -135,6 +135,8 @@ impl Model {
                 Action::Overflow([40, 256, 1000, 3500][usize::from(low & 3)])
             }
             Kind::Jump if !outside => self.plan_jump(thread, choice)?,
+            // It may make an M, and the hook `m_new` waits for the world.
+            Kind::Attach if self.is_closed_for(thread) => return None,
             Kind::Attach if !in_handler => Action::Attach,
             Kind::Detach if !in_handler => Action::Detach,
             Kind::Defer if !in_handler => {
@@ -148,6 +150,9 @@ impl Model {
                 Action::Signal { drops_first: !own.abandoned.is_empty() }
             }
             // The model does not know several stoppers that take turns.
+            // With hooks, whatever binds or unbinds an M would wait for the world
+            // (tests/c/world_hooks.c): this model does not follow that.
+            Kind::StopWorld if self.config.hooks => return None,
             Kind::StopWorld if !self.is_closed_for(thread) || self.is_owner_dead() => {
                 Action::StopWorld
             }
@@ -158,6 +163,9 @@ impl Model {
             Kind::Fork => self.plan_fork(thread),
             Kind::Stop if !in_handler => Action::Stop,
             Kind::Start if !in_handler => Action::Start,
+            // An exit that leaves callbacks runs what they have deferred, for which it waits until
+            // the world is started.
+            Kind::Exit if self.is_inside(thread) && self.is_closed_for(thread) => return None,
             Kind::Exit => Action::Exit,
             // The model does not know in which order two exits are noticed; under an emulator
             // they are noticed late.
