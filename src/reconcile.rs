@@ -393,15 +393,20 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
     let is_uncertain =
         |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
     let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
+    let is_over = |inner: &Segment| {
+        let call = call_of(inner);
+        let here = at.abs_diff(call) < size_of::<Call>();
+        // The handler stack in effect may be the part that is free below a handler.
+        let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
+        let handler_is_over = || stack.holds(call) && !handling || known() && own(at);
+        let over = || here || handler_is_over() || !waits(m, call);
+        call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
+    };
+    // One that goes on may be inside one that is over: it was made while the frame of that one, which
+    // was jumped out of already, was still there. So the search ends at the first that may go on.
     segments()
-        .filter(|inner| {
-            let call = call_of(inner);
-            let here = at.abs_diff(call) < size_of::<Call>();
-            // The handler stack in effect may be the part that is free below a handler.
-            let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
-            let handler_is_over = || stack.holds(call) && !handling || known() && own(at);
-            let over = || here || handler_is_over() || !waits(m, call);
-            call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
-        })
+        .map(|inner| (inner, is_over(inner)))
+        .take_while(|(inner, over)| *over || is_uncertain(call_of(inner)))
+        .filter_map(|(inner, over)| over.then_some(inner))
         .last()
 }

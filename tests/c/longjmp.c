@@ -81,6 +81,36 @@ static void a_longjmp_out_of_a_deferred_function_ends_the_callback(void) {
     }
     CHECK(stats().ms_total <= 4);
 }
+/* Its frame lies around that which waited for the callback, and overwrites it only later. */
+static char *left;
+enum { LEFT = 16384 };
+static void overwrites_what_was_left(void *arg) {
+    (void)arg;
+    memset(left, 1, LEFT);
+    from_deeper(20); /* so far that needm looks whether it is still in this C */
+}
+static void goes_on_after_it(void *sum) {
+    needm_defer defer;
+    CHECK_EQ(needm_defer_push(&defer, add, sum), 0);
+    CHECK_EQ(needm_ccall(overwrites_what_was_left, NULL), 0);
+    add(sum);
+    fault(NULL);
+}
+ON_ITS_STACK static void calls_back_around_what_was_left(void) {
+    char frame[LEFT];
+    long sum = 0;
+    left = frame;
+    CHECK_EQ(needm_callback(goes_on_after_it, &sum, 0, NULL), NEEDM_EFAULT);
+    CHECK_EQ(sum, 2);
+}
+static void a_callback_made_before_that_was_noticed_goes_on(void) {
+    for (int i = 0; i < rounds(200); i++) {
+        jump_out_of(i % 3 + 1, nest);
+        calls_back_around_what_was_left();
+        CHECK(usable());
+    }
+    CHECK(stats().ms_total <= 4);
+}
 /* To the callback around them, which goes on where their frames were, and ends without a call
  * of needm in between. */
 static jmp_buf on_the_g;
@@ -215,6 +245,7 @@ static void an_overflow_after_a_longjmp_is_cs_own(uint32_t binding) {
 static void *all(void *arg) {
     RUN(the_next_callback_works_and_no_m_is_lost);
     RUN(a_longjmp_out_of_a_deferred_function_ends_the_callback);
+    RUN(a_callback_made_before_that_was_noticed_goes_on);
     RUN(a_longjmp_back_to_a_g_leaves_it_whole);
     return arg;
 }
