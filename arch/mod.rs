@@ -62,7 +62,7 @@ pub(crate) use format::upcalls;
 pub(crate) use format::{weak_table, word};
 #[cfg(all(target_os = "linux", not(needm_loom)))]
 pub(crate) use room::RED_ZONE;
-pub(crate) use room::TOP_ROOM;
+pub(crate) use room::{CALL_ROOM, TOP_ROOM};
 #[cfg(all(feature = "capi", target_arch = "x86", not(needm_loom)))]
 pub(crate) use room::public;
 pub(crate) use room::{dialect, valgrind_request};

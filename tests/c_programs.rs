@@ -271,7 +271,7 @@ programs! {
     interrupts_meet_the_callback_that_was_asked_for_without_membarrier =
         "interrupt_races" Archive ["no-membarrier"];
     callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];
-    callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Shared ["call"];
+    callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Archive ["call"];
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];
 }

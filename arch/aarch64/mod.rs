@@ -29,3 +29,6 @@ pub(crate) use dialect;
 
 /// Bytes below a G's top that the fast paths find the stack pointer at: room for arguments.
 pub(crate) const TOP_ROOM: usize = 0;
+
+/// Bytes below its call at which `needm_entry`, on the caller's stack, may have the stack pointer.
+pub(crate) const CALL_ROOM: usize = 0;

@@ -38,6 +38,10 @@ pub(crate) use dialect;
 /// there, which is then aligned as a call wants it.
 pub(crate) const TOP_ROOM: usize = 12;
 
+/// Bytes below its call at which `needm_entry`, on the caller's stack, may have the stack pointer: room
+/// for four arguments, which is then aligned (`align` in `entry.h`).
+pub(crate) const CALL_ROOM: usize = 16 + 15;
+
 /// A function of the C interface, under its own name. Its caller may align the stack to 4 bytes only
 /// (System V ABI, Intel386 supplement, fourth edition, 3 "Function Calling Sequence"), while Rust
 /// relies on 16: so it copies its arguments, five words at most, below an aligned frame. What is read

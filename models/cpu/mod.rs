@@ -40,3 +40,6 @@ extern "C" fn needm_tls_block() -> *mut c_void {
 
 /// The model CPU pushes no argument.
 pub(crate) const TOP_ROOM: usize = 0;
+
+/// Bytes below its call at which `needm_entry`, on the caller's stack, may have the stack pointer.
+pub(crate) const CALL_ROOM: usize = 0;

@@ -29,7 +29,7 @@
 //! A record of a thread, and an M, are rows of tables that stay mapped while needm is open.
 #![allow(unsafe_code)] // what a handler is given
 
-use crate::arch::{is_in_entry, needm_sp};
+use crate::arch::{CALL_ROOM, is_in_entry, needm_sp};
 use crate::barrier;
 use crate::callback::fault::place_interrupt;
 use crate::callback::panic::{interrupted, raise};
@@ -163,7 +163,8 @@ extern "C" fn on_interrupt(at: *const Interrupted) -> usize {
     }
     // A handler that has used the segment may have left another call in it.
     let call = segment.call.load(Relaxed) as usize;
-    let on_the_way = |pc, sp| is_in_entry(pc) && sp == call;
+    let at_call = |sp: usize| (0..=CALL_ROOM).contains(&call.wrapping_sub(sp));
+    let on_the_way = |pc, sp| is_in_entry(pc) && at_call(sp);
     if on_the_way(at.pc, at.sp) && segment.pending() == 0 {
         return end(m, segment, at, start_of(m, segment));
     }

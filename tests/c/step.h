@@ -9,13 +9,22 @@ void steps_on(void);
 void steps_off(void);
 __asm__(STEP_FUNCTIONS);
 
-static volatile long countdown; /* instructions until `at_instruction` runs */
+static volatile long countdown; /* steps until `at_instruction` runs: instructions, and more */
+/* The steps that each instruction of needm_entry counts for: a program that looks only every so many
+ * steps does not miss one of them. Other code has no symbol for where that is. */
+static long steps_in_entry = 1;
+extern const char needm_entry[], needm_entry_end[] __attribute__((weak));
+static long steps_of(uintptr_t pc) {
+    return (uintptr_t)needm_entry <= pc && pc < (uintptr_t)needm_entry_end ? steps_in_entry : 1;
+}
 static void (*at_instruction)(void);
 static volatile int reached; /* it runs, or has run */
 static void on_step(int signal, siginfo_t *info, void *context) {
     ucontext_t *interrupted = context;
     (void)signal, (void)info;
-    if (countdown-- > 0) return;
+    long steps = steps_of((uintptr_t)CONTEXT_PC(interrupted));
+    countdown -= steps;
+    if (countdown >= 0) return;
     reached = 1;
     STOP_STEPPING(interrupted);
     at_instruction();
