@@ -62,9 +62,9 @@ pub(crate) use format::upcalls;
 pub(crate) use format::{weak_table, word};
 #[cfg(all(target_os = "linux", not(needm_loom)))]
 pub(crate) use room::RED_ZONE;
-pub(crate) use room::{CALL_ROOM, TOP_ROOM};
 #[cfg(all(feature = "capi", target_arch = "x86", not(needm_loom)))]
 pub(crate) use room::public;
+pub(crate) use room::{CALL_ROOM, TOP_ROOM};
 pub(crate) use room::{dialect, valgrind_request};
 
 use core::ffi::{c_int, c_void};
