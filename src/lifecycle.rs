@@ -248,7 +248,7 @@ pub(crate) extern "C" fn fork_child() {
             gate::end_closing();
         }
         world::fork_child();
-        spawn::fork_child();
+        spawn::fork_child(tls);
         thread::fork_child(tls);
         if !is_open() {
             // Another thread was about to start needm, or to undo its start.

@@ -31,9 +31,9 @@ pub(crate) fn is_under_way() -> bool {
 }
 
 /// In a forked child: no such thread exists.
-pub(crate) fn fork_child() {
+pub(crate) fn fork_child(tls: &Tls) {
     SPAWNING.store(0, SeqCst);
-    thread::fork_child();
+    thread::fork_child(tls.address());
 }
 
 /// What a thread runs: one callback, which ends the process if a panic ends it.

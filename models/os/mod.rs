@@ -85,7 +85,7 @@ pub(super) mod thread {
         None
     }
     pub(crate) fn note_stack(_: usize) {}
-    pub(crate) fn fork_child() {}
+    pub(crate) fn fork_child(_block: usize) {}
 }
 
 /// There is none.

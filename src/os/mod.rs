@@ -167,9 +167,10 @@ pub(crate) mod thread {
         room::note_stack(sp);
     }
 
-    /// In a forked child: no thread that [`start`] made exists, but maybe this one.
-    pub(crate) fn fork_child() {
-        room::fork_child();
+    /// In a forked child: no thread that [`start`] made exists, but maybe this one. Its own stack is that
+    /// of the thread which forked; `block` is as in [`own_stack`].
+    pub(crate) fn fork_child(block: usize) {
+        room::fork_child(block);
     }
 }
 

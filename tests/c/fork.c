@@ -60,6 +60,33 @@ static void a_child_calls_back_and_reuses_the_ms_of_other_threads(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+/* The child's only thread is on the stack of the thread that forked. */
+static void counts_bound(void *count) { *(uint32_t *)count = stats().ms_bound; }
+__attribute__((noinline)) static void calls_from_far_below(void *count) {
+    volatile char frame[16384];
+    frame[0] = 0;
+    CHECK_EQ(needm_callback(counts_bound, count, 0, NULL), 0);
+    frame[1] = frame[0];
+}
+static void calls_c_that_calls(void *count) { CHECK_EQ(needm_ccall(calls_from_far_below, count), 0); }
+static void nested_on_one_m(void) {
+    uint32_t bound = 0;
+    CHECK_EQ(needm_callback(calls_c_that_calls, &bound, 0, NULL), 0);
+    CHECK_EQ(bound, 1);
+}
+static void *forks_here(void *called_back) {
+    if (called_back) nested_on_one_m();
+    CHECK_CHILD(nested_on_one_m);
+    return NULL;
+}
+static void a_child_knows_its_stack(void) {
+    start((needm_config){.binding = binding});
+    CHECK_CHILD(nested_on_one_m);
+    join(thread(forks_here, NULL));
+    join(thread(forks_here, &binding));
+    CHECK_EQ(needm_stop(), 0);
+}
+
 /* Other threads call back, exit and stop the world while this one forks. */
 static void *stops_the_world(void *arg) {
     while (!over) {
@@ -166,6 +193,7 @@ int main(int argc, char **argv) {
     (void)argv;
     binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
     RUN(a_child_calls_back_and_reuses_the_ms_of_other_threads);
+    RUN(a_child_knows_its_stack);
     RUN(children_of_a_busy_process_call_back);
 #ifdef __GLIBC__ /* POSIX lets a child of threads do little; musl's may hang where they start needm */
     RUN(children_may_stop_and_start_needm);

@@ -13,7 +13,8 @@ use core::ops::Range;
 
 use super::{call, ids, libc, memory, signal, spares_calls};
 use crate::arch::linux::nr;
-use crate::sync::{AtomicUsize, Relaxed};
+use crate::arch::needm_sp;
+use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
 const AT_FDCWD: i32 = -100;
@@ -24,10 +25,26 @@ const O_CLOEXEC: usize = 0o2_000_000;
 /// least (`MIN_GAP` in mm/util.c and arch/x86/mm/mmap.c).
 const MAIN_ROOM: usize = 128 << 20;
 
+/// This process was forked by a thread with a stack like any other's, which has the process's ID now.
+static FORKED_BY_ANOTHER: AtomicBool = AtomicBool::new(false);
+
+/// In a forked child: notes which stack this thread has, if it is not on one of the host's. `block`
+/// is as in [`own_stack`].
+pub(crate) fn fork_child(block: usize) {
+    if is_own_stack_down_to(needm_sp(), block) {
+        FORKED_BY_ANOTHER.store(true, Relaxed);
+    }
+}
+
+/// Whether this thread has the stack that the process was started with.
+fn is_first() -> bool {
+    ids::current() == ids::process() && !FORKED_BY_ANOTHER.load(Relaxed)
+}
+
 /// The stack that the system, or the C library, gave this thread. `block` is an
 /// address in its thread-local storage, which C libraries put at the stack's top.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
-    let main = ids::current() == ids::process();
+    let main = is_first();
     // Under an emulator other mappings may lie in that room: then the stack may grow to the last of
     // them.
     let below = Cell::new(0);
@@ -56,8 +73,7 @@ pub(crate) fn note_first_stack() {
 /// An address at the upper end of the stack that this thread was given, above all frames. `block` is
 /// as in [`own_stack`].
 pub(crate) fn own_stack_end(block: usize) -> Option<usize> {
-    let first = ids::current() == ids::process();
-    Some(if first { FIRST_STACK_END.load(Relaxed) } else { block }).filter(|end| *end != 0)
+    Some(if is_first() { FIRST_STACK_END.load(Relaxed) } else { block }).filter(|end| *end != 0)
 }
 
 /// Whether memory from `address` to `end`, which is above frames of this thread's own stack, has no gap.

@@ -3,16 +3,21 @@
 
 use core::ffi::c_void;
 
-pub(crate) use super::clone::fork_child;
 pub(crate) use super::maps::{
     guard_below, is_own_stack_down_to, mapping, note_first_stack, own_stack, own_stack_end,
 };
 pub(crate) use super::signal::can_read;
-use super::{ENOSYS, clone, libc};
+use super::{ENOSYS, clone, libc, maps};
 use crate::os::terms::Main;
 
 /// Linux asks for no stack but that of handlers.
 pub(crate) fn note_stack(_sp: usize) {}
+
+/// In a forked child: no other thread exists.
+pub(crate) fn fork_child(block: usize) {
+    clone::fork_child();
+    maps::fork_child(block);
+}
 
 /// The stack of a thread that is made without a C library, in bytes: C runs there. Only
 /// what is touched takes memory.

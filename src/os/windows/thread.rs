@@ -127,4 +127,4 @@ pub(crate) fn guard_below(end: usize) -> Option<Range<usize>> {
 }
 
 /// Windows has no forks.
-pub(crate) fn fork_child() {}
+pub(crate) fn fork_child(_block: usize) {}
