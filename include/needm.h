@@ -314,9 +314,12 @@ int needm_detach(void);
 /* Makes a thread that runs fn(arg) as one callback, and returns when it has its M. The thread is
  * made by the hook thread_start, else by pthread_create, else, where there is no C library, by
  * clone. A panic that ends the callback ends the process, with one line on standard error.
- * From any thread, outside or inside a callback. Not in a handler: pthread_create may deadlock.
- * NEEDM_ESYS: no thread could be made, errno says why. NEEDM_EINVAL: fn NULL. NEEDM_EBUSY: this thread
- * has the world stopped, and m_new, minit or unminit would wait for it on the new one.
+ * From any thread, outside or inside a callback. Not in a handler, nor in a callback of one: NEEDM_EBUSY,
+ * because pthread_create might wait for a lock of the code that was interrupted. A handler with
+ * SA_NODEFER on the stack of that code is not told from other code; on i386, nor is one without
+ * SA_SIGINFO.
+ * NEEDM_ESYS: no thread could be made, errno says why. NEEDM_EINVAL: fn NULL. NEEDM_EBUSY: also if this
+ * thread has the world stopped, and m_new, minit or unminit would wait for it on the new one.
  * NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM: the thread found no M. NEEDM_ESYS also, and errno
  * stays: it can have no signal stack. */
 int needm_spawn(void (*fn)(void *arg), void *arg);

@@ -9,17 +9,19 @@
 #![allow(unsafe_code)] // what one thread hands another
 
 use core::ffi::c_void;
+use core::iter::successors;
 
 use crate::arch;
 use crate::call::{Function, PanicInfo};
 use crate::callback::ccall;
 use crate::error::Error;
 use crate::gate;
+use crate::os;
 use crate::os::wait::{wait, wake};
 use crate::os::{last_error, thread};
 use crate::reconcile;
 use crate::state::{is_open, settings};
-use crate::sync::{AtomicU32, AtomicUsize, SeqCst};
+use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::tls::Tls;
 
 /// Threads that have been made and are not in their callback yet.
@@ -60,6 +62,9 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     if settings().hooks().any_of_an_m() && gate::owns_the_world() {
         return Err(Error::Busy);
     }
+    if is_in_a_handler(Tls::current()) {
+        return Err(Error::Busy);
+    }
     // First: `lifecycle::stop` looks for spawned threads after it has said that needm is closed.
     SPAWNING.fetch_add(1, SeqCst);
     if !is_open() {
@@ -86,6 +91,25 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
         SPAWNING.fetch_sub(1, SeqCst);
     }
     answer
+}
+
+/// How far a handler's own frames, and those of what it calls, are taken to reach, in bytes.
+const FAR: usize = 1 << 18;
+
+/// Whether this thread is in a handler, or in a callback that one has made. `pthread_create` may wait
+/// for locks that the interrupted code holds. A handler on the stack of that code which blocks no signal
+/// is not seen.
+fn is_in_a_handler(tls: &Tls) -> bool {
+    let stack = os::fault::handler_stack();
+    let on_handler_stack =
+        |at| stack.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));
+    let is_handlers = |at: usize| {
+        on_handler_stack(at) || os::interrupt::a_handler_seems_to_run(at..at.saturating_add(FAR))
+    };
+    let ms = successors(reconcile::current(tls), |m| m.prev_current());
+    let callbacks = ms.flat_map(|m| successors(m.segment(), |inner| inner.outer()));
+    let mut calls = callbacks.map(|inner| inner.call.load(Relaxed) as usize);
+    stack.in_use() || is_handlers(arch::needm_sp()) || calls.any(is_handlers)
 }
 
 /// The answer of a spawned thread that runs; any other is an error's number without

@@ -20,6 +20,9 @@ pub(crate) fn send(_: &Notice, _: impl FnMut(usize, usize) -> Look) -> bool {
 pub(crate) fn send_here() {}
 pub(crate) fn send_after_handler() {}
 pub(crate) fn admit() {}
+pub(crate) fn a_handler_seems_to_run(_: Range<usize>) -> bool {
+    false
+}
 pub(crate) fn a_handler_runs_on(_: Range<usize>) -> bool {
     false
 }

@@ -28,7 +28,7 @@ pub use joinable::{JoinHandle, spawn_joinable};
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread has
-/// the world stopped.
+/// the world stopped, and there are [`Hooks`](crate::Hooks), or it is in a signal handler.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -172,7 +172,7 @@ mod joinable {
     ///
     /// # Errors
     /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread
-    /// has the world stopped, and there are [`Hooks`](crate::Hooks).
+    /// has the world stopped, and there are [`Hooks`](crate::Hooks), or it is in a signal handler.
     ///
     /// ```
     /// # needm::start(needm::Config { stack_size: 256 << 10, ..needm::Config::default() })?;

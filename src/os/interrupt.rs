@@ -80,6 +80,12 @@ pub(crate) fn a_handler_interrupted(
     room::a_handler_interrupted(stack, is_it)
 }
 
+/// Whether this thread runs a handler that has interrupted code further up on this part of its stack. Not
+/// all of `stack` need be there. False also if that cannot be told.
+pub(crate) fn a_handler_seems_to_run(stack: Range<usize>) -> bool {
+    room::a_handler_seems_to_run(stack)
+}
+
 /// Leaves the handlers that run on this part of the stack of this thread and do not return: what they
 /// have blocked is unblocked. `elsewhere`: what they have interrupted may be on another stack. Not
 /// all of `stack` need be there.

@@ -233,6 +233,27 @@ fn finds_frame(stack: Range<usize>, blocked: u64) -> bool {
     blocked != 0 && frames(stack, fewer)
 }
 
+/// Whether this thread runs a handler that has interrupted code further up on this part of the stack: the
+/// frame that Linux has made for it is there, and exactly what that handler blocks was blocked since.
+pub(crate) fn a_handler_seems_to_run(stack: Range<usize>) -> bool {
+    let (blocked, end) = (signal::blocked(), stack.end);
+    blocked != 0
+        && frames(readable(stack), |at, frame| {
+            let was = frame.mask();
+            let since = blocked & !was;
+            let calls = |signal| {
+                signal::action(signal, None).is_ok_and(|action| {
+                    action.has_handler() && action.blocks(signal) & !was == since
+                })
+            };
+            let mut signals = (1..=LAST).filter(|signal| since & signal::bit(*signal) != 0);
+            was & !blocked == 0 && (at..=end).contains(&frame.sp()) && signals.any(calls)
+        })
+}
+
+/// The signal with the highest number (`_NSIG` in include/uapi/asm-generic/signal.h).
+const LAST: c_int = 64;
+
 /// Leaves the handlers that run on this part of the stack, which do not return: their signals are
 /// unblocked, as the first of them found it. `elsewhere`: what they have interrupted may be on another
 /// stack.
