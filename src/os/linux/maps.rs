@@ -31,7 +31,9 @@ static FORKED_BY_ANOTHER: AtomicBool = AtomicBool::new(false);
 /// In a forked child: notes which stack this thread has, if it is not on one of the host's. `block`
 /// is as in [`own_stack`].
 pub(crate) fn fork_child(block: usize) {
-    if is_own_stack_down_to(needm_sp(), block) {
+    // Under an emulator the first thread's stack may have libraries right above it, up to the block.
+    let on_stack_to = |end| is_own_stack_down_to(needm_sp(), end);
+    if !on_stack_to(FIRST_STACK_END.load(Relaxed)) && on_stack_to(block) {
         FORKED_BY_ANOTHER.store(true, Relaxed);
     }
 }
