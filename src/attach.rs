@@ -4,9 +4,9 @@
 
 use crate::error::Error;
 use crate::gate;
+use crate::needm;
 use crate::needm::{Want, bound_epoch_for, dropm, needm};
 use crate::pool::{EXTRA, trim};
-use crate::reconcile;
 use crate::reconcile::{is_inside, is_inside_for_sure};
 use crate::state;
 use crate::sync::Relaxed;
@@ -39,7 +39,7 @@ pub(crate) fn prefault(bytes: usize) -> Result<(), Error> {
     let thread = tls.thread().ok_or(Error::Invalid)?;
     // From here on no other thread's stop unmaps the G.
     let was_in_transfer = thread.begin_transfer();
-    let m = if state::is_open() { reconcile::current(tls) } else { None };
+    let m = if state::is_open() { needm::current(tls) } else { None };
     if let Some(m) = m {
         m.stack.prefault(bytes);
     }
@@ -56,7 +56,7 @@ pub(crate) fn attach() -> Result<(), Error> {
     if is_inside(tls) {
         return Ok(());
     }
-    let m = match reconcile::current(tls) {
+    let m = match needm::current(tls) {
         Some(m) => m,
         None if gate::is_closing() => return Err(Error::NotStarted),
         None => needm(tls, Want::Attach)?,
@@ -85,7 +85,7 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     let Some(thread) = tls.thread() else { return Ok(()) };
     let was_in_transfer = thread.begin_transfer();
-    let m = if state::is_open() { reconcile::current(tls) } else { None };
+    let m = if state::is_open() { needm::current(tls) } else { None };
     if let Some(m) = m {
         tls.set_rebind_epoch(0);
         trim::note_returned(m, thread);

@@ -99,6 +99,7 @@ mod spawn;
 mod callback;
 mod attach;
 mod reconcile;
+mod abandoned;
 mod fibers;
 mod running;
 mod needm;

@@ -162,6 +162,13 @@ impl Extra {
     }
 }
 
+/// This thread's M, unless it is of an earlier start of needm: then its row is still reserved for
+/// this thread, but is no M any more.
+pub(crate) fn current(tls: &Tls) -> Option<&'static M> {
+    let thread = tls.thread()?;
+    tls.m().filter(|m| pool::is_held_by(m, thread))
+}
+
 /// Why an M is wanted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Want {

@@ -11,15 +11,16 @@
 use core::ffi::c_void;
 use core::iter::successors;
 
+use crate::abandoned;
 use crate::arch;
 use crate::call::{Function, PanicInfo};
 use crate::callback::ccall;
 use crate::error::Error;
 use crate::gate;
+use crate::needm;
 use crate::os;
 use crate::os::wait::{wait, wake};
 use crate::os::{last_error, thread};
-use crate::reconcile;
 use crate::state::{is_open, settings};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::tls::Tls;
@@ -72,7 +73,7 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     // The M of a callback that this thread has jumped out of may be the one that the new thread needs.
-    reconcile::drop_abandoned(Tls::current(), arch::needm_sp());
+    abandoned::drop_abandoned(Tls::current(), arch::needm_sp());
     let spawned = Spawned { main, answer: AtomicU32::new(0) };
     let started = start_thread(&spawned);
     // The new thread takes an M, and what it needs off this stack, before it answers.
@@ -106,7 +107,7 @@ fn is_in_a_handler(tls: &Tls) -> bool {
     let is_handlers = |at: usize| {
         on_handler_stack(at) || os::interrupt::a_handler_seems_to_run(at..at.saturating_add(FAR))
     };
-    let ms = successors(reconcile::current(tls), |m| m.prev_current());
+    let ms = successors(needm::current(tls), |m| m.prev_current());
     let callbacks = ms.flat_map(|m| successors(m.segment(), |inner| inner.outer()));
     let mut calls = callbacks.map(|inner| inner.call.load(Relaxed) as usize);
     stack.in_use() || is_handlers(arch::needm_sp()) || calls.any(is_handlers)

@@ -29,6 +29,7 @@ use crate::gate::{
 };
 use crate::m;
 use crate::m::{M, MS};
+use crate::needm;
 use crate::part::Bounds;
 use crate::pool;
 use crate::reconcile;
@@ -162,7 +163,7 @@ fn stop_at(at: usize, limit: Option<u64>) -> Result<(), Error> {
     if !acquired {
         // model: a_stopper_that_waits_and_counts_as_running
         outside(|| {
-            while_none_runs(reconcile::current(tls), || {
+            while_none_runs(needm::current(tls), || {
                 loop {
                     let turn = TURN.load(SeqCst);
                     acquired = acquire_world(own);

@@ -6,6 +6,7 @@
 //! waits on the G: what it refers to on the G stays.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
+use crate::abandoned::drop_segment;
 use crate::arch::needm_sp;
 use crate::call::{Call, Function};
 use crate::callback::inside;
@@ -13,7 +14,7 @@ use crate::error::Error;
 use crate::fibers;
 use crate::m;
 use crate::m::{M, g0sp};
-use crate::reconcile::{drop_segment, running_segment};
+use crate::reconcile::running_segment;
 use crate::running;
 use crate::segment::Segment;
 use crate::sync::Relaxed;

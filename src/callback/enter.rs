@@ -20,6 +20,8 @@
 //! Calls and segments are valid for as long as `m.seg` leads to them (`m/mod.rs`).
 #![allow(unsafe_code)] // records on stacks
 
+use crate::abandoned;
+use crate::abandoned::drop_abandoned;
 use crate::call::Call;
 use crate::call::{
     ALIGN, PENDING_HANDLER_STACK, PENDING_REQUEST, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS,
@@ -35,7 +37,6 @@ use crate::needm::Want;
 use crate::pool;
 use crate::pool::EXTRA;
 use crate::reconcile;
-use crate::reconcile::drop_abandoned;
 use crate::running;
 use crate::segment::{BOUND_HERE, BUILT, Segment, WAS_RUNNING};
 use crate::state;
@@ -152,11 +153,11 @@ fn may_stay(tls: &Tls, m: &M) -> bool {
 
 /// Where the callback goes that is made at `at`. What was jumped out of is dropped already.
 fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
-    if let Some(m) = reconcile::current(tls) {
+    if let Some(m) = needm::current(tls) {
         recheck_handler_stack(tls, m, at)?;
         let Some(segment) = m.segment() else {
             if m.prev_current().is_some() {
-                reconcile::drop_gone_fiber(tls, 1);
+                abandoned::drop_gone_fiber(tls, 1);
             }
             if let Some(thread) = tls.thread().filter(|_| !m.known.holds(at)) {
                 // It comes from elsewhere than the last one. Or the M is kept off the fast paths, for
@@ -196,7 +197,7 @@ fn in_c(tls: &Tls, m: &'static M, segment: &'static Segment, at: usize) -> Resul
         fibers::make_current(tls, other);
         return below(other, segment);
     }
-    reconcile::drop_gone_fiber(tls, MOST_LOOKED_AT);
+    abandoned::drop_gone_fiber(tls, MOST_LOOKED_AT);
     match needm::needm(tls, Want::Fiber) {
         // None is left: this fiber's callback has to end before the other goes on.
         Err(Error::TimedOut | Error::NoMemory) => below(m, segment),
@@ -257,7 +258,7 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, E
     } else if on_handler_stack {
         pending |= PENDING_HANDLER_STACK;
     }
-    // Before the segment leads here: `reconcile.rs` knows a frame that waits by it.
+    // Before the segment leads here: `fibers.rs` knows a frame that waits by it.
     call.out = ptr::from_ref(m) as usize | pending;
     if !on_g {
         // The return address of the callback, too.

@@ -6,6 +6,7 @@
 //! M that is bound to this thread.
 #![allow(unsafe_code)] // records on stacks
 
+use crate::abandoned::{drop_segment, pop};
 use crate::call::Call;
 use crate::callback::defer;
 use crate::callback::inside::inside;
@@ -16,7 +17,6 @@ use crate::m::M;
 use crate::needm;
 use crate::os;
 use crate::pool;
-use crate::reconcile::{drop_segment, pop};
 use crate::running;
 use crate::segment::{BOUND_HERE, ENDING, FORWARDS, POSTPONED, UNWOUND, USED_RESERVE, WAS_RUNNING};
 use crate::sync::Relaxed;

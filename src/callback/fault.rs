@@ -12,6 +12,7 @@
 //! callback runs on, below all that is in use there.
 #![allow(unsafe_code)] // fault frames on a G
 
+use crate::abandoned;
 use crate::call::{BLOCKED, FaultFrame, PanicInfo};
 use crate::callback::panic::{interrupted, leave_handlers, raise};
 use crate::callback::report;
@@ -183,7 +184,7 @@ fn faulted(fault: &Fault) -> Option<&'static M> {
         let inside = current.segment().is_some();
         if inside && current.holds(fault.sp) {
             // Ms bound on top of it, and callbacks further down on it, were jumped out of.
-            reconcile::drop_abandoned(tls, fault.sp);
+            abandoned::drop_abandoned(tls, fault.sp);
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.

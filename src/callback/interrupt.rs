@@ -29,6 +29,7 @@
 //! A record of a thread, and an M, are rows of tables that stay mapped while needm is open.
 #![allow(unsafe_code)] // what a handler is given
 
+use crate::abandoned;
 use crate::arch::{CALL_ROOM, is_in_entry, needm_sp};
 use crate::barrier;
 use crate::callback::fault::place_interrupt;
@@ -39,7 +40,6 @@ use crate::os;
 use crate::os::interrupt::{AFTER_HANDLER, Interrupted, Look};
 use crate::part::Part;
 use crate::pool;
-use crate::reconcile;
 use crate::request::Standing;
 use crate::segment::{BUILT, ENDING, POSTPONED, Segment};
 use crate::state;
@@ -212,7 +212,7 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
             dead.request.move_to(&segment.request);
             inner = dead.outer();
         }
-        reconcile::drop_abandoned(tls, at.sp);
+        abandoned::drop_abandoned(tls, at.sp);
     }
     if !segment.request.is_posted() || !segment.recovers() {
         return 0;

@@ -14,6 +14,7 @@
 //! segment's call is in a frame on the caller's stack, which waits for the callback.
 #![allow(unsafe_code)] // records on stacks
 
+use crate::abandoned;
 use crate::arch::{needm_call_on, needm_sp};
 use crate::call::Call;
 use crate::call::{Panic, PanicInfo};
@@ -199,7 +200,7 @@ fn leave_handlers_of_c(m: &M, segment: &Segment) {
 /// The code of this callback is left where it is: it is not inside needm any more, and no handler
 /// of it returns.
 fn leave_part(m: &M, segment: &Segment) {
-    reconcile::leave_part(m, segment);
+    abandoned::leave_part(m, segment);
     if segment.is(POSTPONED) {
         segment.unset(POSTPONED);
         os::interrupt::admit();

@@ -21,6 +21,7 @@
 use crate::arch::needm_sp;
 use crate::error::Error;
 use crate::m::M;
+use crate::needm;
 use crate::os;
 use crate::part::{Bounds, Entered, Part};
 use crate::reconcile;
@@ -74,7 +75,7 @@ fn running_on(stack: Bounds) -> Option<(&'static M, &'static Segment)> {
     if known.is_some() || !stack.holds(at) {
         return known;
     }
-    let m = reconcile::current(tls)?;
+    let m = needm::current(tls)?;
     let segment = m.segment().filter(|segment| segment.gsp.load(Relaxed) == 0)?;
     m.is_running().then_some((m, segment))
 }

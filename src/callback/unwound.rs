@@ -11,6 +11,7 @@
 //! Assembly passes the call of its own frame, which is live until the unwinding goes on.
 #![allow(unsafe_code)] // the call of a frame
 
+use crate::abandoned;
 use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::callback::exit;
@@ -18,7 +19,6 @@ use crate::callback::inside;
 use crate::callback::panic::finish;
 use crate::layout;
 use crate::m::M;
-use crate::reconcile;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_int;
@@ -53,7 +53,7 @@ extern "C" fn unwound(call: *mut Call, exception: usize, resume: usize) -> usize
         inside::end(tls, before);
         return call as usize;
     };
-    reconcile::leave_part(m, segment);
+    abandoned::leave_part(m, segment);
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // it is 1
     finish(m, segment, layout::call::UNWOUND as c_int)
 }

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Drops the callbacks that C has jumped out of (`longjmp`), also those of a signal
+//! handler, so that a thread's records agree with where it is.
+//!
+//! A callback is dropped only if it is certain that nothing of it goes on. Where stacks that are
+//! not needm's begin and end is not known, and so the place of a caller says little: it may be a
+//! fiber, on a stack of any size beside or inside another one. But the frame of `needm_entry` that
+//! waits for the callback is there as long as the callback may go on, with the M in it. Once that is
+//! overwritten or unmapped, the callback is over. Until then its record stays. That costs part of a
+//! G, and its thread's callbacks the fast path; so of those that were made further down on the
+//! thread's own stack, where fibers are rare and jumps are not, only some stay.
+
+use crate::call::Call;
+use crate::fibers::{self, may_go_on, waits};
+use crate::gate;
+use crate::m;
+use crate::m::M;
+use crate::needm;
+use crate::os;
+use crate::part::Bounds;
+use crate::pool;
+use crate::running;
+use crate::segment::{BOUND_HERE, POSTPONED, Segment, USED_RESERVE};
+use crate::sync::Relaxed;
+use crate::tls::Tls;
+use crate::tools;
+use core::ptr;
+
+/// A caller less than this below the point where C was called is in that C: no system call is
+/// needed to find out.
+const NEAR: usize = 64 * 1024;
+
+/// Whether this thread is not in the callback of `segment` at `at`, although that may go on: it was
+/// made further down on the thread's own stack. It was jumped out of, or it is that of a fiber whose
+/// stack is a part of the thread's own.
+pub(crate) fn is_elsewhere(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
+    let call = m::from_g0(m, segment).call.load(Relaxed) as usize;
+    if call == 0 || call >= at || m.holds(at) {
+        return false;
+    }
+    let Some(thread) = tls.thread() else { return false };
+    let handlers = os::fault::handler_stack();
+    let own = |address| {
+        thread.own_stack_holds(tls, address)
+            && !handlers.holds(address)
+            && !thread.ready.holds(address)
+    };
+    own(at) && own(call)
+}
+
+/// Drops the innermost segment, which was jumped out of, and what is deferred in it.
+pub(crate) fn drop_segment(m: &M, segment: &Segment) {
+    leave_part(m, segment);
+    gate::unwound(segment);
+    pop(m, segment, true);
+}
+
+/// Where the code of this segment was inside needm, it is no longer: it was jumped out of, or is
+/// unwound.
+pub(crate) fn leave_part(m: &M, segment: &Segment) {
+    let tls = Tls::current();
+    let inside = tls.inside();
+    let top = m.position(segment);
+    let above = |stack: Bounds| stack.holds(inside) && stack.holds(top) && inside <= top;
+    let on_its_part = m.parts().any(|part| part.belongs_to(segment) && part.bounds().holds(inside));
+    if inside != 0 && (on_its_part || above(m.bounds_or_g(top))) {
+        tls.set_inside(0);
+    }
+}
+
+/// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
+/// return, so frames of it may be left on the G.
+pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
+    let position = m.position(segment);
+    tools::exited(
+        m.bounds_or_g(position).lo..position,
+        &m.fiber,
+        (&segment.around, &m::from_g0(m, segment).around),
+        segment.outer().is_some(),
+        unwound,
+    );
+    m.stack.drop_deferred(segment.deferred.load(Relaxed));
+    m.drop_parts(segment);
+    segment.deferred.store(0, Relaxed);
+    segment.panic.store(ptr::null_mut(), Relaxed);
+    segment.gsp.store(0, Relaxed);
+    segment.size.store(0, Relaxed);
+    segment.kept.put_back();
+    if segment.making.load(Relaxed) != 0 {
+        pool::EXTRA.give_up(&segment.making);
+    }
+    if segment.is(POSTPONED) {
+        os::interrupt::admit();
+    }
+    segment.flags.store(0, Relaxed);
+    segment.request.forget();
+    m.set_segment(segment.prev.load(Relaxed), m.is_running());
+}
+
+/// Drops the callbacks that were jumped out of (`longjmp`), and unbinds the Ms that were bound
+/// for them.
+///
+/// `at` is the caller's stack pointer. If it is on a G, it decides exactly: segments below it are
+/// abandoned. If it is elsewhere, a segment is abandoned if its call is where `at` is, or on the
+/// handler stack while no handler runs, or if the frame with the call is gone.
+pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
+    // A G holds only its own thread's stack pointers, so this M needs no other check.
+    if tls.m().is_some_and(|m| m.runs_outermost_at(at)) {
+        return;
+    }
+    while let Some(m) = needm::current(tls) {
+        let Some(segment) = m.segment() else {
+            // The M is idle, or about to be used by a callback that this handler has interrupted.
+            // But if `at` is on the G of an earlier M, the code that bound this one was jumped
+            // out of.
+            if !prev_g_holds(m, at) {
+                return;
+            }
+            needm::dropm(tls, m);
+            continue;
+        };
+        if let Some(stack) = m.bounds_at(at) {
+            drop_abandoned_on(m, stack, at);
+            return;
+        }
+        let under = prev_g_holds(m, at);
+        if under && may_go_on(tls, m) {
+            // Another fiber's.
+            if let Some(holder) = holder(m, at) {
+                fibers::make_current(tls, holder);
+                continue;
+            }
+        }
+        let gsp = segment.gsp.load(Relaxed);
+        if !under && gsp != 0 {
+            let g0sp = m::g0sp(m, segment);
+            if at < g0sp && g0sp - at < NEAR {
+                return;
+            }
+        }
+        let Some(dead) = (if under { last_segment(m) } else { outermost_abandoned(tls, m, at) })
+        else {
+            if m.is_running() && is_elsewhere(tls, m, segment, at) {
+                // No stopper waits for it. If it goes on, this is noticed as after a jump from C.
+                running::leave(m);
+            }
+            return;
+        };
+        if !drop_to(tls, m, dead) {
+            return;
+        }
+    }
+}
+
+/// Drops the segments of `m` from the innermost to `last`. Whether that has unbound `m`.
+pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
+    let mut bound_here = false;
+    while let Some(inner) = m.segment() {
+        bound_here |= inner.is(BOUND_HERE);
+        let used_reserve = inner.is(USED_RESERVE);
+        drop_segment(m, inner);
+        m.close_reserve(inner, used_reserve);
+        if ptr::eq(inner, last) {
+            break;
+        }
+    }
+    if m.segment().is_none() {
+        m.clean_up();
+    }
+    let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
+    if outside {
+        running::leave(m);
+    }
+    let unbinds = m.segment().is_none() && bound_here && pool::unbinds_on_exit(m);
+    if unbinds {
+        needm::dropm(tls, m);
+    }
+    unbinds
+}
+
+/// For an `at` on the M's own G, or on a further stack of its callbacks: drops the segments below
+/// `at` on that stack. Those on other stacks may be callbacks of coroutines that go on later. If the
+/// thread was in C that one of the callbacks called, that C was jumped out of, and callback code
+/// runs again.
+fn drop_abandoned_on(m: &M, stack: Bounds, at: usize) {
+    let is_below = |address| address < at && stack.holds(address);
+    while let Some(inner) = m.segment().filter(|inner| is_below(m.position(inner))) {
+        drop_segment(m, inner);
+    }
+    if let Some(segment) = m.segment() {
+        let gsp = segment.gsp.load(Relaxed);
+        if at > gsp || !stack.holds(gsp) {
+            if !m.is_running() {
+                running::enter(m);
+            }
+            segment.gsp.store(0, Relaxed);
+        }
+    }
+}
+
+/// Whether `at` is on the G of an M that was current before `m`.
+fn prev_g_holds(m: &M, at: usize) -> bool {
+    holder(m, at).is_some()
+}
+
+/// The M that was current before `m`, and on whose G `at` is.
+fn holder(m: &M, at: usize) -> Option<&'static M> {
+    core::iter::successors(m.prev_current(), |m| m.prev_current()).find(|m| m.holds(at))
+}
+
+/// Unbinds one of the `most` Ms below the current one that was bound for a fiber's callback, if that is
+/// over: its fiber was left and is gone. Each that is looked at costs system calls.
+pub(crate) fn drop_gone_fiber(tls: &Tls, most: usize) {
+    let below = tls.m().and_then(M::prev_current);
+    let gone =
+        core::iter::successors(below, |m| m.prev_current()).take(most).find(|m| fibers::is_gone(m));
+    let Some((m, last)) = gone.and_then(|m| Some((m, last_segment(m)?))) else { return };
+    fibers::raise(tls, m);
+    if tls.m().is_some_and(|current| ptr::eq(current, m)) && !drop_to(tls, m, last) {
+        needm::dropm(tls, m);
+    }
+}
+
+fn last_segment(m: &M) -> Option<&'static Segment> {
+    let mut segment = m.segment()?;
+    while let Some(outer) = segment.outer() {
+        segment = outer;
+    }
+    Some(segment)
+}
+
+/// So many callbacks that may have been jumped out of are kept, not more: they would fill the G.
+const MOST_UNCERTAIN: usize = 8;
+
+/// The outermost segment that was jumped out of, for an `at` that is not on the M's G.
+fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> {
+    let stack = os::fault::handler_stack();
+    let handling = stack.in_use();
+    let own = |address| {
+        !stack.holds(address)
+            && tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address))
+    };
+    let segments = || core::iter::successors(m.segment(), |inner| inner.outer());
+    let call_of = |inner: &Segment| inner.call.load(Relaxed) as usize;
+    // Of a fiber's on a part of the thread's own stack, or jumped out of.
+    let is_uncertain =
+        |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
+    let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
+    let is_over = |inner: &Segment| {
+        let call = call_of(inner);
+        let here = at.abs_diff(call) < size_of::<Call>();
+        // The handler stack in effect may be the part that is free below a handler.
+        let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
+        let handler_is_over = || stack.holds(call) && !handling || known() && own(at);
+        let over = || here || handler_is_over() || !waits(m, call);
+        call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
+    };
+    // One that goes on may be inside one that is over: it was made while the frame of that one, which
+    // was jumped out of already, was still there. So the search ends at the first that may go on.
+    segments()
+        .map(|inner| (inner, is_over(inner)))
+        .take_while(|(inner, over)| *over || is_uncertain(call_of(inner)))
+        .filter_map(|(inner, over)| over.then_some(inner))
+        .last()
+}
