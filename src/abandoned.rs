@@ -240,6 +240,8 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
         !stack.holds(address)
             && tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address))
     };
+    // The handler stack in effect may be the part that is free below a handler.
+    let is_known = |address| tls.thread().is_some_and(|thread| thread.ready.holds(address));
     let segments = || core::iter::successors(m.segment(), |inner| inner.outer());
     let call_of = |inner: &Segment| inner.call.load(Relaxed) as usize;
     // Of a fiber's on a part of the thread's own stack, or jumped out of.
@@ -249,17 +251,18 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
     let is_over = |inner: &Segment| {
         let call = call_of(inner);
         let here = at.abs_diff(call) < size_of::<Call>();
-        // The handler stack in effect may be the part that is free below a handler.
-        let known = || tls.thread().is_some_and(|thread| thread.ready.holds(call));
-        let handler_is_over = || stack.holds(call) && !handling || known() && own(at);
+        let handler_is_over = || stack.holds(call) && !handling || is_known(call) && own(at);
         let over = || here || handler_is_over() || !waits(m, call);
         call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
     };
+    // Callback code has made it: it is over if the callback around it is.
+    let is_part_of_outer = |call: usize| call == 0 || m.bounds_at(call).is_some();
+    let may_be_over = |call| is_part_of_outer(call) || is_uncertain(call);
     // One that goes on may be inside one that is over: it was made while the frame of that one, which
     // was jumped out of already, was still there. So the search ends at the first that may go on.
     segments()
         .map(|inner| (inner, is_over(inner)))
-        .take_while(|(inner, over)| *over || is_uncertain(call_of(inner)))
+        .take_while(|(inner, over)| *over || may_be_over(call_of(inner)))
         .filter_map(|(inner, over)| over.then_some(inner))
         .last()
 }
