@@ -211,7 +211,7 @@ static void at_each_instruction(const struct path *path, void (*in_handler)(void
         reached = 0;
         countdown = at;
         run(path);
-        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 192);
+        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 384);
     }
     fprintf(stderr, "  %s: %ld times, to instruction %ld\n", path->name, times, at);
     CHECK(times > 40);
