@@ -220,7 +220,7 @@ static void handlers_may_call_back_while_the_signal_stack_is_changed(void) {
     sigaction(SIGALRM, &action, NULL);
     setitimer(ITIMER_REAL, &every, NULL);
     /* Handlers may leave the thread little time: then so many are enough. */
-    for (int i = 0; i < rounds(30000) && handled < 50000; i++) {
+    for (int i = 0; i < rounds(30000) && handled < 20000; i++) {
         if (i % 3 != 0) CHECK_EQ(needm_attach(), 0);
         if (i % 3 != 1) CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
         CHECK_EQ(needm_detach(), 0);
