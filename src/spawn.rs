@@ -63,17 +63,19 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     if settings().hooks().any_of_an_m() && gate::owns_the_world() {
         return Err(Error::Busy);
     }
-    if is_in_a_handler(Tls::current()) {
+    // First: a callback that was jumped out of may be a handler's, and its M may be the one that the
+    // new thread needs.
+    let tls = Tls::current();
+    abandoned::drop_abandoned(tls, arch::needm_sp());
+    if is_open() && is_in_a_handler(tls) {
         return Err(Error::Busy);
     }
-    // First: `lifecycle::stop` looks for spawned threads after it has said that needm is closed.
+    // Before it is seen open: `lifecycle::stop` says that it is closed, then looks for spawned threads.
     SPAWNING.fetch_add(1, SeqCst);
     if !is_open() {
         SPAWNING.fetch_sub(1, SeqCst);
         return Err(Error::NotStarted);
     }
-    // The M of a callback that this thread has jumped out of may be the one that the new thread needs.
-    abandoned::drop_abandoned(Tls::current(), arch::needm_sp());
     let spawned = Spawned { main, answer: AtomicU32::new(0) };
     let started = start_thread(&spawned);
     // The new thread takes an M, and what it needs off this stack, before it answers.

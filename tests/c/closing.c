@@ -98,7 +98,7 @@ static void *calls_until_it_quits(void *arg) {
     }
     return arg;
 }
-static void who_is_inside_is_said_and_needm_is_open_again(void) {
+static void those_inside_are_named_and_needm_is_open_again(void) {
     CHECK_EQ(needm_each_inside(sees, NULL), NEEDM_ENOTSTARTED);
     start((needm_config){.binding = binding});
     over = quit = 0;
@@ -472,7 +472,7 @@ int main(int argc, char **argv) {
     binding = parse_binding(argc, argv);
     RUN(misuse_is_refused);
     RUN(a_stop_succeeds_under_full_load);
-    RUN(who_is_inside_is_said_and_needm_is_open_again);
+    RUN(those_inside_are_named_and_needm_is_open_again);
     RUN(a_callback_under_way_comes_to_its_end);
     RUN(spawned_threads_do_not_keep_it_open);
     RUN(waiters_for_an_m_are_refused);

@@ -1,5 +1,8 @@
 /* Threads that needm starts. */
 #include "check.h"
+#ifndef _WIN32
+#include <setjmp.h>
+#endif
 
 static uint32_t binding;
 static long sum;
@@ -62,9 +65,27 @@ static void *in_handlers_and_elsewhere(void *arg) {
     CHECK_EQ(handled, 12);
     return arg;
 }
+/* Out of a callback of a handler: the thread is in neither any more. */
+static sigjmp_buf out;
+static void leaves(void *arg) { (void)arg, siglongjmp(out, 1); }
+static void leaves_its_callback(int signal) {
+    (void)signal;
+    needm_callback(leaves, NULL, 0, NULL);
+}
+static void *after_handlers(void *arg) {
+    struct sigaction action = {.sa_handler = leaves_its_callback, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    CHECK_EQ(needm_attach(), 0);
+    for (volatile int i = 0; i < 20; i++) {
+        if (sigsetjmp(out, 1) == 0) raise(SIGUSR1);
+        is_allowed(NULL);
+    }
+    return arg;
+}
 static void handlers_may_not_spawn(void) {
     start((needm_config){.binding = binding});
     join(thread(in_handlers_and_elsewhere, NULL));
+    join(thread(after_handlers, NULL));
     stop_when_idle();
 }
 #endif
