@@ -9,6 +9,9 @@
 //! overwritten or unmapped, the callback is over. Until then its record stays. That costs part of a
 //! G, and its thread's callbacks the fast path; so of those that were made further down on the
 //! thread's own stack, where fibers are rare and jumps are not, only some stay.
+//!
+//! A handler that has interrupted needm's code drops none: that code may be about to use it, most of all
+//! to begin a callback inside one that was jumped out of and is not overwritten yet.
 
 use crate::call::Call;
 use crate::fibers::{self, may_go_on, waits};
@@ -64,7 +67,7 @@ pub(crate) fn leave_part(m: &M, segment: &Segment) {
     let above = |stack: Bounds| stack.holds(inside) && stack.holds(top) && inside <= top;
     let on_its_part = m.parts().any(|part| part.belongs_to(segment) && part.bounds().holds(inside));
     if inside != 0 && (on_its_part || above(m.bounds_or_g(top))) {
-        tls.set_inside(0);
+        tls.set_inside(segment.around_it());
     }
 }
 
@@ -130,6 +133,9 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
                 fibers::make_current(tls, holder);
                 continue;
             }
+        }
+        if !under && tls.has_interrupted_needm() {
+            return;
         }
         let gsp = segment.gsp.load(Relaxed);
         if !under && gsp != 0 {
@@ -211,6 +217,9 @@ fn holder(m: &M, at: usize) -> Option<&'static M> {
 /// Unbinds one of the `most` Ms below the current one that was bound for a fiber's callback, if that is
 /// over: its fiber was left and is gone. Each that is looked at costs system calls.
 pub(crate) fn drop_gone_fiber(tls: &Tls, most: usize) {
+    if tls.has_interrupted_needm() {
+        return;
+    }
     let below = tls.m().and_then(M::prev_current);
     let gone =
         core::iter::successors(below, |m| m.prev_current()).take(most).find(|m| fibers::is_gone(m));

@@ -145,7 +145,8 @@ fn is_any_inside(tls: &Tls) -> bool {
 pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
     let at = needm_sp();
     drop_abandoned(tls, at);
-    while let Some(m) = needm::current(tls)
+    while !tls.has_interrupted_needm()
+        && let Some(m) = needm::current(tls)
         && let Some(segment) = m.segment()
         && is_elsewhere(tls, m, segment, at)
     {

@@ -42,8 +42,8 @@ pub(crate) struct Segment {
     /// The row of the M that is being made before its callback begins, plus one, while the host's hook
     /// runs for it; else 0.
     pub(crate) making: AtomicUsize,
-    /// A segment is a multiple of four words.
-    pad: AtomicUsize,
+    /// Where the thread was inside needm when the slow path began this callback: [`Self::around_it`].
+    pub(crate) inside: AtomicUsize,
     /// What a sanitizer knew of the stack before this segment.
     pub(crate) around: tools::Around,
 }
@@ -110,6 +110,12 @@ impl Segment {
         if flags != before {
             self.flags.store(flags, Relaxed);
         }
+    }
+
+    /// Where the thread was inside needm when this callback began: a handler's may have interrupted
+    /// needm's code. 0 if nowhere; the fast paths are not taken where it matters, with the M in a callback.
+    pub(crate) fn around_it(&self) -> usize {
+        if self.is(BUILT) { self.inside.load(Relaxed) } else { 0 }
     }
 
     /// Whether one of the flags is set.

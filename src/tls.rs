@@ -12,7 +12,8 @@
 //!   with one compare-and-swap and nothing else: the thread's signal stack is in order, and
 //!   there are no hooks to call.
 //! - `inside` is an address on a G only while this thread runs needm's code there, below that
-//!   address, in the part of the callback that the address is in.
+//!   address, in the part of the callback that the address is in. With [`INTERRUPTED`] needm's code
+//!   waits on another stack as well.
 //!
 //! # Safety
 //! The block lives as long as its thread. What it points to is a row of a table. `needm_stop`
@@ -27,6 +28,10 @@ use crate::layout;
 use crate::m::M;
 use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
+
+/// In `inside`: a handler has interrupted needm's code, and the mark is of a function that the handler
+/// has called. Marks are stack pointers, in which this bit is 0.
+pub(crate) const INTERRUPTED: usize = 1;
 
 /// The block.
 #[repr(C)]
@@ -121,6 +126,11 @@ impl Tls {
     /// from outside (`callback/inside.rs`); 0 if nowhere.
     pub(crate) fn inside(&self) -> usize {
         self.inside.load(Relaxed)
+    }
+
+    /// Whether a handler runs, and has interrupted needm's code on this thread. Only inside needm.
+    pub(crate) fn has_interrupted_needm(&self) -> bool {
+        self.inside() & INTERRUPTED != 0
     }
 
     /// Says where this thread is inside needm, to its own handlers.

@@ -98,7 +98,7 @@ extern "C" fn left_g(out: *const Out<'_>) {
     tools::out(&m::from_g0(out.m, out.segment).around);
     running::leave(out.m);
     // C may jump back to the G.
-    Tls::current().set_inside(0);
+    Tls::current().set_inside(out.segment.around_it());
 }
 
 /// From `needm_on_g0`, on the system stack, after the function, or when an exception has left it.

@@ -35,7 +35,7 @@ pub(crate) fn run_deferred(m: &M) -> Option<*mut c_void> {
         let tls = Tls::current();
         let inside = tls.inside();
         // It may jump away.
-        tls.set_inside(0);
+        tls.set_inside(segment.around_it());
         // SAFETY: it may be called until the callback is over, and the callback is not.
         unsafe { (deferred.function)(deferred.arg) };
         tls.set_inside(inside);

@@ -22,12 +22,13 @@
 
 use crate::abandoned;
 use crate::abandoned::drop_abandoned;
+use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::call::{
     ALIGN, PENDING_HANDLER_STACK, PENDING_REQUEST, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS,
     PanicInfo,
 };
-use crate::callback::inside::inside;
+use crate::callback::inside;
 use crate::error::Error;
 use crate::fibers;
 use crate::layout;
@@ -77,10 +78,16 @@ struct Place {
 pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     // SAFETY: entry code has just built it on this stack.
     let call = unsafe { &mut *call };
-    inside(|tls| match try_enter(tls, call) {
+    let tls = Tls::current();
+    let around = inside::begin(tls, needm_sp());
+    let sp = match try_enter(tls, call) {
         Ok(sp) => {
+            let segment = tls.m().and_then(M::segment);
+            if let Some(segment) = segment.filter(|_| call.out & PENDING_SEGMENT == 0) {
+                segment.inside.store(around, Relaxed);
+            }
             // An interrupt that comes from here on sees the bits of `out`.
-            if tls.m().and_then(M::segment).is_some_and(|segment| segment.request.is_posted()) {
+            if segment.is_some_and(|segment| segment.request.is_posted()) {
                 call.out |= PENDING_REQUEST;
             }
             sp
@@ -91,7 +98,9 @@ pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
             call.out = code;
             0
         }
-    })
+    };
+    inside::end(tls, around);
+    sp
 }
 
 fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
@@ -315,10 +324,13 @@ fn unblock_faults(segment: &Segment) {
 
 /// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.
 extern "C" fn on_g_prologue(call: *mut Call) {
-    inside(|tls| prologue(tls, call));
+    let tls = Tls::current();
+    let around = inside::begin(tls, needm_sp());
+    prologue(tls, call, around);
+    inside::end(tls, around);
 }
 
-fn prologue(tls: &Tls, call: *mut Call) {
+fn prologue(tls: &Tls, call: *mut Call, around: usize) {
     // SAFETY: entry code waits with the call on its stack; this thread holds the M in it, so the
     // M's row is mapped.
     let (call, m) = unsafe {
@@ -333,6 +345,7 @@ fn prologue(tls: &Tls, call: *mut Call) {
         if let Some(segment) = m.next_segment() {
             let at = part_below(ptr::from_ref(call) as usize);
             build(call, m, (segment, at), WAS_RUNNING, false);
+            segment.inside.store(around, Relaxed);
         }
     }
     if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {

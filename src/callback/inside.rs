@@ -13,11 +13,17 @@
 //! instruction that was interrupted: `interrupt.rs`.
 //!
 //! While needm calls functions of the host's that may jump away (deferred functions, C), the word
-//! is 0, and a flag of the segment, or the segment's `gsp`, keeps interrupts off.
+//! is what it was before the callback, and a flag of the segment, or the segment's `gsp`, keeps
+//! interrupts off.
+//!
+//! The mark also tells a handler whether it has interrupted needm's code, on whichever stack. That may
+//! be about to use a callback's record, or an M. So what was jumped out of is then kept:
+//! `abandoned.rs`.
 
 use crate::arch::needm_sp;
 use crate::callback::interrupt;
-use crate::tls::Tls;
+use crate::os;
+use crate::tls::{INTERRUPTED, Tls};
 
 /// Runs `work` inside needm, on whichever stack. If an interrupt of this thread's callback came
 /// meanwhile, the callback ends here.
@@ -34,9 +40,27 @@ pub(crate) fn inside<R>(work: impl FnOnce(&'static Tls) -> R) -> R {
 /// to put back.
 #[inline]
 pub(crate) fn begin(tls: &Tls, at: usize) -> usize {
-    let before = tls.inside();
-    tls.set_inside(at);
+    let mut before = tls.inside();
+    if before != 0 && is_left(tls, before, at) {
+        before = 0;
+    }
+    tls.set_inside(if before == 0 { at } else { at | INTERRUPTED });
     before
+}
+
+/// Whether the code that has set this mark was jumped out of. Where `at` is on the thread's own stack and
+/// not in a handler there, only a mark further up on that stack is of code that goes on: a handler that
+/// has no stack of its own runs on the one that it has interrupted.
+#[cold]
+fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
+    let Some(thread) = tls.thread() else { return false };
+    let handlers = os::fault::handler_stack();
+    let own = |address| {
+        !handlers.holds(address)
+            && !thread.ready.holds(address)
+            && thread.own_stack_holds(tls, address)
+    };
+    own(at) && !(at <= mark && own(mark))
 }
 
 /// The last step.

@@ -104,6 +104,32 @@ static void a_jump_out(void) {
     call_and_check();
     steps_off();
 }
+/* As long as it is not noticed that C has jumped out of this one, a callback from close below counts as
+ * one that this C makes. But a handler finds the frame overwritten that has waited for it. */
+static void jumps_out(void *arg) {
+    (void)arg;
+    longjmp(out, 1);
+}
+static void defers(void *sum) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, add, sum), 0);
+    runs(sum);
+}
+static void is_jumped_out_of(void *arg) { needm_ccall(jumps_out, arg); }
+static __attribute__((noinline)) void overwrite_and_call(void) {
+    volatile char overwrites[2048];
+    for (size_t i = 0; i < sizeof overwrites; i++) overwrites[i] = 0;
+    long sum = 0;
+    steps_on();
+    CHECK_EQ(needm_callback(defers, &sum, 0, NULL), 0);
+    steps_off();
+    CHECK_EQ(sum, 2);
+}
+static void a_callback_after_a_jump(void) {
+    call_and_check();
+    if (setjmp(out) == 0) needm_callback(is_jumped_out_of, NULL, 0, NULL);
+    overwrite_and_call();
+}
 static void a_world_stopped_and_started(void) {
     call_and_check();
     steps_on();
@@ -134,7 +160,8 @@ struct path {
 static const struct path paths[] = {
     PATH(a_first_callback, 0), PATH(a_callback, 1), PATH(a_frame_that_is_copied, 1),
     PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1), PATH(a_panic, 1), PATH(a_fault, 1),
-    PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_world_stopped_and_started, 0), PATH(a_thread_exit, 0),
+    PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_callback_after_a_jump, 1),
+    PATH(a_world_stopped_and_started, 0), PATH(a_thread_exit, 0),
 };
 enum { PATHS = sizeof paths / sizeof *paths };
 
