@@ -16,7 +16,7 @@ use crate::gate::{
 use crate::m::M;
 use crate::os::wait::wait;
 use crate::state;
-use crate::sync::SeqCst;
+use crate::sync::{Relaxed, SeqCst};
 use crate::thread::reap;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
@@ -72,10 +72,13 @@ fn enter_closed(m: &M) -> bool {
 }
 
 /// The callbacks that a signal handler of this thread has interrupted, and the hook. Their code does
-/// not run while the handler waits, so a stopper must not wait for it.
+/// not run while the handler waits, so a stopper must not wait for it. Any of the Ms below may count as
+/// running, also below those of fibers that wait: C may have jumped out of its callback.
 struct Interrupted {
     first: Option<&'static M>,
-    running: usize,
+    /// By it the Ms that count as running are known: a stack pointer, because a handler that interrupts
+    /// the wait, and waits itself, is further down or on another stack.
+    wait: usize,
     /// This thread's record, if a hook runs.
     hook: Option<&'static Thread>,
 }
@@ -84,14 +87,21 @@ impl Interrupted {
     /// Those of `first`, and of the Ms that were bound to this thread before it.
     fn find(first: Option<&'static M>) -> Self {
         let hook = Tls::current().thread().filter(|own| own.runs_hook());
-        let all = Self { first, running: usize::MAX, hook };
-        let running = all.iter().filter(|m| m.is_running()).count();
-        Self { running, ..all }
+        let wait = needm_sp();
+        for m in core::iter::successors(first, |m| m.prev_held()) {
+            if m.is_inside() && m.is_running() {
+                m.parked_by.store(wait, Relaxed);
+            } else if m.parked_by.load(Relaxed) == wait {
+                // Of a wait that was jumped out of.
+                m.parked_by.store(0, Relaxed);
+            }
+        }
+        Self { first, wait, hook }
     }
 
     fn iter(&self) -> impl Iterator<Item = &'static M> {
         let chain = core::iter::successors(self.first, |m| m.prev_held());
-        chain.filter(|m| m.is_inside()).take(self.running)
+        chain.filter(|m| m.is_inside() && m.parked_by.load(Relaxed) == self.wait)
     }
 
     fn mark(&self, running: bool) {
@@ -108,7 +118,7 @@ impl Interrupted {
 
     /// Has them run again, after waiting for the gate to open.
     fn pass_gate(&self) {
-        if self.running == 0 && self.hook.is_none() {
+        if self.iter().next().is_none() && self.hook.is_none() {
             return;
         }
         loop {

@@ -1,6 +1,7 @@
 //! Everything at once, at random: threads that call back, fault, overflow, panic, recover,
-//! nest, are jumped over, stop the world, attach, get signals, fork, and exit in three ways,
-//! while needm is stopped and started.
+//! nest, are jumped over, run fibers, stop the world, attach, get signals, fork, and exit in three
+//! ways, while needm is stopped and started. A crash reporter lies over its handlers, and in the
+//! middle a sandbox arrives.
 //!
 //! `cargo run --release --example soak -- SECONDS [SEED]` says on standard
 //! error each second how far it is, and at the end prints an account that must add up. It
@@ -32,6 +33,8 @@ unsafe extern "C" {
         running: *mut c_int,
     ) -> c_int;
     fn soak_handle(call: extern "C" fn());
+    fn soak_report();
+    fn soak_sandbox() -> c_int;
 }
 
 /// Threads at once.
@@ -58,7 +61,8 @@ fn handlers_lose_their_thread() -> bool {
 
 fn config(random: &mut Random) -> Config {
     let binding = if random.below(2) == 0 { Binding::Thread } else { Binding::Call };
-    let max_ms = if random.below(4) == 0 { 64 } else { 0 };
+    // So many that no fiber's callback has to share an M.
+    let max_ms = if random.below(4) == 0 { 128 } else { 0 };
     Config { binding, max_ms, ..Config::default() }
 }
 
@@ -96,8 +100,11 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
         unsafe { soak_handle(work::on_signal) };
     }
     needm::start(config(&mut random)).map_err(|error| error.to_string())?;
+    // SAFETY: the reporter forwards to the handlers of before.
+    unsafe { soak_report() };
     let start = Instant::now();
     let (mut made, mut starts, mut said) = (0, 1, 0);
+    let mut in_sandbox = emulated(); // qemu-user has no filters
     while start.elapsed() < Duration::from_secs(seconds) {
         if RUNNING.load(SeqCst) < THREADS {
             made += 1;
@@ -116,6 +123,14 @@ fn soak(seconds: u64, seed: u64) -> Result<(), String> {
             }
         } else {
             std::thread::yield_now();
+        }
+        if !in_sandbox && start.elapsed() > Duration::from_secs(seconds) / 2 {
+            in_sandbox = true;
+            // SAFETY: what it refuses, callers of Linux do without.
+            let refused = unsafe { soak_sandbox() };
+            if refused != 0 {
+                eprintln!("soak: no sandbox: error {refused}");
+            }
         }
         if random.below(500) == 0 && stop()? {
             starts += 1;
@@ -150,13 +165,14 @@ fn account() -> Result<(), String> {
     let of = |count: &AtomicU64| count.load(Relaxed);
     let a = &*ACCOUNT;
     println!(
-        "{} callbacks called, {} ran, {} refused, {} without room on a signal stack; {} stops, {} forks",
+        "{} callbacks called, {} ran, {} refused, {} without room on a signal stack; {} stops, {} forks, {} waits of fibers",
         of(&a.asked),
         of(&a.ran),
         of(&a.refused),
         of(&a.cramped),
         of(&a.stops),
-        of(&a.forks)
+        of(&a.forks),
+        of(&a.waited)
     );
     let pairs = [
         ("callbacks", of(&a.ran) + of(&a.refused) + of(&a.cramped), of(&a.asked)),

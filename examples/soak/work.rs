@@ -18,6 +18,8 @@ unsafe extern "C" {
     // examples/soak/foreign.c
     fn soak_catch(call: extern "C" fn(*mut c_void), arg: *mut c_void) -> c_int;
     fn soak_jump() -> !;
+    fn soak_fibers(body: extern "C" fn(), order: u64);
+    fn soak_wait();
     fn soak_signal();
     fn soak_fork(call: extern "C" fn() -> c_int) -> c_int;
 }
@@ -41,6 +43,8 @@ pub(crate) struct Account {
     pub(crate) recovered: AtomicU64,
     pub(crate) jumps: AtomicU64,
     pub(crate) jumps_met: AtomicU64,
+    /// Callbacks in which a fiber has waited while others ran.
+    pub(crate) waited: AtomicU64,
     pub(crate) stops: AtomicU64,
     pub(crate) forks: AtomicU64,
     /// Results that nothing above explains.
@@ -227,6 +231,30 @@ fn jumps() {
     }
 }
 
+/// Fibers whose callbacks wait in C and end in any order: one in four by a fault.
+fn fibers(random: &mut Random) {
+    extern "C" fn body() {
+        let number = ACCOUNT.waited.fetch_add(1, Relaxed);
+        let fails = number.is_multiple_of(4);
+        let ended = call(|cx| {
+            // SAFETY: the body waits once. C switches back to this stack.
+            let out = cx.ccall(|| unsafe { soak_wait() });
+            if fails {
+                write_through_null();
+            }
+            out.is_ok().then_some(number)
+        });
+        match ended {
+            Some(Ok(Some(same))) if !fails && same == number => {}
+            Some(Err(CallbackError::Fault(_))) if fails => one(&ACCOUNT.faults_met),
+            None => {}
+            other => wrong("a fiber", &other),
+        }
+    }
+    // SAFETY: `body` may run on any stack, and `order` may be any number.
+    unsafe { soak_fibers(body, random.below(3)) }
+}
+
 fn stops(inside: bool) {
     let stop = || {
         let Ok(stopped) = needm::stop_the_world() else { return };
@@ -330,7 +358,8 @@ pub(crate) fn live(seed: u64, number: u64) {
                 let depth = random.below(6);
                 nests(&mut random, depth);
             }
-            80..85 => jumps(),
+            80..83 => jumps(),
+            83..85 => fibers(&mut random),
             85..89 => stops(random.below(2) == 0),
             89..93 => attaches(&mut random),
             // SAFETY: the handler only calls back.

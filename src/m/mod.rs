@@ -141,6 +141,8 @@ pub(crate) struct M {
     /// Of a handler stack, what is in use of it by a handler that has interrupted its callback, with
     /// the registers of that. For a stopped world; 0 and 0 otherwise.
     pub(crate) interrupted_by: Known,
+    /// Which wait of its thread has it not count as running: `running.rs`.
+    pub(crate) parked_by: AtomicUsize,
     /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) fiber: tools::Fiber,
