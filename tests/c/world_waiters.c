@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <setjmp.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 
 static volatile long done; /* callbacks that have run */
 static void count_one(void *arg) { __sync_fetch_and_add(&done, 1), (void)arg; }
@@ -283,6 +284,62 @@ static void a_callback_that_c_jumped_back_to_is_stopped(void) {
     join(jumper);
 }
 
+/* A callback that C has jumped out of counts as running until that is noticed: not yet by a callback of
+ * a fiber. One of the next fiber waits at the gate, and the thread that stops the world does not
+ * wait for either. */
+static ucontext_t scheduler, fibers[2];
+static jmp_buf to_the_thread;
+static void jumps_out(void *arg) {
+    (void)arg;
+    longjmp(to_the_thread, 1);
+}
+static void calls_to_jump(void *arg) { needm_callback(jumps_out, arg, 0, NULL); }
+static void is_jumped_out_of(void *arg) { needm_ccall(calls_to_jump, arg); }
+static __attribute__((noinline)) void call_far_down(void) {
+    volatile char between[32768]; /* what the thread does next overwrites nothing further down */
+    between[0] = 0;
+    needm_callback(is_jumped_out_of, NULL, 0, NULL);
+}
+static void switches(void *arg) {
+    (void)arg;
+    CHECK_EQ(swapcontext(&fibers[0], &scheduler), 0);
+}
+static void waits_in_c(void *arg) { CHECK_EQ(needm_ccall(switches, arg), 0); }
+static void first_fiber(void) { CHECK_EQ(needm_callback(waits_in_c, NULL, 0, NULL), 0); }
+static void second_fiber(void) { CHECK_EQ(needm_callback(count_one, NULL, 0, NULL), 0); }
+static volatile int enough;
+static void *stops_again_and_again(void *arg) {
+    while (!enough) {
+        CHECK_EQ(needm_stop_the_world(), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+    }
+    return arg;
+}
+static void a_stop_does_not_wait_for_a_callback_below_those_of_fibers(void) {
+    enum { SIZE = 64 * 1024 };
+    char *stacks = malloc(2 * SIZE);
+    CHECK(stacks);
+    enough = 0;
+    pthread_t stopper = thread(stops_again_and_again, NULL);
+    for (int i = 0; i < rounds(50); i++) {
+        for (int j = 0; j < 2; j++) {
+            CHECK_EQ(getcontext(&fibers[j]), 0);
+            fibers[j].uc_stack = (stack_t){.ss_sp = stacks + j * SIZE, .ss_size = SIZE};
+            fibers[j].uc_link = &scheduler;
+            makecontext(&fibers[j], j ? second_fiber : first_fiber, 0);
+        }
+        if (setjmp(to_the_thread) == 0) call_far_down();
+        CHECK_EQ(swapcontext(&scheduler, &fibers[0]), 0);
+        usleep(1000); /* most often the other thread waits by then */
+        CHECK_EQ(swapcontext(&scheduler, &fibers[1]), 0);
+        CHECK_EQ(swapcontext(&scheduler, &fibers[0]), 0);
+        CHECK_EQ(needm_detach(), 0);
+    }
+    enough = 1;
+    join(stopper);
+    free(stacks);
+}
+
 int main(int argc, char **argv) {
     uint32_t binding = parse_binding(argc, argv);
     struct sigaction segv = {.sa_sigaction = make_it_writable, .sa_flags = SA_SIGINFO};
@@ -295,6 +352,7 @@ int main(int argc, char **argv) {
     RUN(a_waiting_thread_may_be_cancelled);
     RUN(spawned_and_foreign_threads_take_turns_to_stop_the_world);
     RUN(a_callback_that_c_jumped_back_to_is_stopped);
+    RUN(a_stop_does_not_wait_for_a_callback_below_those_of_fibers);
     if (handlers_lose_their_thread()) return SUCCESS;
     RUN(handlers_over_running_callbacks_take_turns_to_stop_the_world);
     RUN(a_handler_of_a_waiting_thread_may_fork_and_call_back);
