@@ -70,12 +70,15 @@
         /* The detours of a fast path that both have alike. */
         .macro  detours path, other
         /* From check_call: an info alone does no harm. The slow path refuses one that is too
-           short. */
+           short. No info: a handler has dropped, since then, the callback that was under way, because
+           it was jumped out of. */
 .Lspecial_\path:
         movl    \other, %edx
         orl     16(%ebp), %edx
         jne     .Lslow
         movl    20(%ebp), %edx
+        testl   %edx, %edx
+        je      .Lslow
         cmpl    $INFO_BYTES, INFO_SIZE(%edx)
         jae     .Lplain_\path
         jmp     .Lslow
