@@ -40,18 +40,30 @@ pub(crate) fn inside<R>(work: impl FnOnce(&'static Tls) -> R) -> R {
 /// to put back.
 #[inline]
 pub(crate) fn begin(tls: &Tls, at: usize) -> usize {
-    let mut before = tls.inside();
-    if before != 0 && is_left(tls, before, at) {
-        before = 0;
+    if tls.inside() != 0 {
+        return begin_again(tls, at);
     }
-    tls.set_inside(if before == 0 { at } else { at | INTERRUPTED });
+    tls.set_inside(at);
+    0
+}
+
+/// The first step where the thread has a mark. A function of its own, so that those which begin need
+/// fewer registers: perf follows frame pointers through `needm_ccall` if that does not use theirs.
+#[cold]
+#[inline(never)]
+fn begin_again(tls: &Tls, at: usize) -> usize {
+    let before = tls.inside();
+    if is_left(tls, before, at) {
+        tls.set_inside(at);
+        return 0;
+    }
+    tls.set_inside(at | INTERRUPTED);
     before
 }
 
 /// Whether the code that has set this mark was jumped out of. Where `at` is on the thread's own stack and
 /// not in a handler there, only a mark further up on that stack is of code that goes on: a handler that
 /// has no stack of its own runs on the one that it has interrupted.
-#[cold]
 fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
     let Some(thread) = tls.thread() else { return false };
     let handlers = os::fault::handler_stack();
