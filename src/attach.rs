@@ -88,8 +88,8 @@ pub(crate) fn detach() -> Result<(), Error> {
     let m = if state::is_open() { needm::current(tls) } else { None };
     if let Some(m) = m {
         tls.set_rebind_epoch(0);
-        trim::note_returned(m, thread);
         dropm(tls, m);
+        trim::note_returned(m, thread);
     }
     thread.end_transfer(was_in_transfer);
     // Also without an M: with one for each call, the signal stack stays after it. Before and after: a

@@ -47,23 +47,37 @@ pub(crate) fn note_returned(m: &M, thread: &Thread) {
     let now = RETURNED.count.fetch_add(1, Relaxed);
     m.returned_at.store(now, Relaxed);
     m.touched.store(true, Relaxed);
-    place(now).store(m.index() + 1, Relaxed);
+    // What was there was overlooked: it was not idle yet, or the thread that was to look was slow.
+    let overlooked = place(now).swap(m.index() + 1, Relaxed).wrapping_sub(1);
     let next = now.wrapping_add(1);
-    if next.is_multiple_of(BATCH) {
+    if next.is_multiple_of(BATCH) || MS.get(overlooked).is_some_and(is_cold) {
         let was_in_transfer = thread.begin_transfer();
-        give_up(next.wrapping_sub(WARM + BATCH), thread);
+        if next.is_multiple_of(BATCH) {
+            let first = next.wrapping_sub(WARM + BATCH);
+            give_up((0..BATCH).filter_map(|later| take(first.wrapping_add(later))), thread);
+        }
+        give_up(core::iter::once(overlooked), thread);
         thread.end_transfer(was_in_transfer);
     }
 }
 
-/// Gives up the memory of the Ms from `first` on, as they were returned.
-fn give_up(first: u32, thread: &Thread) {
+/// The row of the M that was returned when so many had been, if its memory is to be given up, which
+/// nobody else does then.
+fn take(returned: u32) -> Option<u32> {
+    let row = place(returned).load(Relaxed);
+    let is_cold = || MS.get(row.wrapping_sub(1)).is_some_and(is_cold);
+    let taken =
+        row != 0 && is_cold() && place(returned).compare_exchange(row, 0, Relaxed, Relaxed).is_ok();
+    taken.then(|| row.wrapping_sub(1))
+}
+
+/// Gives up the memory of the Ms in these rows that are cold, [`BATCH`] at most.
+fn give_up(cold: impl Iterator<Item = u32>, thread: &Thread) {
     // The rows of those that are claimed here, in the order of their stacks.
     let rows = [const { Cell::new(0) }; BATCH as usize];
     let claimed = |count: usize| rows.iter().take(count).filter_map(|row| MS.get(row.get()));
     let mut count = 0;
-    for returned in 0..BATCH {
-        let row = place(first.wrapping_add(returned)).load(Relaxed).wrapping_sub(1);
+    for row in cold {
         let cold = MS.get(row).filter(|m| is_cold(m) && pool::claim(m, thread, false));
         let Some((m, slot)) = cold.zip(rows.get(count)) else { continue };
         m.touched.store(false, Relaxed);

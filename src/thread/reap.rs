@@ -203,8 +203,9 @@ impl Thread {
         if state::settings().hooks().unminit.is_some() {
             self.in_hook(true, || state::settings().hooks().unminit(m));
         }
-        trim::note_returned(m, self);
         self.return_m(m);
+        // Afterwards, because it may wait for the system, and others look for idle ones meanwhile.
+        trim::note_returned(m, self);
     }
 
     /// Unbinds all Ms of this thread, which has exited or is about to. The result is their number.
