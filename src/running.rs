@@ -33,6 +33,7 @@ crate::arch::upcalls! {
 pub(crate) fn enter(m: &M) -> bool {
     // A handler that had interrupted it may have been jumped out of.
     m.interrupted_by.set(0, 0);
+    m.parked.store(0, Relaxed);
     m.set_running(true);
     order();
     let entered = !is_closed(value()) || enter_closed(m);
@@ -73,12 +74,12 @@ fn enter_closed(m: &M) -> bool {
 
 /// The callbacks that a signal handler of this thread has interrupted, and the hook. Their code does
 /// not run while the handler waits, so a stopper must not wait for it. Any of the Ms below may count as
-/// running, also below those of fibers that wait: C may have jumped out of its callback.
+/// running, also below those of fibers that wait: C may have jumped out of its callback. Which they are
+/// is noted in the Ms, because a handler that interrupts the wait, and waits itself, has to leave
+/// them as this wait needs them. If it has them count as running at its end, this wait sees that the gate's
+/// value has changed, and looks again.
 struct Interrupted {
     first: Option<&'static M>,
-    /// By it the Ms that count as running are known: a stack pointer, because a handler that interrupts
-    /// the wait, and waits itself, is further down or on another stack.
-    wait: usize,
     /// This thread's record, if a hook runs.
     hook: Option<&'static Thread>,
 }
@@ -87,21 +88,14 @@ impl Interrupted {
     /// Those of `first`, and of the Ms that were bound to this thread before it.
     fn find(first: Option<&'static M>) -> Self {
         let hook = Tls::current().thread().filter(|own| own.runs_hook());
-        let wait = needm_sp();
-        for m in core::iter::successors(first, |m| m.prev_held()) {
-            if m.is_inside() && m.is_running() {
-                m.parked_by.store(wait, Relaxed);
-            } else if m.parked_by.load(Relaxed) == wait {
-                // Of a wait that was jumped out of.
-                m.parked_by.store(0, Relaxed);
-            }
-        }
-        Self { first, wait, hook }
+        let inside = core::iter::successors(first, |m| m.prev_held()).filter(|m| m.is_inside());
+        inside.filter(|m| m.is_running()).for_each(|m| m.parked.store(1, Relaxed));
+        Self { first, hook }
     }
 
     fn iter(&self) -> impl Iterator<Item = &'static M> {
         let chain = core::iter::successors(self.first, |m| m.prev_held());
-        chain.filter(|m| m.is_inside() && m.parked_by.load(Relaxed) == self.wait)
+        chain.filter(|m| m.is_inside() && m.parked.load(Relaxed) != 0)
     }
 
     fn mark(&self, running: bool) {

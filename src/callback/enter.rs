@@ -126,8 +126,11 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
         let place = find_place(tls, at)?;
         let m = place.m;
         let was_running = m.is_running();
+        // A handler may have interrupted code that has just set that it runs, and has not looked at the
+        // gate yet.
+        let runs = was_running && place.outer.is_some_and(|outer| outer.gsp.load(Relaxed) == 0);
         // Asked again after this thread is seen to run: `gate::begin_closing`.
-        let passed = was_running || running::enter(m) && may_stay(tls, m);
+        let passed = runs || running::enter(m) && may_stay(tls, m);
         // If not `current`, needm was stopped and started while this thread was at the gate: the M
         // is of the earlier start, and everything begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));

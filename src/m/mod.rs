@@ -141,8 +141,9 @@ pub(crate) struct M {
     /// Of a handler stack, what is in use of it by a handler that has interrupted its callback, with
     /// the registers of that. For a stopped world; 0 and 0 otherwise.
     pub(crate) interrupted_by: Known,
-    /// Which wait of its thread has it not count as running: `running.rs`.
-    pub(crate) parked_by: AtomicUsize,
+    /// Its callback code was interrupted by a handler that waits, and does not count as running meanwhile:
+    /// `running.rs`.
+    pub(crate) parked: AtomicUsize,
     /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
     pub(crate) fiber: tools::Fiber,
