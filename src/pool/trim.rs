@@ -50,15 +50,26 @@ pub(crate) fn note_returned(m: &M, thread: &Thread) {
     // What was there was overlooked: it was not idle yet, or the thread that was to look was slow.
     let overlooked = place(now).swap(m.index() + 1, Relaxed).wrapping_sub(1);
     let next = now.wrapping_add(1);
-    if next.is_multiple_of(BATCH) || MS.get(overlooked).is_some_and(is_cold) {
-        let was_in_transfer = thread.begin_transfer();
-        if next.is_multiple_of(BATCH) {
-            let first = next.wrapping_sub(WARM + BATCH);
-            give_up((0..BATCH).filter_map(|later| take(first.wrapping_add(later))), thread);
-        }
-        give_up(core::iter::once(overlooked), thread);
-        thread.end_transfer(was_in_transfer);
+    if next.is_multiple_of(BATCH) {
+        give_up_batch(next.wrapping_sub(WARM + BATCH), thread);
     }
+    if overlooked != m.index() && MS.get(overlooked).is_some_and(is_cold) {
+        give_up_one(overlooked, thread);
+    }
+}
+
+/// Gives up the memory of the Ms from `first` on, as they were returned.
+#[cold]
+#[inline(never)]
+fn give_up_batch(first: u32, thread: &Thread) {
+    give_up((0..BATCH).filter_map(|later| take(first.wrapping_add(later))), thread);
+}
+
+/// Gives up the memory of the M in this row.
+#[cold]
+#[inline(never)]
+fn give_up_one(row: u32, thread: &Thread) {
+    give_up(core::iter::once(row), thread);
 }
 
 /// The row of the M that was returned when so many had been, if its memory is to be given up, which
@@ -73,6 +84,7 @@ fn take(returned: u32) -> Option<u32> {
 
 /// Gives up the memory of the Ms in these rows that are cold, [`BATCH`] at most.
 fn give_up(cold: impl Iterator<Item = u32>, thread: &Thread) {
+    let was_in_transfer = thread.begin_transfer();
     // The rows of those that are claimed here, in the order of their stacks.
     let rows = [const { Cell::new(0) }; BATCH as usize];
     let claimed = |count: usize| rows.iter().take(count).filter_map(|row| MS.get(row.get()));
@@ -102,6 +114,7 @@ fn give_up(cold: impl Iterator<Item = u32>, thread: &Thread) {
         lowest.discard_to(highest);
     }
     claimed(count).for_each(|m| EXTRA.release(m));
+    thread.end_transfer(was_in_transfer);
 }
 
 /// Whether the stack of one row's M is below that of the other's.
