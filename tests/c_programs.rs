@@ -157,6 +157,7 @@ programs_that_leave_fp_control! {
     signals_interrupt_callbacks = "signals_during_callbacks" [];
     backtraces_are_whole = "backtrace" [];
     handlers_may_call_back_at_any_instruction = "single_step" [];
+    handlers_wait_where_their_thread_does = "single_step_gate" [];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" ["call"];
 }
 
@@ -273,6 +274,8 @@ programs! {
     callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];
     callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Archive ["call"];
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];
+    handlers_wait_where_their_thread_does = "single_step_gate" Archive [];
+    handlers_wait_where_their_thread_does_per_call = "single_step_gate" Shared ["call"];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];
 }
 

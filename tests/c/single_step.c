@@ -370,50 +370,6 @@ static void other_threads_go_on_and_fork_while_one_waits_at_any_instruction(void
     for (int i = 0; i < PATHS; i++) at_each_instruction(paths + i, wait_in_handler, run_while_one_waits);
 }
 
-/* The world is stopped when the stepped callback begins, so that it waits. So does one that a handler makes
- * meanwhile, also where the thread counts as running for the moment, before it looks at the gate. */
-static volatile int bound, may_go;
-static void call_back_in_a_stopped_world(void) {
-    in_handler_now = 1;
-    call_and_check();
-}
-static void *call_in_a_stopped_world(void *arg) {
-    call_and_check();
-    bound = 1;
-    WAIT_UNTIL(may_go);
-    a_first_callback();
-    return arg;
-}
-static void run_in_a_stopped_world(void) {
-    in_handler_now = bound = may_go = 0;
-    pthread_t stepped = thread(call_in_a_stopped_world, NULL);
-    WAIT_UNTIL(bound);
-    CHECK_EQ(needm_stop_the_world(), 0);
-    long then = ran;
-    may_go = 1;
-    for (int i = 0; i < 20 && !in_handler_now; i++) usleep(50);
-    for (int i = 0; i < 3; i++) usleep(50);
-    CHECK_EQ(ran, then);
-    CHECK_EQ(needm_start_the_world(), 0);
-    join(stepped);
-}
-static void a_handler_waits_at_any_second_instruction_of_a_callback_that_waits(void) {
-    begin();
-    at_instruction = call_back_in_a_stopped_world;
-    flags_of_handler = SA_ONSTACK;
-    handle_steps();
-    long at = 0;
-    for (reached = 1; reached; at += 2) {
-        reached = 0;
-        countdown = at;
-        run_in_a_stopped_world();
-    }
-    fprintf(stderr, "  to instruction %ld\n", at);
-    CHECK(at > 100);
-    flags_of_handler = 0;
-    end(16);
-}
-
 int main(int argc, char **argv) {
     if (emulated()) {
         fprintf(stderr, "skipped under an emulator\n");
@@ -423,7 +379,6 @@ int main(int argc, char **argv) {
     RUN(a_handler_may_call_back_at_any_instruction);
     RUN(a_handler_may_jump_out_at_any_instruction);
     RUN(other_threads_go_on_and_fork_while_one_waits_at_any_instruction);
-    RUN(a_handler_waits_at_any_second_instruction_of_a_callback_that_waits);
     /* Last: needm_stop waits a second for a thread that has exited inside needm. */
     RUN(a_thread_may_exit_at_any_instruction);
     return SUCCESS;

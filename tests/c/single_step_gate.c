@@ -1,0 +1,101 @@
+/* A handler between the instructions of a thread that comes to the gate of a stopped world: what it calls back waits
+ * as well, also where the thread counts as running for the moment, before it looks at the gate. */
+#include "check.h"
+
+#if !HAS_SINGLE_STEP
+int main(void) {
+    fprintf(stderr, "skipped: the processor has no single step\n");
+    return SUCCESS;
+}
+#else
+#include "step.h"
+#include <sys/syscall.h>
+
+static volatile long ran;
+static volatile int ready, may_go, stepped_id;
+static void runs(void *arg) {
+    ran++;
+    (void)arg;
+}
+static void call_back(void) {
+    CHECK_EQ(needm_callback(runs, NULL, 0, NULL), 0);
+}
+static void wait_for_the_stop(void) {
+    ready = 1;
+    WAIT_UNTIL(may_go);
+    stepped_id = (int)syscall(SYS_gettid);
+    steps_on();
+}
+
+static void *comes_by_a_callback(void *arg) {
+    CHECK_EQ(needm_callback(runs, NULL, 0, NULL), 0);
+    wait_for_the_stop();
+    CHECK_EQ(needm_callback(runs, NULL, 0, NULL), 0);
+    steps_off();
+    return arg;
+}
+static void in_c(void *arg) {
+    (void)arg;
+    wait_for_the_stop();
+}
+static void calls_c(void *arg) {
+    CHECK_EQ(needm_ccall(in_c, arg), 0);
+    runs(arg);
+    steps_off();
+}
+static void *comes_back_from_c(void *arg) {
+    CHECK_EQ(needm_callback(calls_c, NULL, 0, NULL), 0);
+    return arg;
+}
+
+static int sleeps(int thread) {
+    char path[64], state = 0;
+    sprintf(path, "/proc/self/task/%d/stat", thread);
+    FILE *file = fopen(path, "r");
+    CHECK(file != NULL);
+    CHECK_EQ(fscanf(file, "%*d (%*[^)]) %c", &state), 1);
+    fclose(file);
+    return state == 'S';
+}
+/* The stepped thread comes to the gate, and sleeps there, or its handler does. */
+static void run_in_a_stopped_world(void *(*comes)(void *)) {
+    ready = may_go = stepped_id = 0;
+    pthread_t stepped = thread(comes, NULL);
+    WAIT_UNTIL(ready);
+    CHECK_EQ(needm_stop_the_world(), 0);
+    long then = ran;
+    may_go = 1;
+    WAIT_UNTIL(stepped_id != 0 && sleeps(stepped_id));
+    CHECK_EQ(ran, then);
+    CHECK_EQ(needm_start_the_world(), 0);
+    join(stepped);
+}
+/* At every second instruction: the thread counts as running for more than one before it looks. */
+static void at_each_instruction(void *(*comes)(void *)) {
+    long at = 0;
+    for (reached = 1; reached; at += 2) {
+        reached = 0;
+        countdown = at;
+        run_in_a_stopped_world(comes);
+    }
+    fprintf(stderr, "  to instruction %ld\n", at);
+    CHECK(at > 100);
+}
+static void a_handler_waits_where_a_callback_waits(void) { at_each_instruction(comes_by_a_callback); }
+static void a_handler_waits_where_a_callback_comes_back(void) { at_each_instruction(comes_back_from_c); }
+
+int main(int argc, char **argv) {
+    if (emulated()) {
+        fprintf(stderr, "skipped under an emulator\n");
+        return SUCCESS;
+    }
+    start((needm_config){.binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD});
+    at_instruction = call_back;
+    flags_of_handler = SA_ONSTACK;
+    handle_steps();
+    RUN(a_handler_waits_where_a_callback_waits);
+    RUN(a_handler_waits_where_a_callback_comes_back);
+    CHECK_EQ(needm_stop(), 0);
+    return SUCCESS;
+}
+#endif
