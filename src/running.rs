@@ -58,6 +58,7 @@ fn enter_closed(m: &M) -> bool {
             order();
             // model: a_gate_without_a_second_look
             if value() == seen {
+                interrupted.forget();
                 return true;
             }
         }
@@ -65,6 +66,7 @@ fn enter_closed(m: &M) -> bool {
         leave(m);
         if !state::is_open() {
             interrupted.mark(true);
+            interrupted.forget();
             return false;
         }
         reap_dead_owner();
@@ -74,12 +76,16 @@ fn enter_closed(m: &M) -> bool {
 
 /// The callbacks that a signal handler of this thread has interrupted, and the hook. Their code does
 /// not run while the handler waits, so a stopper must not wait for it. Any of the Ms below may count as
-/// running, also below those of fibers that wait: C may have jumped out of its callback. Which they are
-/// is noted in the Ms, because a handler that interrupts the wait, and waits itself, has to leave
-/// them as this wait needs them. If it has them count as running at its end, this wait sees that the gate's
-/// value has changed, and looks again.
+/// running, also below those of fibers that wait: C may have jumped out of its callback.
+///
+/// Which they are is noted in the Ms. A handler that interrupts this wait, and waits itself, has those
+/// noted here not count as running either, and leaves the notes. At its end it has them count as
+/// running; then the gate's value has changed, and this wait looks again.
 struct Interrupted {
     first: Option<&'static M>,
+    /// Who has noted an M: a stack pointer, because a handler that interrupts this wait is further down
+    /// or on another stack.
+    wait: usize,
     /// This thread's record, if a hook runs.
     hook: Option<&'static Thread>,
 }
@@ -88,14 +94,25 @@ impl Interrupted {
     /// Those of `first`, and of the Ms that were bound to this thread before it.
     fn find(first: Option<&'static M>) -> Self {
         let hook = Tls::current().thread().filter(|own| own.runs_hook());
-        let inside = core::iter::successors(first, |m| m.prev_held()).filter(|m| m.is_inside());
-        inside.filter(|m| m.is_running()).for_each(|m| m.parked.store(1, Relaxed));
-        Self { first, hook }
+        let found = Self { first, wait: needm_sp(), hook };
+        let running = found.inside().filter(|m| m.is_running() && m.parked.load(Relaxed) == 0);
+        running.for_each(|m| m.parked.store(found.wait, Relaxed));
+        found
     }
 
-    fn iter(&self) -> impl Iterator<Item = &'static M> {
+    fn inside(&self) -> impl Iterator<Item = &'static M> + use<> {
         let chain = core::iter::successors(self.first, |m| m.prev_held());
-        chain.filter(|m| m.is_inside() && m.parked.load(Relaxed) != 0)
+        chain.filter(|m| m.is_inside())
+    }
+
+    fn iter(&self) -> impl Iterator<Item = &'static M> + use<> {
+        self.inside().filter(|m| m.parked.load(Relaxed) != 0)
+    }
+
+    /// The wait is over, and they count as running.
+    fn forget(&self) {
+        let noted = self.inside().filter(|m| m.parked.load(Relaxed) == self.wait);
+        noted.for_each(|m| m.parked.store(0, Relaxed));
     }
 
     fn mark(&self, running: bool) {
@@ -121,6 +138,7 @@ impl Interrupted {
                 self.mark(true);
                 order();
                 if !is_closed(value()) {
+                    self.forget();
                     return;
                 }
                 self.mark(false);
@@ -166,6 +184,7 @@ pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce() -> bool
     }
     if work() {
         interrupted.mark(true);
+        interrupted.forget();
     } else {
         interrupted.pass_gate();
     }
@@ -174,6 +193,7 @@ pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce() -> bool
 /// Marks `m` as not running, and wakes the stopper if the gate is closed.
 pub(crate) fn leave(m: &M) {
     tools::release(tools::Order::Left);
+    m.parked.store(0, Relaxed);
     m.set_running(false);
     order();
     // model: a_leaver_that_wakes_no_stopper

@@ -142,7 +142,7 @@ pub(crate) struct M {
     /// the registers of that. For a stopped world; 0 and 0 otherwise.
     pub(crate) interrupted_by: Known,
     /// Its callback code was interrupted by a handler that waits, and does not count as running meanwhile:
-    /// `running.rs`.
+    /// which wait it is (`running.rs`), or 0.
     pub(crate) parked: AtomicUsize,
     /// What the host keeps in it.
     pub(crate) local: AtomicPtr<c_void>,
