@@ -83,7 +83,7 @@ fn enter_closed(m: &M) -> bool {
 /// running; then the gate's value has changed, and this wait looks again.
 struct Interrupted {
     first: Option<&'static M>,
-    /// Who has noted an M: a stack pointer, because a handler that interrupts this wait is further down
+    /// By it the notes of this wait are known: a stack pointer, because a handler that interrupts this wait is further down
     /// or on another stack.
     wait: usize,
     /// This thread's record, if a hook runs.
