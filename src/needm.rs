@@ -30,6 +30,7 @@ use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
 use crate::waiting::Waiting;
+use core::iter::successors;
 use core::ptr;
 
 crate::arch::upcalls! {
@@ -352,16 +353,24 @@ impl Thread {
         let held = held.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         let fresh = ptr::from_ref(m).cast_mut();
         m.prev_held.store(held, Relaxed);
-        m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
         self.note_known_stack(m);
         compiler_fence(SeqCst);
         self.m.store(fresh, Relaxed);
+        compiler_fence(SeqCst);
+        // Not before: a handler that finds no M bound to this thread binds one, which is its last one then,
+        // and `m`, which may have been that, becomes nobody's.
+        m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
         compiler_fence(SeqCst);
         // A handler before that store may have bound an M, which is published now. A handler after
         // it has seen `m`, has bound one on top, and has unbound that again.
         let now = tls.m();
         if now.map(ptr::from_ref) != current.map(ptr::from_ref) {
             self.m.store(now.map_or(held, |now| ptr::from_ref(now).cast_mut()), Relaxed);
+            // The handler's may lie on `m`, if its callback was jumped out of.
+            let on_m = |above: &M| above.prev_held.load(Relaxed) == fresh;
+            if let Some(above) = successors(now, |m| m.prev_held()).find(|above| on_m(above)) {
+                above.prev_held.store(held, Relaxed);
+            }
             m.prev_held.store(ptr::null_mut(), Relaxed);
             m.prev_current.store(ptr::null_mut(), Relaxed);
             m.thread.store(ptr::null_mut(), Relaxed);

@@ -19,8 +19,15 @@ static uint64_t seed;
 /* The paths through needm that are stepped. */
 static jmp_buf out;
 static volatile long ran;
+/* Set where the next callback is to stop the world: its thread does not wait for itself. */
+static volatile int stops;
 static void runs(void *arg) {
     __sync_fetch_and_add(&ran, 1);
+    if (stops) {
+        stops = 0;
+        CHECK_EQ(needm_stop_the_world_within(10000000000), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+    }
     if (arg) add(arg);
 }
 /* Set while an overflow is stepped. The G is almost full then, so a callback that a handler makes
@@ -50,6 +57,14 @@ static void a_frame_that_is_copied(void) {
     CHECK_EQ(needm_callback(runs, frame, sizeof frame, NULL), 0);
     steps_off();
     CHECK_EQ(frame[0], 1);
+}
+static void an_attach_after_a_callback(void) {
+    call_and_check();
+    steps_on();
+    CHECK_EQ(needm_attach(), 0);
+    call_and_check();
+    steps_off();
+    CHECK_EQ(needm_detach(), 0);
 }
 static void attach_and_detach(void) {
     steps_on();
@@ -159,7 +174,7 @@ struct path {
 #define PATH(go, may_be_jumped_out_of) {#go, go, may_be_jumped_out_of}
 static const struct path paths[] = {
     PATH(a_first_callback, 0), PATH(a_callback, 1), PATH(a_frame_that_is_copied, 1),
-    PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1), PATH(a_panic, 1), PATH(a_fault, 1),
+    PATH(an_attach_after_a_callback, 0), PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1), PATH(a_panic, 1), PATH(a_fault, 1),
     PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_callback_after_a_jump, 1),
     PATH(a_world_stopped_and_started, 0), PATH(a_thread_exit, 0),
 };
@@ -229,8 +244,9 @@ static void end(unsigned most) {
     CHECK_EQ(needm_stop(), 0);
 }
 /* Calls `run` again and again, which runs the path once. Each time a later instruction of the path
- * is interrupted by a handler that calls `in_handler`. Beyond the first hundred it makes random strides: a
+ * is interrupted by a handler that calls `in_handler`. Beyond the first ones it makes random strides: a
  * step is slow on a virtual machine. */
+static long without_strides = 100;
 static void at_each_instruction(const struct path *path, void (*in_handler)(void), void (*run)(const struct path *)) {
     at_instruction = in_handler;
     long at = 0, times = 0;
@@ -238,7 +254,7 @@ static void at_each_instruction(const struct path *path, void (*in_handler)(void
         reached = 0;
         countdown = at;
         run(path);
-        at += at < 100 ? 1 : 1 + (long)(next(&seed) % 384);
+        at += at < without_strides ? 1 : 1 + (long)(next(&seed) % 384);
     }
     fprintf(stderr, "  %s: %ld times, to instruction %ld\n", path->name, times, at);
     CHECK(times > 40);
@@ -254,17 +270,25 @@ static void start_run_and_stop(const struct path *path) {
     CHECK_EQ(pthread_key_delete(after_needms), 0);
     signal(SIGTRAP, SIG_DFL);
 }
-/* The handler calls back; every other time the callback also faults and overflows. */
+/* The handler calls back; every other time the callback also faults and overflows. The callback that it
+ * has interrupted on its way in stops the world. */
 static void call_back(void) {
     if (next(&seed) & 1)
         call_and_check();
     else
         check_usable();
+    stops = 1;
 }
 static void a_handler_may_call_back_at_any_instruction(void) {
     /* Once before the count, so that what is mapped only once in a process does not count. */
     const struct path *first = paths;
     at_each_instruction(first, call_back, start_run_and_stop);
+    /* Binding an M, at each instruction: that is short. */
+    for (int i = 0; i < PATHS; i++) {
+        without_strides = paths[i].go == an_attach_after_a_callback ? LONG_MAX : 0;
+        if (without_strides) at_each_instruction(paths + i, call_back, start_run_and_stop);
+    }
+    without_strides = 100;
     int before = mappings();
     /* The handler runs on the thread's stack, on needm's signal stack, on the thread's own signal
      * stack. */
