@@ -36,13 +36,21 @@ enum Ends {
 
 use Ends::{Code, Signal};
 
-const PYTHON: (fn() -> Vec<Runtime>, &str) = (make::pythons, "python3");
-const NODE: (fn() -> Vec<Runtime>, &str) = (make::nodes, "node");
-const SBCL: (fn() -> Vec<Runtime>, &str) = (make::sbcls, "sbcl");
-const OCAML: (fn() -> Vec<Runtime>, &str) = (make::ocamls, "ocamlopt");
-const WASMTIME: (fn() -> Vec<Runtime>, &str) = (make::wasmtimes, "wasmtime of PyPI");
-const GO: (fn() -> Vec<Runtime>, &str) = (make::gos, "go");
-const JVM: (fn() -> Vec<Runtime>, &str) = (make::jvms, "JDK in /usr/lib/jvm");
+/// What to say of a runtime that a package brings.
+macro_rules! packaged {
+    ($name:literal) => {
+        concat!($name, " (qemu/setup --clients installs it)")
+    };
+}
+
+const PYTHON: (fn() -> Vec<Runtime>, &str) = (make::pythons, packaged!("python3"));
+const NODE: (fn() -> Vec<Runtime>, &str) = (make::nodes, packaged!("node"));
+const SBCL: (fn() -> Vec<Runtime>, &str) = (make::sbcls, packaged!("sbcl"));
+const OCAML: (fn() -> Vec<Runtime>, &str) = (make::ocamls, packaged!("ocamlopt"));
+const WASMTIME: (fn() -> Vec<Runtime>, &str) = (make::wasmtimes, packaged!("wasmtime of PyPI"));
+const GO: (fn() -> Vec<Runtime>, &str) = (make::gos, packaged!("go"));
+const JVM: (fn() -> Vec<Runtime>, &str) = (make::jvms, packaged!("JDK in /usr/lib/jvm"));
+const CUDA: (fn() -> Vec<Runtime>, &str) = (make::cudas, "GPU of NVIDIA's with its driver");
 
 /// How a process ends that does nothing about faults.
 const KILLED: (Ends, &str) = (Signal(11), "");
@@ -52,7 +60,7 @@ const GO_SAYS: (Ends, &str) = (Code(2), "SIGSEGV: segmentation violation");
 const JVM_SAYS: (Ends, &str) = (Code(1), "A fatal error has been detected by the Java Runtime");
 
 #[rustfmt::skip] // a table
-const CLIENTS: [Client; 12] = [
+const CLIENTS: [Client; 13] = [
     Client { name: "python", find: PYTHON, make: make::python, rounds: 50_000, not_after: "", crash: [KILLED, KILLED] },
     Client { name: "faulthandler", find: PYTHON, make: make::faulthandler, rounds: 50_000, not_after: "fault overflow", crash: [PYTHON_SAYS, PYTHON_SAYS] },
     Client { name: "node", find: NODE, make: make::node, rounds: 50_000, not_after: "fault overflow", crash: [KILLED, KILLED] },
@@ -65,6 +73,7 @@ const CLIENTS: [Client; 12] = [
     Client { name: "interpreting_jvm", find: JVM, make: make::interpreting_jvm, rounds: 10_000, not_after: "overflow", crash: [JVM_SAYS, KILLED] },
     Client { name: "embedded_jvm", find: JVM, make: make::embedded_jvm, rounds: 10_000, not_after: "overflow", crash: [JVM_SAYS, KILLED] },
     Client { name: "jvm_called_out", find: JVM, make: make::jvm_called_out, rounds: 200, not_after: "overflow", crash: [JVM_SAYS, KILLED] },
+    Client { name: "cuda", find: CUDA, make: make::cuda, rounds: 20_000, not_after: "", crash: [KILLED, KILLED] },
 ];
 
 /// What comes first to its handlers: `GUEST_ORDER`, and the end of the test's name.
@@ -127,7 +136,7 @@ pub(crate) fn main() {
         for (_, end) in ORDERS.iter().filter(|_| found.is_empty()) {
             if wanted.has(&format!("{}_{end}", client.name)) {
                 counts.skipped += 1;
-                println!("skipped: no {lacking} (qemu/setup --clients installs it)");
+                println!("skipped: no {lacking}");
             }
         }
         for runtime in &found {

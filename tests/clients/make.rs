@@ -279,3 +279,18 @@ pub(crate) fn go_library(go: &Runtime) -> Words {
     in_c("go.c", &program, &[]);
     words![program, go_build(go, "c-shared")]
 }
+
+/// The driver's library, where there is a device for it.
+pub(crate) fn cudas() -> Vec<Runtime> {
+    if !Path::new("/dev/nvidiactl").exists() {
+        return Vec::new();
+    }
+    vec![Runtime { at: PathBuf::from("libcuda.so.1"), version: String::new() }]
+}
+
+/// Its threads call back between a GPU's kernels.
+pub(crate) fn cuda(driver: &Runtime) -> Words {
+    let program = folder("cuda", &[]).join("program");
+    in_c("cuda.c", &program, &[]);
+    words![program, &driver.at]
+}
