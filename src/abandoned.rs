@@ -82,9 +82,8 @@ pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
         segment.outer().is_some(),
         unwound,
     );
-    m.stack.drop_deferred(segment.deferred.load(Relaxed));
     m.drop_parts(segment);
-    segment.deferred.store(0, Relaxed);
+    segment.set_deferred(0, false);
     segment.panic.store(ptr::null_mut(), Relaxed);
     segment.gsp.store(0, Relaxed);
     segment.size.store(0, Relaxed);
@@ -223,10 +222,27 @@ pub(crate) fn drop_gone_fiber(tls: &Tls, most: usize) {
     let below = tls.m().and_then(M::prev_current);
     let gone =
         core::iter::successors(below, |m| m.prev_current()).take(most).find(|m| fibers::is_gone(m));
-    let Some((m, last)) = gone.and_then(|m| Some((m, last_segment(m)?))) else { return };
+    if let Some(m) = gone {
+        drop_below(tls, m);
+    }
+}
+
+/// Drops all callbacks of `m`, one of the Ms below the current one, and unbinds it.
+fn drop_below(tls: &Tls, m: &M) {
+    let Some(last) = last_segment(m) else { return };
     fibers::raise(tls, m);
     if tls.m().is_some_and(|current| ptr::eq(current, m)) && !drop_to(tls, m, last) {
         needm::dropm(tls, m);
+    }
+}
+
+/// Drops the callbacks of `m`, which this thread holds, that were made from the stack from which the
+/// innermost was.
+pub(crate) fn drop_outermost(tls: &Tls, m: &M) {
+    let is_current = tls.m().is_some_and(|current| ptr::eq(current, m));
+    match m.segment().filter(|_| is_current) {
+        Some(inner) => drop(drop_to(tls, m, m::from_g0(m, inner))),
+        None => drop_below(tls, m),
     }
 }
 

@@ -8,10 +8,9 @@
 //! A fiber that goes on makes its M the current one; those of the others stay bound, below it.
 //!
 //! # Safety
-//! What is read of a frame that may be gone is one word, at a place that the system has read just
-//! before. Pointers to Ms lead to rows of a table: `needm_stop` unmaps none while the record of the thread
-//! that they are bound to is live.
-#![allow(unsafe_code)] // a word of a frame that may be gone, pointers to Ms
+//! Pointers to Ms lead to rows of a table: `needm_stop` unmaps none while the record of the thread that
+//! they are bound to is live.
+#![allow(unsafe_code)] // pointers to Ms
 
 use crate::call::Call;
 use crate::layout;
@@ -33,14 +32,8 @@ pub(crate) fn waits(m: &M, call: usize) -> bool {
     // The slow path puts it into the one, the fast paths into the other. Which it was, the flags do not
     // say for certain: another thread that visits the stopped world may just write them.
     [offset_of!(Call, out), offset_of!(Call, size)].into_iter().any(|field| {
-        let word = ptr::with_exposed_provenance::<usize>(call + field);
-        if !os::thread::can_read(word.addr()) {
-            return false;
-        }
-        // SAFETY: the system has just read it, and only code of this thread's would unmap it in
-        // between, of which none runs.
-        let found = unsafe { word.read_volatile() };
-        found & !layout::call::PENDING == ptr::from_ref(m).addr()
+        let found = os::thread::word_at(call + field);
+        found.is_some_and(|found| found & !layout::call::PENDING == ptr::from_ref(m).addr())
     })
 }
 

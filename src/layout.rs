@@ -98,7 +98,7 @@ records! { $
         }
         size words {
             /// Words in the block.
-            WORDS = 5;
+            WORDS = 6;
         }
     }
 

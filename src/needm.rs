@@ -208,7 +208,9 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
                 }
                 return Ok(m);
             }
-            _ => {}
+            // A handler has published another M.
+            Some(Acquired::Fresh(m)) => thread.unhold(m),
+            None => {}
         }
     }
 }
@@ -366,14 +368,7 @@ impl Thread {
         let now = tls.m();
         if now.map(ptr::from_ref) != current.map(ptr::from_ref) {
             self.m.store(now.map_or(held, |now| ptr::from_ref(now).cast_mut()), Relaxed);
-            // The handler's may lie on `m`, if its callback was jumped out of.
-            let on_m = |above: &M| above.prev_held.load(Relaxed) == fresh;
-            if let Some(above) = successors(now, |m| m.prev_held()).find(|above| on_m(above)) {
-                above.prev_held.store(held, Relaxed);
-            }
-            m.prev_held.store(ptr::null_mut(), Relaxed);
-            m.prev_current.store(ptr::null_mut(), Relaxed);
-            m.thread.store(ptr::null_mut(), Relaxed);
+            self.unlink(m);
             return Err(());
         }
         // `last` is the M to rebind. If another M is bound below this one, that stays bound for
@@ -390,5 +385,27 @@ impl Thread {
             }
         }
         Ok(())
+    }
+
+    /// Takes `m`, which is to be unbound, out of the chain of the Ms that are bound to this thread. Others lie
+    /// on it if handlers have left callbacks that were jumped out of.
+    fn unlink(&self, m: &'static M) {
+        let (own, below) = (ptr::from_ref(m).cast_mut(), m.prev_held.load(Relaxed));
+        let on_m = |above: &&M| above.prev_held.load(Relaxed) == own;
+        match successors(self.held(), |m| m.prev_held()).find(on_m) {
+            Some(above) => above.prev_held.store(below, Relaxed),
+            None => drop(self.m.compare_exchange(own, below, Relaxed, Relaxed)),
+        }
+        m.prev_held.store(ptr::null_mut(), Relaxed);
+        m.prev_current.store(ptr::null_mut(), Relaxed);
+        m.thread.store(ptr::null_mut(), Relaxed);
+    }
+
+    /// Unbinds `m`, which was bound and not published.
+    fn unhold(&self, m: &'static M) {
+        let was_in_transfer = self.begin_transfer();
+        self.unlink(m);
+        EXTRA.release(m);
+        self.end_transfer(was_in_transfer);
     }
 }

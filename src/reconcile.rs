@@ -3,7 +3,7 @@
 //!
 //! Each answer begins with dropping the callbacks that C has jumped out of (`abandoned.rs`).
 
-use crate::abandoned::{drop_abandoned, drop_to, is_elsewhere};
+use crate::abandoned::{drop_abandoned, drop_outermost, is_elsewhere};
 use crate::arch::needm_sp;
 use crate::fibers::waits;
 use crate::gate;
@@ -20,11 +20,13 @@ use crate::tls::Tls;
 /// This thread's M and innermost segment, if callback code runs on its G here.
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
-    drop_abandoned(tls, at);
-    let m = needm::current(tls)?;
-    let segment = m.segment()?;
-    let on_m = segment.gsp.load(Relaxed) == 0 && (m.holds(at) || is_undeclared(tls, m, at));
-    on_m.then_some((m, segment))
+    tls.undisturbed(|| {
+        drop_abandoned(tls, at);
+        let m = needm::current(tls)?;
+        let segment = m.segment()?;
+        let on_m = segment.gsp.load(Relaxed) == 0 && (m.holds(at) || is_undeclared(tls, m, at));
+        on_m.then_some((m, segment))
+    })
 }
 
 /// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
@@ -43,12 +45,14 @@ pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 /// callback is kept for a while, `at` is the entry's into needm: a callback that was jumped out of
 /// may have left its call where needm's own frames are now.
 pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'static Segment)> {
-    drop_abandoned(tls, at);
-    let m = needm::current(tls)?;
-    let segment = m.segment()?;
-    let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
-    let inside = m.holds(at) || in_c() || is_undeclared(tls, m, at);
-    inside.then_some((m, segment))
+    tls.undisturbed(|| {
+        drop_abandoned(tls, at);
+        let m = needm::current(tls)?;
+        let segment = m.segment()?;
+        let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
+        let inside = m.holds(at) || in_c() || is_undeclared(tls, m, at);
+        inside.then_some((m, segment))
+    })
 }
 
 /// Whether `at` is on a stack that only callback code can have switched to, and that the host has
@@ -144,13 +148,16 @@ fn is_any_inside(tls: &Tls) -> bool {
 /// and which may go on only if it is that of a fiber, was jumped out of: it is dropped.
 pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
     let at = needm_sp();
+    let elsewhere = || {
+        let current = needm::current(tls).filter(|_| !tls.has_interrupted_needm());
+        let was_left = |m: &&M| m.segment().is_some_and(|inner| is_elsewhere(tls, m, inner, at));
+        core::iter::successors(current, |m| m.prev_current()).find(was_left)
+    };
     drop_abandoned(tls, at);
-    while !tls.has_interrupted_needm()
-        && let Some(m) = needm::current(tls)
-        && let Some(segment) = m.segment()
-        && is_elsewhere(tls, m, segment, at)
-    {
-        drop_to(tls, m, m::from_g0(m, segment));
+    while is_any_inside(tls) {
+        // Again and again, because a handler may leave another one in between.
+        let Some(m) = elsewhere() else { return true };
+        drop_outermost(tls, m);
     }
-    is_any_inside(tls)
+    false
 }

@@ -22,8 +22,8 @@ pub(crate) struct Segment {
     pub(crate) call: AtomicPtr<Call>,
     /// The G's stack pointer while C runs on the system stack for it, else 0.
     pub(crate) gsp: AtomicUsize,
-    /// Deferred functions that are pending here.
-    pub(crate) deferred: AtomicUsize,
+    /// How many functions are deferred here and have not been called, and [`DEFERRING`].
+    deferred: AtomicUsize,
     /// The segment around this one.
     pub(crate) prev: AtomicPtr<Segment>,
     /// The panic that is unwinding this segment.
@@ -79,7 +79,34 @@ pub(crate) const POSTPONED: usize = 256;
 /// a fault there is none of the callback's.
 pub(crate) const ASKS: usize = 512;
 
+/// In `deferred`: one more is just being kept.
+const DEFERRING: usize = 1 << (usize::BITS - 1);
+
 impl Segment {
+    /// How many functions are deferred in this callback, and have not been called.
+    pub(crate) fn deferred(&self) -> usize {
+        self.deferred.load(Relaxed) & !DEFERRING
+    }
+
+    /// Says how many functions are deferred. `keeping`: one more is just being kept. Those of a handler that
+    /// calls back in between are then kept behind it.
+    pub(crate) fn set_deferred(&self, count: usize, keeping: bool) {
+        compiler_fence(SeqCst);
+        self.deferred.store(count | if keeping { DEFERRING } else { 0 }, Relaxed);
+        compiler_fence(SeqCst);
+    }
+
+    /// The number on its G of the first function that is deferred here: those of the callbacks around this
+    /// one come before. Nothing else says where they are, so no jump leaves it wrong.
+    pub(crate) fn first_deferred(&self) -> usize {
+        let around = core::iter::successors(self.outer(), |inner| inner.outer());
+        let places = |outer: &Self| {
+            let deferred = outer.deferred.load(Relaxed);
+            (deferred & !DEFERRING) + usize::from(deferred & DEFERRING != 0)
+        };
+        around.map(places).sum()
+    }
+
     /// Makes the segment as new, for `call`, inside `prev`. Stores the call first:
     /// `callback::enter::build` sees by it whether a handler has changed the rest since.
     pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
@@ -104,6 +131,12 @@ impl Segment {
     pub(crate) fn note_call(&self, call: *mut Call, bound_here: bool) {
         if self.call.load(Relaxed) != call {
             self.call.store(call, Relaxed);
+            // A handler has interrupted the fast path before it began, and C has jumped out of the handler's
+            // callback.
+            if self.gsp.load(Relaxed) != 0 {
+                self.gsp.store(0, Relaxed);
+                self.set_deferred(0, false);
+            }
         }
         let before = self.flags.load(Relaxed);
         let flags = before & !(BUILT | BOUND_HERE) | if bound_here { BOUND_HERE } else { 0 };

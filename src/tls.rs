@@ -30,7 +30,7 @@ use crate::sync::{AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst, compiler_f
 use crate::thread_record::Thread;
 
 /// In `inside`: a handler has interrupted needm's code, and the mark is of a function that the handler
-/// has called. Marks are stack pointers, in which this bit is 0.
+/// has called. Marks are addresses of words, in which this bit is 0.
 pub(crate) const INTERRUPTED: usize = 1;
 
 /// The block.
@@ -45,6 +45,7 @@ pub(crate) struct Tls {
     #[cfg(target_pointer_width = "64")]
     pad_rebind: u32,
     inside: AtomicUsize,
+    outermost: AtomicUsize,
 }
 
 layout::prove_tls!(Tls);
@@ -131,6 +132,33 @@ impl Tls {
     /// Whether a handler runs, and has interrupted needm's code on this thread. Only inside needm.
     pub(crate) fn has_interrupted_needm(&self) -> bool {
         self.inside() & INTERRUPTED != 0
+    }
+
+    /// While [`Self::has_interrupted_needm`]: where needm's code is that was interrupted first.
+    pub(crate) fn outermost(&self) -> usize {
+        self.outermost.load(Relaxed)
+    }
+
+    /// Notes that. Handlers in between note the same.
+    pub(crate) fn set_outermost(&self, mark: usize) {
+        self.outermost.store(mark, Relaxed);
+    }
+
+    /// Runs `work` until no handler has called needm in its middle. Inside needm.
+    pub(crate) fn undisturbed<R>(&self, mut work: impl FnMut() -> R) -> R {
+        loop {
+            if self.has_interrupted_needm() {
+                return work();
+            }
+            // Such a handler notes a mark.
+            self.set_outermost(0);
+            compiler_fence(SeqCst);
+            let done = work();
+            compiler_fence(SeqCst);
+            if self.outermost() == 0 {
+                return done;
+            }
+        }
     }
 
     /// Says where this thread is inside needm, to its own handlers.

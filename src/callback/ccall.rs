@@ -7,9 +7,9 @@
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
 use crate::abandoned::drop_segment;
-use crate::arch::needm_sp;
 use crate::call::{Call, Function};
 use crate::callback::inside;
+use crate::callback::inside::Mark;
 use crate::error::Error;
 use crate::fibers;
 use crate::m;
@@ -125,8 +125,8 @@ fn come_back(m: &M, segment: &Segment) {
 
 /// Runs `function(arg)` on the system stack: `needm_ccall`.
 pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
-    let tls = Tls::current();
-    let before = inside::begin(tls, needm_sp());
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let before = inside::begin(tls, &mark);
     let found = running_segment(tls);
     if let Some((m, segment)) = found {
         // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.

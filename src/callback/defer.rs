@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Deferred functions: kept for the end of the innermost callback, and run there.
 //!
+//! They are kept on the G, one after another, those of inner callbacks behind those of outer ones. A handler
+//! may call back and defer at any point here, and may jump out of here: a number is taken before its place
+//! is written, and given back after that was read.
+//!
 //! # Safety
 //! The code that defers a function says that it may be called with its argument until the callback
-//! is over.
+//! is over. As many have been kept for a segment, from its first place on, as it says.
 #![allow(unsafe_code)] // functions of the host's
 
 use crate::call::Function;
@@ -12,7 +16,6 @@ use crate::m::M;
 use crate::reconcile;
 use crate::segment::ENDING;
 use crate::stack::Deferred;
-use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_void;
 
@@ -29,9 +32,10 @@ pub(crate) fn run_deferred(m: &M) -> Option<*mut c_void> {
         {
             return Some(value);
         }
-        let count = segment.deferred.load(Relaxed).checked_sub(1)?;
-        segment.deferred.store(count, Relaxed);
-        let deferred = m.stack.pop_deferred()?;
+        let last = segment.deferred().checked_sub(1)?;
+        // SAFETY: it was kept for this segment, which says that it has it.
+        let deferred = unsafe { m.stack.deferred(segment.first_deferred() + last) }?;
+        segment.set_deferred(last, false);
         let tls = Tls::current();
         let inside = tls.inside();
         // It may jump away.
@@ -47,7 +51,9 @@ pub(crate) fn defer(function: Function, arg: *mut c_void) -> Result<(), Error> {
     let tls = Tls::current();
     let (m, segment) = reconcile::current_segment(tls).ok_or(Error::Invalid)?;
     m.set_needs_cleanup();
-    m.stack.push_deferred(Deferred { function, arg })?;
-    segment.deferred.store(segment.deferred.load(Relaxed) + 1, Relaxed);
-    Ok(())
+    let count = segment.deferred();
+    segment.set_deferred(count, true);
+    let kept = m.stack.keep_deferred(segment.first_deferred() + count, Deferred { function, arg });
+    segment.set_deferred(count + usize::from(kept.is_ok()), false);
+    kept
 }

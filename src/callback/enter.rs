@@ -22,13 +22,13 @@
 
 use crate::abandoned;
 use crate::abandoned::drop_abandoned;
-use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::call::{
     ALIGN, PENDING_HANDLER_STACK, PENDING_REQUEST, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS,
     PanicInfo,
 };
 use crate::callback::inside;
+use crate::callback::inside::Mark;
 use crate::error::Error;
 use crate::fibers;
 use crate::layout;
@@ -79,7 +79,8 @@ pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     // SAFETY: entry code has just built it on this stack.
     let call = unsafe { &mut *call };
     let tls = Tls::current();
-    let around = inside::begin(tls, needm_sp());
+    let mark = Mark::new();
+    let around = inside::begin(tls, &mark);
     let sp = match try_enter(tls, call) {
         Ok(sp) => {
             let segment = tls.m().and_then(M::segment);
@@ -139,8 +140,8 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
         } else {
             Err(Error::NotStarted)
         };
-        if entered.is_ok() {
-            return entered;
+        if let Ok(Some(sp)) = entered {
+            return Ok(sp);
         }
         if passed && !was_running {
             running::leave(m);
@@ -148,8 +149,10 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
         if current && place.bound_here && pool::unbinds_on_exit(m) {
             needm::dropm(tls, m);
         }
-        if current || !passed {
-            return entered;
+        if let Err(error) = entered
+            && (current || !passed)
+        {
+            return Err(error);
         }
     }
 }
@@ -240,8 +243,8 @@ fn recheck_handler_stack(tls: &Tls, m: &M, at: usize) -> Result<(), Error> {
 }
 
 /// After the gate: builds the segment, unless [`on_g_prologue`] has to. Returns the G's stack
-/// pointer.
-fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, Error> {
+/// pointer, or `None`: a handler has used the M meanwhile, and everything begins again.
+fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<Option<usize>, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { GAP } else { 0 };
@@ -278,32 +281,51 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<usize, E
         tools::writes(lowest, place.below - lowest);
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
-        build(call, m, (segment, at), flags, on_handler_stack);
+        if !build(call, m, (segment, at), place.outer, flags, on_handler_stack) {
+            return Ok(None);
+        }
     }
-    Ok(sp)
+    Ok(Some(sp))
 }
 
-/// Makes `segment` the innermost one, for `call`, and copies the caller's frame.
+/// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame.
 ///
 /// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
-/// call in it. Then the segment is built again, as in assembly.
-fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bool) {
+/// call in it; or, if C has jumped out of its callback, the callback. That is dropped. The M counts as
+/// running as before, and the answer is false.
+fn build(
+    call: &mut Call,
+    m: &M,
+    part: (&Segment, usize),
+    outer: Option<&Segment>,
+    flags: usize,
+    hold: bool,
+) -> bool {
     let (segment, at) = part;
-    let outer = m.segment().map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
     let own = ptr::from_mut(call);
-    loop {
+    let outer = outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
+    let is_innermost = || m.segment().map_or(ptr::null(), ptr::from_ref) == outer.cast_const();
+    let mut built = is_innermost();
+    if built {
         segment.clear(own, outer);
         segment.at.store(at, Relaxed);
         segment.flags.store(flags | BUILT, Relaxed);
         segment.size.store(call.size, Relaxed);
         compiler_fence(SeqCst);
+        built = is_innermost();
+    }
+    if built {
         m.set_segment(segment, true);
         compiler_fence(SeqCst);
         // From here on a handler's callback goes elsewhere, and the frame can be copied.
-        if segment.call.load(Relaxed) == own {
-            break;
+        built = segment.call.load(Relaxed) == own;
+        if !built {
+            m.set_segment(outer, true);
         }
-        m.set_segment(outer, true);
+    }
+    if !built {
+        build_again(m, outer, flags & WAS_RUNNING != 0);
+        return false;
     }
     if hold {
         segment.kept.hold();
@@ -315,6 +337,21 @@ fn build(call: &mut Call, m: &M, part: (&Segment, usize), flags: usize, hold: bo
     }
     if !hold {
         unblock_faults(segment);
+    }
+    true
+}
+
+/// After a handler's callback in the middle of [`build`]: drops what it may have left inside `outer`, and
+/// passes the gate again if callback code of the M's ran before.
+#[cold]
+#[inline(never)]
+fn build_again(m: &M, outer: *const Segment, was_running: bool) {
+    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, outer)) {
+        abandoned::drop_segment(m, inner);
+    }
+    running::leave(m);
+    if was_running {
+        running::enter(m);
     }
 }
 
@@ -328,7 +365,8 @@ fn unblock_faults(segment: &Segment) {
 /// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.
 extern "C" fn on_g_prologue(call: *mut Call) {
     let tls = Tls::current();
-    let around = inside::begin(tls, needm_sp());
+    let mark = Mark::new();
+    let around = inside::begin(tls, &mark);
     prologue(tls, call, around);
     inside::end(tls, around);
 }
@@ -344,11 +382,17 @@ fn prologue(tls: &Tls, call: *mut Call, around: usize) {
     let pending = call.out & layout::call::PENDING;
     call.out -= pending & !PENDING_SEGMENT;
     if pending & PENDING_SEGMENT != 0 {
-        // `prepare` has found that there is one.
-        if let Some(segment) = m.next_segment() {
-            let at = part_below(ptr::from_ref(call) as usize);
-            build(call, m, (segment, at), WAS_RUNNING, false);
-            segment.inside.store(around, Relaxed);
+        let caller = ptr::from_ref(call) as usize;
+        loop {
+            // What a handler has left here.
+            drop_abandoned(tls, caller);
+            // `prepare` has found that there is one.
+            let Some(segment) = m.next_segment() else { break };
+            let part = (segment, part_below(caller));
+            if build(call, m, part, m.segment(), WAS_RUNNING, false) {
+                segment.inside.store(around, Relaxed);
+                break;
+            }
         }
     }
     if let Some(segment) = m.segment().filter(|_| pending & PENDING_TOOLS != 0) {

@@ -28,7 +28,6 @@ use crate::reconcile;
 use crate::segment::{ASKS, FORWARDS, Segment, USED_RESERVE};
 use crate::settings::Answer;
 use crate::state;
-use crate::sync::Relaxed;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
@@ -95,7 +94,7 @@ extern "C" fn on_fault(fault: *const Fault) -> usize {
         return forwarded;
     }
     let aborts = state::settings().unrecovered_aborts();
-    if aborts && segment.deferred.load(Relaxed) == 0 {
+    if aborts && segment.deferred() == 0 {
         // Nothing could recover from it.
         report::unrecovered(m, &info(fault, ran_out));
         segment.set(FORWARDS);

@@ -18,28 +18,60 @@
 //!
 //! The mark also tells a handler whether it has interrupted needm's code, on whichever stack. That may
 //! be about to use a callback's record, or an M. So what was jumped out of is then kept:
-//! `abandoned.rs`.
+//! `abandoned.rs`. Where a handler has, the function that it calls finds a mark, and its own one says so
+//! ([`INTERRUPTED`]). The first of them, of the code that was interrupted, is in the block as well
+//! ([`Tls::outermost`]).
+//!
+//! A handler may have jumped out of needm's code: then a mark is there, and no code that takes it away. It
+//! is known by the word in the frame that it is the address of: a seal, which code that runs there later
+//! overwrites.
 
-use crate::arch::needm_sp;
 use crate::callback::interrupt;
 use crate::os;
+use crate::sync::{AtomicUsize, Relaxed};
 use crate::tls::{INTERRUPTED, Tls};
+use core::ptr;
+
+/// In the frame of a function that is inside needm: what its mark is the address of.
+pub(crate) struct Mark(AtomicUsize);
+
+impl Mark {
+    #[inline]
+    pub(crate) const fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    /// Its address. From here on the seal is there.
+    #[inline]
+    fn seal(&self) -> usize {
+        let at = ptr::from_ref(self).expose_provenance();
+        self.0.store(seal_of(at), Relaxed);
+        at
+    }
+}
+
+/// What is in the frame that has this mark: the address of nothing that is there.
+#[inline]
+const fn seal_of(mark: usize) -> usize {
+    !mark
+}
 
 /// Runs `work` inside needm, on whichever stack. If an interrupt of this thread's callback came
 /// meanwhile, the callback ends here.
 #[inline]
 pub(crate) fn inside<R>(work: impl FnOnce(&'static Tls) -> R) -> R {
-    let tls = Tls::current();
-    let before = begin(tls, needm_sp());
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let before = begin(tls, &mark);
     let result = work(tls);
     end(tls, before);
     result
 }
 
-/// The first step; `at` is the caller's stack pointer. The mark of before is returned, for [`end`]
-/// to put back.
+/// The first step. `mark` stays in the caller's frame until the last one. The mark of before is returned,
+/// for [`end`] to put back.
 #[inline]
-pub(crate) fn begin(tls: &Tls, at: usize) -> usize {
+pub(crate) fn begin(tls: &Tls, mark: &Mark) -> usize {
+    let at = mark.seal();
     if tls.inside() != 0 {
         return begin_again(tls, at);
     }
@@ -53,17 +85,20 @@ pub(crate) fn begin(tls: &Tls, at: usize) -> usize {
 #[inline(never)]
 fn begin_again(tls: &Tls, at: usize) -> usize {
     let before = tls.inside();
-    if is_left(tls, before, at) {
+    let is_nested = before & INTERRUPTED != 0;
+    let outermost = if is_nested { tls.outermost() } else { before };
+    if is_left(tls, outermost, at) {
         tls.set_inside(at);
         return 0;
     }
+    tls.set_outermost(outermost);
     tls.set_inside(at | INTERRUPTED);
-    before
+    // A function that a handler has called may have been jumped out of, and the handler goes on.
+    if is_nested && is_left(tls, before & !INTERRUPTED, at) { outermost } else { before }
 }
 
-/// Whether the code that has set this mark was jumped out of. Where `at` is on the thread's own stack and
-/// not in a handler there, only a mark further up on that stack is of code that goes on: a handler that
-/// has no stack of its own runs on the one that it has interrupted.
+/// Whether the code that has set this mark was jumped out of: its frame is overwritten, or further down on
+/// the thread's own stack than `at`, where a handler is further down than what it has interrupted.
 fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
     let Some(thread) = tls.thread() else { return false };
     let handlers = os::fault::handler_stack();
@@ -72,7 +107,8 @@ fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
             && !thread.ready.holds(address)
             && thread.own_stack_holds(tls, address)
     };
-    own(at) && !(at <= mark && own(mark))
+    let is_below = own(at) && !(at < mark && own(mark));
+    is_below || os::thread::word_at(mark) != Some(seal_of(mark))
 }
 
 /// The last step.

@@ -12,10 +12,10 @@
 #![allow(unsafe_code)] // the call of a frame
 
 use crate::abandoned;
-use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::callback::exit;
 use crate::callback::inside;
+use crate::callback::inside::Mark;
 use crate::callback::panic::finish;
 use crate::layout;
 use crate::m::M;
@@ -33,8 +33,8 @@ crate::arch::upcalls! {
 /// over before, because C had jumped out of it, this returns: `call`, below which the caller's stack
 /// is free.
 extern "C" fn unwound(call: *mut Call, exception: usize, resume: usize) -> usize {
-    let tls = Tls::current();
-    let before = inside::begin(tls, needm_sp());
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let before = inside::begin(tls, &mark);
     let holder = holder(tls, call);
     // SAFETY: the frame that has the call waits for this function, and nothing else uses it. Its
     // function has been called already, and `out` is next read where the unwinding goes on. First the word by which a frame that waits is known

@@ -221,7 +221,7 @@ impl M {
         self.needs_cleanup.load(Relaxed) != 0
     }
 
-    /// Outside all callbacks: drops what is deferred and the further stacks, and closes the reserve.
+    /// Outside all callbacks: drops the further stacks, and closes the reserve.
     pub(crate) fn clean_up(&self) {
         if self.needs_cleanup() {
             self.needs_cleanup.store(0, Relaxed);

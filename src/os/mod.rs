@@ -107,6 +107,7 @@ pub(crate) mod thread {
     pub(crate) use super::terms::Main;
     use core::ffi::c_void;
     use core::ops::Range;
+    use core::ptr;
 
     /// Runs `main(arg)` on a new thread that is not joined. May allocate and lock; not from
     /// a handler. If the system refuses: its error number.
@@ -119,9 +120,13 @@ pub(crate) mod thread {
         unsafe { room::start(main, arg) }
     }
 
-    /// Whether the word that an address is in can be read. One system call.
-    pub(crate) fn can_read(address: usize) -> bool {
-        room::can_read(address)
+    /// The word at this address, which is aligned for one; `None` if it cannot be read. For frames on stacks
+    /// of this thread's that may be gone. One system call.
+    pub(crate) fn word_at(address: usize) -> Option<usize> {
+        let word = ptr::with_exposed_provenance::<usize>(address);
+        // SAFETY: the system has just read it, and only code of this thread's would unmap it in between,
+        // of which none runs. Volatile, because nothing says to the compiler that there is a word.
+        room::can_read(address).then(|| unsafe { word.read_volatile() })
     }
 
     /// The stack that this thread was made with: from its lowest address that may ever be

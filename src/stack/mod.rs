@@ -29,7 +29,7 @@ mod plan;
 
 use crate::error::Error;
 use crate::os::memory::{self, Side};
-use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
 use crate::tools;
 
 pub(crate) use plan::Deferred;
@@ -49,8 +49,6 @@ pub(crate) struct Stack {
     pub(crate) hi: AtomicUsize,
     /// The number that valgrind has given it.
     tool: AtomicUsize,
-    /// Deferred functions that are pending, of all segments.
-    deferred: AtomicU32,
     /// Whether the reserve is open.
     opened: AtomicBool,
     /// Whether a thread has had it since it was mapped.
@@ -83,7 +81,6 @@ impl Stack {
         self.hi.store(map + plan.hi, Relaxed);
         self.opened.store(false, Relaxed);
         self.written.store(false, Relaxed);
-        self.deferred.store(0, Relaxed);
         self.tool.store(tools::stack_mapped(map + plan.reserve, map + plan.hi), Relaxed);
         Ok(())
     }
@@ -266,45 +263,33 @@ impl Stack {
         unsafe { memory::discard(start, end - start) };
     }
 
-    /// Where deferred function number `index` is kept.
-    fn deferred_at(&self, index: u32) -> *mut Deferred {
+    /// The place of deferred function number `index` of this G, if there are so many.
+    fn deferred_at(&self, index: usize) -> Option<*mut Deferred> {
         // `Above::new`, of which only this is needed, did not overflow when the stack was mapped.
         let deferred = self.hi() + memory::page_size();
-        (deferred + index as usize * size_of::<Deferred>()) as *mut Deferred
+        (index < MAX_DEFERRED).then(|| (deferred + index * size_of::<Deferred>()) as *mut Deferred)
     }
 
     /// Keeps a deferred function.
-    pub(crate) fn push_deferred(&self, deferred: Deferred) -> Result<(), Error> {
-        let count = self.deferred.load(Relaxed);
-        if count as usize >= MAX_DEFERRED {
-            return Err(Error::NoMemory);
-        }
-        // SAFETY: the place is above the fence and below the records, because `count`
-        // is below MAX_DEFERRED; only this G's thread writes there. A handler
-        // that defers in between puts back the count it found.
-        unsafe { self.deferred_at(count).write(deferred) };
-        self.deferred.store(count + 1, Relaxed);
+    pub(crate) fn keep_deferred(&self, index: usize, deferred: Deferred) -> Result<(), Error> {
+        let place = self.deferred_at(index).ok_or(Error::NoMemory)?;
+        // SAFETY: the place is above the fence and below the records, and only this G's thread writes there.
+        unsafe { place.write(deferred) };
         Ok(())
     }
 
-    /// Takes the one that was kept last.
-    pub(crate) fn pop_deferred(&self) -> Option<Deferred> {
-        let last = self.deferred.load(Relaxed).checked_sub(1)?;
-        self.deferred.store(last, Relaxed);
-        // SAFETY: `push_deferred` wrote it, for the count was above it.
-        Some(unsafe { self.deferred_at(last).read() })
+    /// The deferred function that was kept with this number.
+    ///
+    /// # Safety
+    /// One was, on this G.
+    pub(crate) unsafe fn deferred(&self, index: usize) -> Option<Deferred> {
+        let place = self.deferred_at(index)?;
+        // SAFETY: `keep_deferred` wrote it.
+        Some(unsafe { place.read() })
     }
 
-    /// Forgets the `count` that were kept last.
-    pub(crate) fn drop_deferred(&self, count: usize) {
-        let before = self.deferred.load(Relaxed);
-        let count = u32::try_from(count).unwrap_or(before);
-        self.deferred.store(before.saturating_sub(count), Relaxed);
-    }
-
-    /// Forgets all that is deferred, and closes the reserve.
+    /// Closes the reserve.
     pub(crate) fn reset(&self) {
-        self.deferred.store(0, Relaxed);
         self.close_reserve(self.hi());
     }
 }

@@ -213,7 +213,8 @@ static void waiters_for_an_m_are_refused(void) {
     uint64_t before = stats().waits;
     pthread_t waiter = thread(waits_for_an_m, NULL);
     WAIT_UNTIL(stats().waits > before);
-    CHECK_EQ(needm_stop_within(SECOND / 100), NEEDM_EBUSY);
+    /* Once more if it has not looked meanwhile. */
+    while (waited_answer == 1) CHECK_EQ(needm_stop_within(SECOND / 100), NEEDM_EBUSY);
     join(waiter);
     CHECK_EQ(waited_answer, NEEDM_ENOTSTARTED);
     over = 1;

@@ -25,7 +25,7 @@ static void runs(void *arg) {
     __sync_fetch_and_add(&ran, 1);
     if (stops) {
         stops = 0;
-        CHECK_EQ(needm_stop_the_world_within(10000000000), 0);
+        CHECK_EQ(needm_stop_the_world_within(600000000000), 0);
         CHECK_EQ(needm_start_the_world(), 0);
     }
     if (arg) add(arg);
@@ -140,10 +140,14 @@ static __attribute__((noinline)) void overwrite_and_call(void) {
     steps_off();
     CHECK_EQ(sum, 2);
 }
+static int has_m; /* the path binds no M and unbinds none */
 static void a_callback_after_a_jump(void) {
+    CHECK_EQ(needm_attach(), 0);
     call_and_check();
     if (setjmp(out) == 0) needm_callback(is_jumped_out_of, NULL, 0, NULL);
+    has_m = 1;
     overwrite_and_call();
+    has_m = 0;
 }
 static void a_world_stopped_and_started(void) {
     call_and_check();
@@ -270,13 +274,36 @@ static void start_run_and_stop(const struct path *path) {
     CHECK_EQ(pthread_key_delete(after_needms), 0);
     signal(SIGTRAP, SIG_DFL);
 }
-/* The handler calls back; every other time the callback also faults and overflows. The callback that it
- * has interrupted on its way in stops the world. */
+/* The handler calls back: that is all, or the callback faults and overflows, or it calls C that calls back,
+ * and defers, or C jumps out of it to the handler. The callback that the handler has interrupted on its way
+ * in stops the world. */
+static void calls_c_and_defers(void *sum) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, calls_c, sum), 0);
+    calls_c(sum);
+}
+static jmp_buf back_in_handler;
+static void jumps_to_handler(void *arg) {
+    (void)arg;
+    longjmp(back_in_handler, 1);
+}
+static void is_left_for_handler(void *arg) { needm_ccall(jumps_to_handler, arg); }
 static void call_back(void) {
-    if (next(&seed) & 1)
-        call_and_check();
-    else
+    enum { PLAIN, ENDS_BADLY, NESTS, JUMPS, KINDS } kind = next(&seed) % KINDS;
+    /* Inside an overflow there may be no room for these. */
+    if (overflown && kind > ENDS_BADLY) kind = PLAIN;
+    /* While an M is being bound or unbound, one that is left like this may stay until the thread's exit. */
+    if (kind == JUMPS && !has_m) kind = NESTS;
+    if (kind == ENDS_BADLY) {
         check_usable();
+    } else if (kind == NESTS) {
+        long sum = 0;
+        CHECK_EQ(needm_callback(calls_c_and_defers, &sum, 0, NULL), 0);
+        CHECK_EQ(sum, 2);
+    } else if (kind == JUMPS && setjmp(back_in_handler) == 0) {
+        needm_callback(is_left_for_handler, NULL, 0, NULL);
+    }
+    call_and_check();
     stops = 1;
 }
 static void a_handler_may_call_back_at_any_instruction(void) {
@@ -325,10 +352,22 @@ static void a_thread_may_exit_at_any_instruction(void) {
 /* The handler jumps out. */
 static sigjmp_buf away;
 static void jump_out(void) { siglongjmp(away, 1); }
+/* C further down jumps out of callbacks, more of them than a G has room for. That the thread was inside
+ * needm as the handler jumped does not keep these. */
+static __attribute__((noinline)) void jump_out_further_down(void) {
+    volatile char deeper[4096];
+    for (size_t i = 0; i < sizeof deeper; i++) deeper[i] = 0;
+    for (volatile int i = 0; i < 1000; i++) {
+        int answer = setjmp(out) ? 0 : needm_callback(is_jumped_out_of, NULL, 0, NULL);
+        if (answer) fprintf(stderr, "callback %d of those\n", i);
+        CHECK_EQ(answer, 0);
+    }
+}
 static void *run_path_or_jump_out(void *path) {
     if (sigsetjmp(away, 1) == 0)
         run_path(path);
     else {
+        jump_out_further_down();
         check_usable();
         CHECK_EQ(needm_detach(), 0);
     }
