@@ -108,7 +108,7 @@ impl Segment {
     }
 
     /// Makes the segment as new, for `call`, inside `prev`. Stores the call first:
-    /// `callback::enter::build` sees by it whether a handler has changed the rest since.
+    /// `callback::build::build` sees by it whether a handler has changed the rest since.
     pub(crate) fn clear(&self, call: *mut Call, prev: *mut Self) {
         self.request.forget();
         self.call.store(call, Relaxed);

@@ -27,6 +27,7 @@ use crate::call::{
     ALIGN, PENDING_HANDLER_STACK, PENDING_REQUEST, PENDING_SEGMENT, PENDING_SPARES, PENDING_TOOLS,
     PanicInfo,
 };
+use crate::callback::build::{build, unblock_faults};
 use crate::callback::inside;
 use crate::callback::inside::Mark;
 use crate::error::Error;
@@ -39,9 +40,9 @@ use crate::pool;
 use crate::pool::EXTRA;
 use crate::reconcile;
 use crate::running;
-use crate::segment::{BOUND_HERE, BUILT, Segment, WAS_RUNNING};
+use crate::segment::{BOUND_HERE, Segment, WAS_RUNNING};
 use crate::state;
-use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::sync::Relaxed;
 use crate::thread;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
@@ -286,80 +287,6 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<Option<u
         }
     }
     Ok(Some(sp))
-}
-
-/// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame.
-///
-/// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
-/// call in it; or, if C has jumped out of its callback, the callback. That is dropped. The M counts as
-/// running as before, and the answer is false.
-fn build(
-    call: &mut Call,
-    m: &M,
-    part: (&Segment, usize),
-    outer: Option<&Segment>,
-    flags: usize,
-    hold: bool,
-) -> bool {
-    let (segment, at) = part;
-    let own = ptr::from_mut(call);
-    let outer = outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
-    let is_innermost = || m.segment().map_or(ptr::null(), ptr::from_ref) == outer.cast_const();
-    let mut built = is_innermost();
-    if built {
-        segment.clear(own, outer);
-        segment.at.store(at, Relaxed);
-        segment.flags.store(flags | BUILT, Relaxed);
-        segment.size.store(call.size, Relaxed);
-        compiler_fence(SeqCst);
-        built = is_innermost();
-    }
-    if built {
-        m.set_segment(segment, true);
-        compiler_fence(SeqCst);
-        // From here on a handler's callback goes elsewhere, and the frame can be copied.
-        built = segment.call.load(Relaxed) == own;
-        if !built {
-            m.set_segment(outer, true);
-        }
-    }
-    if !built {
-        build_again(m, outer, flags & WAS_RUNNING != 0);
-        return false;
-    }
-    if hold {
-        segment.kept.hold();
-    }
-    if call.size != 0 {
-        // SAFETY: the caller passes `size` bytes at `frame`; the G's stack has as many free from
-        // `arg` upwards, in the part of this callback.
-        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
-    }
-    if !hold {
-        unblock_faults(segment);
-    }
-    true
-}
-
-/// After a handler's callback in the middle of [`build`]: drops what it may have left inside `outer`, and
-/// passes the gate again if callback code of the M's ran before.
-#[cold]
-#[inline(never)]
-fn build_again(m: &M, outer: *const Segment, was_running: bool) {
-    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, outer)) {
-        abandoned::drop_segment(m, inner);
-    }
-    running::leave(m);
-    if was_running {
-        running::enter(m);
-    }
-}
-
-/// Last before the callback of `segment`: if this thread has blocked faults, they are unblocked.
-fn unblock_faults(segment: &Segment) {
-    if Tls::current().thread().is_some_and(|thread| thread.ready.blocks_faults()) {
-        segment.kept.unblock_faults();
-    }
 }
 
 /// From `needm_entry`, on the G, after the gate: does what [`prepare`] had to leave.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! One callback, from its entry to its end.
 
+pub(crate) mod build;
 pub(crate) mod ccall;
 pub(crate) mod defer;
 pub(crate) mod enter;

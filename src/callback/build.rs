@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds a callback's segment, on the slow path: the step by which the callback is under way.
+//!
+//! # Safety
+//! The caller of a callback passes a frame that may be read, and waits for the callback's end.
+#![allow(unsafe_code)] // the caller's frame
+
+use crate::abandoned;
+use crate::call::Call;
+use crate::m::M;
+use crate::running;
+use crate::segment::{BUILT, Segment, WAS_RUNNING};
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::tls::Tls;
+use core::ptr;
+
+/// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame.
+///
+/// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
+/// call in it; or, if C has jumped out of its callback, the callback. That is dropped. The M counts as
+/// running as before, and the answer is false.
+pub(crate) fn build(
+    call: &mut Call,
+    m: &M,
+    part: (&Segment, usize),
+    outer: Option<&Segment>,
+    flags: usize,
+    hold: bool,
+) -> bool {
+    let (segment, at) = part;
+    let own = ptr::from_mut(call);
+    let outer = outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
+    let is_innermost = || m.segment().map_or(ptr::null(), ptr::from_ref) == outer.cast_const();
+    let mut built = is_innermost();
+    if built {
+        segment.clear(own, outer);
+        segment.at.store(at, Relaxed);
+        segment.flags.store(flags | BUILT, Relaxed);
+        segment.size.store(call.size, Relaxed);
+        compiler_fence(SeqCst);
+        built = is_innermost();
+    }
+    if built {
+        m.set_segment(segment, true);
+        compiler_fence(SeqCst);
+        // From here on a handler's callback goes elsewhere, and the frame can be copied.
+        built = segment.call.load(Relaxed) == own;
+        if !built {
+            m.set_segment(outer, true);
+        }
+    }
+    if !built {
+        build_again(m, outer, flags & WAS_RUNNING != 0);
+        return false;
+    }
+    if hold {
+        segment.kept.hold();
+    }
+    if call.size != 0 {
+        // SAFETY: the caller passes `size` bytes at `frame`; the G's stack has as many free from
+        // `arg` upwards, in the part of this callback.
+        unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
+    }
+    if !hold {
+        unblock_faults(segment);
+    }
+    true
+}
+
+/// After a handler's callback in the middle of [`build`]: drops what it may have left inside `outer`, and
+/// passes the gate again if callback code of the M's ran before.
+#[cold]
+#[inline(never)]
+fn build_again(m: &M, outer: *const Segment, was_running: bool) {
+    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, outer)) {
+        abandoned::drop_segment(m, inner);
+    }
+    running::leave(m);
+    if was_running {
+        running::enter(m);
+    }
+}
+
+/// Last before the callback of `segment`: if this thread has blocked faults, they are unblocked.
+pub(crate) fn unblock_faults(segment: &Segment) {
+    if Tls::current().thread().is_some_and(|thread| thread.ready.blocks_faults()) {
+        segment.kept.unblock_faults();
+    }
+}
