@@ -229,7 +229,7 @@ fn slow(call: &mut Call) -> c_int {
         }
         let segment = (m.seg.load(Relaxed) - layout::m::SEGMENT) as *const Segment;
         let same = (*segment).call.load(Relaxed) == call;
-        if !same || (*segment).deferred.load(Relaxed) != 0 {
+        if !same || (*segment).deferred() != 0 {
             needm_on_g_epilogue(call, m);
         }
         block().sp.set(before);
