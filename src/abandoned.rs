@@ -222,27 +222,10 @@ pub(crate) fn drop_gone_fiber(tls: &Tls, most: usize) {
     let below = tls.m().and_then(M::prev_current);
     let gone =
         core::iter::successors(below, |m| m.prev_current()).take(most).find(|m| fibers::is_gone(m));
-    if let Some(m) = gone {
-        drop_below(tls, m);
-    }
-}
-
-/// Drops all callbacks of `m`, one of the Ms below the current one, and unbinds it.
-fn drop_below(tls: &Tls, m: &M) {
-    let Some(last) = last_segment(m) else { return };
+    let Some((m, last)) = gone.and_then(|m| Some((m, last_segment(m)?))) else { return };
     fibers::raise(tls, m);
     if tls.m().is_some_and(|current| ptr::eq(current, m)) && !drop_to(tls, m, last) {
         needm::dropm(tls, m);
-    }
-}
-
-/// Drops the callbacks of `m`, which this thread holds, that were made from the stack from which the
-/// innermost was.
-pub(crate) fn drop_outermost(tls: &Tls, m: &M) {
-    let is_current = tls.m().is_some_and(|current| ptr::eq(current, m));
-    match m.segment().filter(|_| is_current) {
-        Some(inner) => drop(drop_to(tls, m, m::from_g0(m, inner))),
-        None => drop_below(tls, m),
     }
 }
 

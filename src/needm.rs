@@ -404,6 +404,9 @@ impl Thread {
     /// Unbinds `m`, which was bound and not published.
     fn unhold(&self, m: &'static M) {
         let was_in_transfer = self.begin_transfer();
+        if state::settings().hooks().unminit.is_some() {
+            self.in_hook(true, || state::settings().hooks().unminit(m));
+        }
         self.unlink(m);
         EXTRA.release(m);
         self.end_transfer(was_in_transfer);

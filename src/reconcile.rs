@@ -3,7 +3,7 @@
 //!
 //! Each answer begins with dropping the callbacks that C has jumped out of (`abandoned.rs`).
 
-use crate::abandoned::{drop_abandoned, drop_outermost, is_elsewhere};
+use crate::abandoned::{drop_abandoned, drop_to, is_elsewhere};
 use crate::arch::needm_sp;
 use crate::fibers::waits;
 use crate::gate;
@@ -148,16 +148,15 @@ fn is_any_inside(tls: &Tls) -> bool {
 /// and which may go on only if it is that of a fiber, was jumped out of: it is dropped.
 pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
     let at = needm_sp();
-    let elsewhere = || {
-        let current = needm::current(tls).filter(|_| !tls.has_interrupted_needm());
-        let was_left = |m: &&M| m.segment().is_some_and(|inner| is_elsewhere(tls, m, inner, at));
-        core::iter::successors(current, |m| m.prev_current()).find(was_left)
-    };
     drop_abandoned(tls, at);
     while is_any_inside(tls) {
         // Again and again, because a handler may leave another one in between.
-        let Some(m) = elsewhere() else { return true };
-        drop_outermost(tls, m);
+        let left = needm::current(tls)
+            .filter(|_| !tls.has_interrupted_needm())
+            .and_then(|m| Some((m, m.segment()?)))
+            .filter(|(m, segment)| is_elsewhere(tls, m, segment, at));
+        let Some((m, segment)) = left else { return true };
+        drop_to(tls, m, m::from_g0(m, segment));
     }
     false
 }

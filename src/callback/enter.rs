@@ -283,6 +283,7 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<Option<u
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
         if !build(call, m, (segment, at), place.outer, flags, on_handler_stack) {
+            m.owes_spare.store(pending & PENDING_SPARES != 0, Relaxed);
             return Ok(None);
         }
     }
