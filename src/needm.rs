@@ -308,7 +308,14 @@ fn fast_path_allowed(thread: &Thread) -> bool {
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
-    tls.publish(Some(m), m.prev_current(), epoch);
+    if !tls.publish(Some(m), m.prev_current(), epoch) {
+        // A handler has left an M on it.
+        let on_m = |above: &&M| above.prev_current().is_some_and(|below| ptr::eq(below, m));
+        if let Some(above) = successors(tls.m(), |m| m.prev_current()).find(on_m) {
+            above.prev_current.store(m.prev_current.load(Relaxed), Relaxed);
+            above.prev_bound_epoch.store(epoch, Relaxed);
+        }
+    }
     let thread = tls.thread();
     // Also where there is no hook: `needm_stop` waits for threads that say this, so the M stays
     // mapped if needm is still open afterwards.
@@ -364,11 +371,14 @@ impl Thread {
         m.thread.store(ptr::from_ref(self).cast_mut().cast(), Relaxed);
         compiler_fence(SeqCst);
         // A handler before that store may have bound an M, which is published now. A handler after
-        // it has seen `m`, has bound one on top, and has unbound that again.
+        // it has seen `m`, has bound one on top, and has unbound that again, unless it was left.
         let now = tls.m();
         if now.map(ptr::from_ref) != current.map(ptr::from_ref) {
             self.m.store(now.map_or(held, |now| ptr::from_ref(now).cast_mut()), Relaxed);
-            self.unlink(m);
+            self.unchain(m, held);
+            m.prev_held.store(ptr::null_mut(), Relaxed);
+            m.prev_current.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
             return Err(());
         }
         // `last` is the M to rebind. If another M is bound below this one, that stays bound for
@@ -387,28 +397,14 @@ impl Thread {
         Ok(())
     }
 
-    /// Takes `m`, which is to be unbound, out of the chain of the Ms that are bound to this thread. Others lie
-    /// on it if handlers have left callbacks that were jumped out of.
-    fn unlink(&self, m: &'static M) {
-        let (own, below) = (ptr::from_ref(m).cast_mut(), m.prev_held.load(Relaxed));
-        let on_m = |above: &&M| above.prev_held.load(Relaxed) == own;
-        match successors(self.held(), |m| m.prev_held()).find(on_m) {
-            Some(above) => above.prev_held.store(below, Relaxed),
-            None => drop(self.m.compare_exchange(own, below, Relaxed, Relaxed)),
-        }
-        m.prev_held.store(ptr::null_mut(), Relaxed);
-        m.prev_current.store(ptr::null_mut(), Relaxed);
-        m.thread.store(ptr::null_mut(), Relaxed);
-    }
-
     /// Unbinds `m`, which was bound and not published.
     fn unhold(&self, m: &'static M) {
-        let was_in_transfer = self.begin_transfer();
-        if state::settings().hooks().unminit.is_some() {
-            self.in_hook(true, || state::settings().hooks().unminit(m));
+        // Not if needm was stopped meanwhile, and the M is none any more.
+        if pool::is_held_by(m, self) {
+            if state::settings().hooks().unminit.is_some() {
+                self.in_hook(true, || state::settings().hooks().unminit(m));
+            }
+            self.return_m(m);
         }
-        self.unlink(m);
-        EXTRA.release(m);
-        self.end_transfer(was_in_transfer);
     }
 }

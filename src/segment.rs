@@ -131,12 +131,17 @@ impl Segment {
     pub(crate) fn note_call(&self, call: *mut Call, bound_here: bool) {
         if self.call.load(Relaxed) != call {
             self.call.store(call, Relaxed);
-            // A handler has interrupted the fast path before it began, and C has jumped out of the handler's
-            // callback.
-            if self.gsp.load(Relaxed) != 0 {
-                self.gsp.store(0, Relaxed);
-                self.set_deferred(0, false);
+            // A handler may have interrupted the fast path before it began, and have left a callback here
+            // that was jumped out of.
+            let words = [&self.gsp, &self.deferred, &self.size];
+            words
+                .into_iter()
+                .filter(|word| word.load(Relaxed) != 0)
+                .for_each(|word| word.store(0, Relaxed));
+            if !self.panic.load(Relaxed).is_null() {
+                self.panic.store(ptr::null_mut(), Relaxed);
             }
+            self.flags.store(self.flags.load(Relaxed) & POSTPONED, Relaxed);
         }
         let before = self.flags.load(Relaxed);
         let flags = before & !(BUILT | BOUND_HERE) | if bound_here { BOUND_HERE } else { 0 };

@@ -117,6 +117,17 @@ impl Thread {
         unsafe { self.m.load(Relaxed).as_ref() }
     }
 
+    /// Takes `m`, below which is `below`, out of the chain of the Ms that are bound to it. Others lie on it if
+    /// handlers have left callbacks that were jumped out of.
+    pub(crate) fn unchain(&self, m: &M, below: *mut M) {
+        let own = ptr::from_ref(m).cast_mut();
+        if self.m.compare_exchange(own, below, Relaxed, Relaxed).is_err() {
+            let on_m = |above: &&M| ptr::eq(above.prev_held.load(Relaxed), own);
+            let above = core::iter::successors(self.held(), |m| m.prev_held()).find(on_m);
+            above.into_iter().for_each(|above| above.prev_held.store(below, Relaxed));
+        }
+    }
+
     /// Marks an M as on its way to or from this thread, and returns the mark of before. If needm
     /// is open now, it is not stopped until [`Thread::end_transfer`].
     pub(crate) fn begin_transfer(&self) -> u32 {

@@ -13,7 +13,8 @@
 //!   there are no hooks to call.
 //! - `inside` is an address on a G only while this thread runs needm's code there, below that
 //!   address, in the part of the callback that the address is in. With [`INTERRUPTED`] needm's code
-//!   waits on another stack as well.
+//!   waits on another stack as well. After a jump out of needm's code the address stays, until a call of
+//!   needm's finds that (`callback/inside.rs`).
 //!
 //! # Safety
 //! The block lives as long as its thread. What it points to is a row of a table. `needm_stop`

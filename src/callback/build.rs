@@ -17,8 +17,8 @@ use core::ptr;
 /// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame.
 ///
 /// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
-/// call in it; or, if C has jumped out of its callback, the callback. That is dropped. The M counts as
-/// running as before, and the answer is false.
+/// call in it; or, if C has jumped out of its callback, the callback; or the M not running, if it was refused
+/// at the gate. What is left is dropped. The M counts as running as before, and the answer is false.
 pub(crate) fn build(
     call: &mut Call,
     m: &M,
@@ -30,26 +30,23 @@ pub(crate) fn build(
     let (segment, at) = part;
     let own = ptr::from_mut(call);
     let outer = outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
-    let is_innermost = || m.segment().map_or(ptr::null(), ptr::from_ref) == outer.cast_const();
-    let mut built = is_innermost();
-    if built {
+    let fill = || {
+        let before = m.runs_in(outer)?;
         segment.clear(own, outer);
         segment.at.store(at, Relaxed);
         segment.flags.store(flags | BUILT, Relaxed);
         segment.size.store(call.size, Relaxed);
         compiler_fence(SeqCst);
-        built = is_innermost();
-    }
-    if built {
-        m.set_segment(segment, true);
+        m.begin_segment(before, segment).then_some(())?;
         compiler_fence(SeqCst);
         // From here on a handler's callback goes elsewhere, and the frame can be copied.
-        built = segment.call.load(Relaxed) == own;
-        if !built {
+        if segment.call.load(Relaxed) != own {
             m.set_segment(outer, true);
+            return None;
         }
-    }
-    if !built {
+        Some(())
+    };
+    if fill().is_none() {
         build_again(m, outer, flags & WAS_RUNNING != 0);
         return false;
     }

@@ -50,7 +50,7 @@ impl Mark {
     }
 }
 
-/// What is in the frame that has this mark: the address of nothing that is there.
+/// What is in the frame that has this mark: a word that nothing else is likely to leave just there.
 #[inline]
 const fn seal_of(mark: usize) -> usize {
     !mark
@@ -85,16 +85,24 @@ pub(crate) fn begin(tls: &Tls, mark: &Mark) -> usize {
 #[inline(never)]
 fn begin_again(tls: &Tls, at: usize) -> usize {
     let before = tls.inside();
-    let is_nested = before & INTERRUPTED != 0;
-    let outermost = if is_nested { tls.outermost() } else { before };
-    if is_left(tls, outermost, at) {
+    let innermost = before & !INTERRUPTED;
+    let outermost = if before == innermost { innermost } else { tls.outermost() };
+    // A function that a handler has called may have been jumped out of, and the handler goes on. Or the handler
+    // was, with what it had interrupted, and what was called since has not been.
+    let inner_goes_on = !is_left(tls, innermost, at);
+    let outer_goes_on =
+        if outermost == innermost { inner_goes_on } else { !is_left(tls, outermost, at) };
+    if !inner_goes_on && !outer_goes_on {
         tls.set_inside(at);
         return 0;
     }
-    tls.set_outermost(outermost);
+    tls.set_outermost(if outer_goes_on { outermost } else { innermost });
     tls.set_inside(at | INTERRUPTED);
-    // A function that a handler has called may have been jumped out of, and the handler goes on.
-    if is_nested && is_left(tls, before & !INTERRUPTED, at) { outermost } else { before }
+    match (outer_goes_on, inner_goes_on) {
+        (true, true) => before,
+        (true, false) => outermost,
+        (false, _) => innermost,
+    }
 }
 
 /// Whether the code that has set this mark was jumped out of: its frame is overwritten, or further down on
@@ -108,7 +116,8 @@ fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
             && thread.own_stack_holds(tls, address)
     };
     let is_below = own(at) && !(at < mark && own(mark));
-    is_below || os::thread::word_at(mark) != Some(seal_of(mark))
+    // A live frame has no other one at its place.
+    mark == at || is_below || os::thread::word_at(mark) != Some(seal_of(mark))
 }
 
 /// The last step.

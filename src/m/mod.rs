@@ -321,6 +321,21 @@ impl M {
         self.seg.store(seg, Release);
     }
 
+    /// What says that callback code runs inside `outer`, or, if that is null, is about to: for
+    /// [`M::begin_segment`].
+    pub(crate) fn runs_in(&self, outer: *const Segment) -> Option<usize> {
+        let seg = self.seg.load(Relaxed);
+        let innermost = self.segment().map_or(ptr::null(), ptr::from_ref);
+        (says_running(seg) && ptr::eq(innermost, outer)).then_some(seg)
+    }
+
+    /// Makes `segment` the innermost one, in which callback code runs, if that is still so: one step, because
+    /// a handler may have used the M meanwhile.
+    pub(crate) fn begin_segment(&self, before: usize, segment: &Segment) -> bool {
+        let seg = ptr::from_ref(segment) as usize | layout::m::SEGMENT;
+        self.seg.compare_exchange(before, seg, Release, Relaxed).is_ok()
+    }
+
     /// Says whether callback code runs.
     pub(crate) fn set_running(&self, running: bool) {
         self.set_segment(self.segment().map_or(ptr::null(), ptr::from_ref), running);

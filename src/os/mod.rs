@@ -124,8 +124,9 @@ pub(crate) mod thread {
     /// of this thread's that may be gone. One system call.
     pub(crate) fn word_at(address: usize) -> Option<usize> {
         let word = ptr::with_exposed_provenance::<usize>(address);
-        // SAFETY: the system has just read it, and only code of this thread's would unmap it in between,
-        // of which none runs. Volatile, because nothing says to the compiler that there is a word.
+        // SAFETY: the system has just read it. It is on a stack of this thread's, which the host does not
+        // unmap while this thread may be in a callback that was made from it. Volatile, because nothing says
+        // to the compiler that there is a word.
         room::can_read(address).then(|| unsafe { word.read_volatile() })
     }
 

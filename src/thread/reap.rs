@@ -169,8 +169,7 @@ impl Thread {
         }
         // Before the release: a handler that calls back after it finds that `m` is not this
         // thread's, binds another M, and writes that to `self.m`. Then `prev` would be lost.
-        let own = ptr::from_ref(m).cast_mut();
-        let _ = self.m.compare_exchange(own, prev, Relaxed, Relaxed);
+        self.unchain(m, prev);
         EXTRA.release(m);
         self.end_transfer(was);
     }
