@@ -123,8 +123,10 @@ impl Thread {
         let own = ptr::from_ref(m).cast_mut();
         if self.m.compare_exchange(own, below, Relaxed, Relaxed).is_err() {
             let on_m = |above: &&M| ptr::eq(above.prev_held.load(Relaxed), own);
-            let above = core::iter::successors(self.held(), |m| m.prev_held()).find(on_m);
-            above.into_iter().for_each(|above| above.prev_held.store(below, Relaxed));
+            let chain = || core::iter::successors(self.held(), |m| m.prev_held());
+            if let Some(above) = chain().find(on_m) {
+                above.prev_held.store(below, Relaxed);
+            }
         }
     }
 
