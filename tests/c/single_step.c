@@ -292,7 +292,7 @@ static void call_back(void) {
     enum { PLAIN, ENDS_BADLY, NESTS, JUMPS, KINDS } kind = next(&seed) % KINDS;
     /* Inside an overflow there may be no room for these. */
     if (overflown && kind > ENDS_BADLY) kind = PLAIN;
-    /* While an M is being bound or unbound, one that is left like this may stay until the thread's exit. */
+    /* While an M is being bound or unbound, one that is left like this may stay bound. */
     if (kind == JUMPS && !has_m) kind = NESTS;
     if (kind == ENDS_BADLY) {
         check_usable();
