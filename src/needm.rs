@@ -397,14 +397,11 @@ impl Thread {
         Ok(())
     }
 
-    /// Unbinds `m`, which was bound and not published.
+    /// Unbinds `m`, which was bound and not published, unless needm was stopped meanwhile, and it is none any
+    /// more.
     fn unhold(&self, m: &'static M) {
-        // Not if needm was stopped meanwhile, and the M is none any more.
         if pool::is_held_by(m, self) {
-            if state::settings().hooks().unminit.is_some() {
-                self.in_hook(true, || state::settings().hooks().unminit(m));
-            }
-            self.return_m(m);
+            self.return_one(m);
         }
     }
 }

@@ -131,23 +131,28 @@ impl Segment {
     pub(crate) fn note_call(&self, call: *mut Call, bound_here: bool) {
         if self.call.load(Relaxed) != call {
             self.call.store(call, Relaxed);
-            // A handler may have interrupted the fast path before it began, and have left a callback here
-            // that was jumped out of.
             let words = [&self.gsp, &self.deferred, &self.size];
-            words
-                .into_iter()
-                .filter(|word| word.load(Relaxed) != 0)
-                .for_each(|word| word.store(0, Relaxed));
-            if !self.panic.load(Relaxed).is_null() {
-                self.panic.store(ptr::null_mut(), Relaxed);
+            if words.into_iter().fold(0, |all, word| all | word.load(Relaxed)) != 0 {
+                self.forget_left();
             }
-            self.flags.store(self.flags.load(Relaxed) & POSTPONED, Relaxed);
         }
         let before = self.flags.load(Relaxed);
         let flags = before & !(BUILT | BOUND_HERE) | if bound_here { BOUND_HERE } else { 0 };
         if flags != before {
             self.flags.store(flags, Relaxed);
         }
+    }
+
+    /// A handler had interrupted the fast path before it began, and has left a callback here that was jumped
+    /// out of.
+    #[cold]
+    #[inline(never)]
+    fn forget_left(&self) {
+        self.gsp.store(0, Relaxed);
+        self.set_deferred(0, false);
+        self.size.store(0, Relaxed);
+        self.panic.store(ptr::null_mut(), Relaxed);
+        self.flags.store(self.flags.load(Relaxed) & POSTPONED, Relaxed);
     }
 
     /// Where the thread was inside needm when this callback began: a handler's may have interrupted

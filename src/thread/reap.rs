@@ -196,9 +196,9 @@ impl Thread {
         }
     }
 
-    /// Unbinds an M of this thread, which has exited or is about to.
+    /// Unbinds an M of this thread, which has exited or is about to, or has bound another one meanwhile.
     #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
-    fn return_one(&self, m: &M) {
+    pub(crate) fn return_one(&self, m: &M) {
         if state::settings().hooks().unminit.is_some() {
             self.in_hook(true, || state::settings().hooks().unminit(m));
         }

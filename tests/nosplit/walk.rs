@@ -198,6 +198,15 @@ impl Walker<'_> {
                 Flow::Return(popped) => {
                     self.popped_by.insert(start, *popped);
                 }
+                Flow::Branch(to) if !(start..end).contains(to) => {
+                    // A tail call, where something holds.
+                    todo.push_back((instruction.next, after));
+                    let (inner, popped) = self.call(&Target::At(*to), &instruction, at, name);
+                    deepen(&mut deepest, depth, &inner, state.contains_key(&sp));
+                    if let Some(popped) = popped {
+                        self.popped_by.insert(start, popped);
+                    }
+                }
                 Flow::Branch(to) => {
                     let is_first = is_root && *first.get_or_insert(at) == at;
                     let sides = if is_first { self.path.first_branch } else { FirstBranch::Either };
