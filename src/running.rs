@@ -158,8 +158,11 @@ impl Interrupted {
 pub(crate) fn note_handlers(first: Option<&'static M>, mut at: usize) {
     let Some(thread) = Tls::current().thread() else { return };
     for m in core::iter::successors(first, |m| m.prev_held()).filter(|m| m.is_inside()) {
-        let end = thread.ready.end_of(at).filter(|_| m.is_running());
-        m.interrupted_by.set(at, end.map_or(0, |end| end - at));
+        // Else it was in C, or this is noted already: a wait at the gate comes here again and again.
+        if m.is_running() {
+            let end = thread.ready.end_of(at);
+            m.interrupted_by.set(at, end.map_or(0, |end| end - at));
+        }
         // The handler before has made the call of this one.
         at = m.segment().map_or(at, |inner| crate::m::g0sp(m, inner));
     }
