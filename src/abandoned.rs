@@ -15,7 +15,6 @@
 
 use crate::call::Call;
 use crate::fibers::{self, may_go_on, waits};
-use crate::gate;
 use crate::m;
 use crate::m::M;
 use crate::needm;
@@ -23,10 +22,10 @@ use crate::os;
 use crate::part::Bounds;
 use crate::pool;
 use crate::running;
-use crate::segment::{BOUND_HERE, POSTPONED, Segment, USED_RESERVE};
+use crate::segment::{BOUND_HERE, Segment, USED_RESERVE};
+use crate::segment_end::drop_segment;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
-use crate::tools;
 use core::ptr;
 
 /// A caller less than this below the point where C was called is in that C: no system call is
@@ -49,54 +48,6 @@ pub(crate) fn is_elsewhere(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bo
             && !thread.ready.holds(address)
     };
     own(at) && own(call)
-}
-
-/// Drops the innermost segment, which was jumped out of, and what is deferred in it.
-pub(crate) fn drop_segment(m: &M, segment: &Segment) {
-    leave_part(m, segment);
-    gate::unwound(segment);
-    pop(m, segment, true);
-}
-
-/// Where the code of this segment was inside needm, it is no longer: it was jumped out of, or is
-/// unwound.
-pub(crate) fn leave_part(m: &M, segment: &Segment) {
-    let tls = Tls::current();
-    let inside = tls.inside();
-    let top = m.position(segment);
-    let above = |stack: Bounds| stack.holds(inside) && stack.holds(top) && inside <= top;
-    let on_its_part = m.parts().any(|part| part.belongs_to(segment) && part.bounds().holds(inside));
-    if inside != 0 && (on_its_part || above(m.bounds_or_g(top))) {
-        tls.set_inside(segment.around_it());
-    }
-}
-
-/// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
-/// return, so frames of it may be left on the G.
-pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
-    let position = m.position(segment);
-    tools::exited(
-        m.bounds_or_g(position).lo..position,
-        &m.fiber,
-        (&segment.around, &m::from_g0(m, segment).around),
-        segment.outer().is_some(),
-        unwound,
-    );
-    m.drop_parts(segment);
-    segment.set_deferred(0, false);
-    segment.panic.store(ptr::null_mut(), Relaxed);
-    segment.gsp.store(0, Relaxed);
-    segment.size.store(0, Relaxed);
-    segment.kept.put_back();
-    if segment.making.load(Relaxed) != 0 {
-        pool::EXTRA.give_up(&segment.making);
-    }
-    if segment.is(POSTPONED) {
-        os::interrupt::admit();
-    }
-    segment.flags.store(0, Relaxed);
-    segment.request.forget();
-    m.set_segment(segment.prev.load(Relaxed), m.is_running());
 }
 
 /// Drops the callbacks that were jumped out of (`longjmp`), and unbinds the Ms that were bound
@@ -179,6 +130,9 @@ pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
     let unbinds = m.segment().is_none() && bound_here && pool::unbinds_on_exit(m);
     if unbinds {
         needm::dropm(tls, m);
+    } else if bound_here && m.segment().is_none() && tls.m().is_some_and(|now| ptr::eq(now, m)) {
+        // It was bound when its thread was not allowed the fast path, and has been attached since.
+        needm::allow_fast_path(tls, m);
     }
     unbinds
 }
@@ -273,4 +227,18 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
         .take_while(|(inner, over)| *over || may_be_over(call_of(inner)))
         .filter_map(|(inner, over)| over.then_some(inner))
         .last()
+}
+
+/// The code of `segment` goes on, on its G: drops the callbacks inside it, which C has jumped out of, and has
+/// the M count as running.
+pub(crate) fn go_on(m: &M, segment: &Segment) {
+    while let Some(inner) = m.segment() {
+        if ptr::eq(inner, segment) || !m.has(segment) {
+            break;
+        }
+        drop_segment(m, inner);
+    }
+    if !m.is_running() {
+        running::enter(m);
+    }
 }

@@ -53,13 +53,18 @@ pub(crate) fn attach() -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
-    if is_inside(tls) {
-        return Ok(());
-    }
-    let m = match needm::current(tls) {
-        Some(m) => m,
-        None if gate::is_closing() => return Err(Error::NotStarted),
-        None => needm(tls, Want::Attach)?,
+    let m = loop {
+        let outside = || (!is_inside(tls)).then(|| needm::current(tls));
+        match tls.undisturbed(outside) {
+            None => return Ok(()),
+            Some(Some(m)) => break m,
+            Some(None) if gate::is_closing() => return Err(Error::NotStarted),
+            Some(None) => {
+                if let Some(m) = needm(tls, Want::Attach, None)? {
+                    break m;
+                }
+            }
+        }
     };
     m.attached.store(true, Relaxed);
     if m.owes_spare.load(Relaxed) {
@@ -74,7 +79,7 @@ pub(crate) fn attach() -> Result<(), Error> {
     Ok(())
 }
 
-/// Unbinds this thread's M now, if it has one, and takes the signal stack off.
+/// Unbinds what this thread has bound now, and takes the signal stack off.
 pub(crate) fn detach() -> Result<(), Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
@@ -85,8 +90,10 @@ pub(crate) fn detach() -> Result<(), Error> {
     }
     let Some(thread) = tls.thread() else { return Ok(()) };
     let was_in_transfer = thread.begin_transfer();
-    let m = if state::is_open() { needm::current(tls) } else { None };
-    if let Some(m) = m {
+    // More than one, if C has jumped out of callbacks below it.
+    while state::is_open()
+        && let Some(m) = needm::current(tls)
+    {
         tls.set_rebind_epoch(0);
         dropm(tls, m);
         trim::note_returned(m, thread);

@@ -19,7 +19,7 @@ use crate::arch;
 use crate::attach;
 use crate::call::{Function, PanicInfo};
 use crate::callback::inside::inside;
-use crate::callback::{ccall, defer, panic, stacks};
+use crate::callback::{ccall, defer, panic, raising, stacks};
 use crate::error::Error;
 use crate::lifecycle;
 use crate::m::M;
@@ -150,7 +150,7 @@ unsafe extern "C" fn needm_defer_push(
 
 arch::public! {
 extern "C" fn needm_panic(value: *mut c_void) -> ! {
-    panic::panic(value)
+    raising::panic(value)
 }
 }
 

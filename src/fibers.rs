@@ -107,17 +107,19 @@ pub(crate) fn whose_c(top: &M, at: usize) -> Option<&'static M> {
 pub(crate) fn raise(tls: &Tls, m: &M) {
     let (Some(thread), Some(top)) = (tls.thread(), tls.m()) else { return };
     let own = ptr::from_ref(m).cast_mut();
-    let below = |first: Option<&'static M>, next: fn(&M) -> &AtomicPtr<M>| {
+    let below = |first: Option<&'static M>, own: *mut M, next: fn(&M) -> &AtomicPtr<M>| {
         let after = move |m: &M| {
             // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while the record of the
             // thread that both are bound to is live, as this thread's is.
             unsafe { next(m).load(Relaxed).as_ref() }
         };
-        successors(first, move |m| after(m)).find(|m| next(m).load(Relaxed) == own)
+        successors(first, move |m| after(m))
+            .take_while(|m| pool::is_held_by(m, thread))
+            .find(|m| next(m).load(Relaxed) == own)
     };
     let held = thread.held();
-    let above_held = below(held, |m| &m.prev_held);
-    let Some(above) = below(Some(top), |m| &m.prev_current) else { return };
+    let above_held = below(held, own, |m| &m.prev_held);
+    let Some(above) = below(Some(top), own, |m| &m.prev_current) else { return };
     let was_in_transfer = thread.begin_transfer();
     // On the rebind path: the end of its callback is more than a store now.
     pool::keep_off_rebind_path(m);
@@ -130,9 +132,21 @@ pub(crate) fn raise(tls: &Tls, m: &M) {
     m.prev_current.store(ptr::from_ref(top).cast_mut(), Relaxed);
     m.prev_bound_epoch.store(needm::epoch_of(thread, top), Relaxed);
     compiler_fence(SeqCst);
-    if above_held.is_some() {
-        thread.m.store(own, Relaxed);
+    if let Some((_, held)) = above_held.zip(held)
+        && let top = ptr::from_ref(held).cast_mut()
+        && thread.m.compare_exchange(top, own, Relaxed, Relaxed).is_err()
+        && let Some(above) = below(thread.held(), top, |m| &m.prev_held)
+    {
+        // A handler has left an M on top.
+        above.prev_held.store(own, Relaxed);
     }
-    tls.publish(Some(top), Some(m), needm::epoch_of(thread, m));
+    if !tls.publish(Some(top), Some(m), needm::epoch_of(thread, m)) {
+        // A handler has left an M on top.
+        let top = ptr::from_ref(top).cast_mut();
+        if let Some(above) = below(tls.m(), top, |m| &m.prev_current) {
+            above.prev_current.store(own, Relaxed);
+            above.prev_bound_epoch.store(needm::epoch_of(thread, m), Relaxed);
+        }
+    }
     thread.end_transfer(was_in_transfer);
 }

@@ -103,6 +103,7 @@ mod abandoned;
 mod fibers;
 mod running;
 mod needm;
+mod segment_end;
 mod thread;
 mod gate;
 mod tls;

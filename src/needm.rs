@@ -3,7 +3,8 @@
 //!
 //! The M is published as needm's last step and withdrawn as dropm's first. So a signal
 //! handler that calls back in between sees a thread without an M, and binds another, on top
-//! of what is bound to the thread. The end of the handler's callback unbinds that one again.
+//! of what is bound to the thread. The end of the handler's callback unbinds that one again, unless C has
+//! jumped out of it: then a later call of needm's does (`abandoned.rs`).
 //!
 //! The rebind fast path is in `arch/<arch>/entry.S`. It does the same steps in the same order, for
 //! the M that this thread had last, if binding it takes no hook, no check and no fence: `tls.rs`
@@ -17,150 +18,24 @@
 
 use crate::barrier;
 use crate::error::Error;
-use crate::gate;
 use crate::m::M;
 use crate::os;
 use crate::pool;
-use crate::pool::{EXTRA, Extra, claim, is_temporary, unbinds_on_exit, waiters};
+use crate::pool::{EXTRA, is_temporary, unbinds_on_exit};
+use crate::segment_end::drop_segment;
 use crate::state;
-use crate::sync::{AtomicUsize, Relaxed, SeqCst, compiler_fence};
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::thread;
-use crate::thread::reap;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
-use crate::waiting::Waiting;
 use core::iter::successors;
 use core::ptr;
 
+mod acquire;
+
 crate::arch::upcalls! {
     "needm_dropm" => dropm_rebound,
-}
-
-/// The longest sleep of a waiter, in nanoseconds. Then it looks for exited threads again, because
-/// an exit may wake no waiter.
-pub(crate) const MAX_SLEEP: u64 = 10_000_000;
-
-/// How long a waiter waits for another thread's spare before it makes an M itself, in
-/// nanoseconds.
-const GRACE: u64 = 1_000_000;
-
-impl Extra {
-    /// Binds the M that this thread had last, if it is still free.
-    fn rebind(&self, thread: &Thread) -> Option<&'static M> {
-        let m = thread.last()?;
-        claim(m, thread, false).then_some(m)
-    }
-
-    /// Binds an M, and waits for one if need be: the first step of needm.
-    ///
-    /// `nested`: an M is bound to this thread already. It must not wait for a spare, because it may be
-    /// in a handler that has interrupted the code which makes that spare.
-    /// `waits`: else it fails where it had to wait.
-    pub(crate) fn acquire(
-        &self,
-        thread: &Thread,
-        nested: bool,
-        waits: bool,
-    ) -> Result<&'static M, Error> {
-        reap::reap_next();
-        match self.pop(thread) {
-            Some(m) => Ok(m),
-            None => self.acquire_slow(thread, nested, waits),
-        }
-    }
-
-    #[cold]
-    fn acquire_slow(
-        &self,
-        thread: &Thread,
-        nested: bool,
-        waits: bool,
-    ) -> Result<&'static M, Error> {
-        let mut waiting = Waiting::begin();
-        let limit = state::settings().wait_ns();
-        waiters().fetch_add(1, SeqCst);
-        // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
-        barrier::heavy_barrier();
-        let mut waited = false;
-        let result = loop {
-            let seen = self.returned.load(SeqCst);
-            // Most often another thread is just making a spare. To go through all records and all
-            // Ms then costs more the more there are, and brings nothing.
-            let may_make = self.made.load(Relaxed) < state::settings().max_ms();
-            let thorough = waited || nested || !may_make;
-            let mut found = self.pop(thread);
-            if found.is_none() && thorough {
-                // model: a_waiter_that_does_not_reap
-                reap::reap_all();
-                found = self.pop(thread).or_else(|| Self::sweep(thread));
-            }
-            if let Some(m) = found {
-                break Ok(m);
-            }
-            // A thread that holds an M may be in a callback, which has to come to its end.
-            if !state::is_open() || gate::is_closing() && !nested {
-                break Err(Error::NotStarted);
-            }
-            let elapsed = waiting.elapsed();
-            let mut nap = MAX_SLEEP;
-            if may_make {
-                if nested || elapsed >= GRACE {
-                    let mut made = Ok(None);
-                    thread.in_hook(state::settings().hooks().m_new.is_some(), || {
-                        made = self.make(Some(thread), None);
-                    });
-                    match made {
-                        Ok(Some(m)) => {
-                            m.owes_spare.store(true, Relaxed);
-                            break Ok(m);
-                        }
-                        Ok(None) => {}
-                        Err(error) => break Err(error),
-                    }
-                } else {
-                    nap = GRACE;
-                }
-            }
-            if !waits {
-                break Err(Error::TimedOut);
-            }
-            if let Some(limit) = limit {
-                if elapsed >= limit {
-                    self.timeouts.fetch_add(1, Relaxed);
-                    break Err(Error::TimedOut);
-                }
-                nap = nap.min(limit - elapsed);
-            }
-            if !waited {
-                waited = true;
-                self.waits.fetch_add(1, Relaxed);
-            }
-            // model: a_waiter_that_reads_too_late
-            waiting.sleep(&self.returned, seen, nap);
-        };
-        waiters().fetch_sub(1, SeqCst);
-        result
-    }
-}
-
-impl Extra {
-    /// newextram: makes the spare that the thread which took the last M owes the list, and one
-    /// for each thread that waits. Runs on a G, after the gate. What cannot be made now is
-    /// made by the thread that needs it. `making`: as for [`Extra::make`].
-    pub(crate) fn newextram(&self, making: Option<&AtomicUsize>) {
-        if reap::reap_next_asking() != 0 {
-            return;
-        }
-        // model: a_taker_that_makes_no_spare
-        for _ in 0..self.waiting().max(1) {
-            // Spares that other threads make at the same time count.
-            let wanted = self.listed.load(SeqCst) < self.waiting().max(1);
-            if !wanted || !matches!(self.make(None, making), Ok(Some(_))) {
-                return;
-            }
-        }
-    }
 }
 
 /// This thread's M, unless it is of an earlier start of needm: then its row is still reserved for
@@ -181,14 +56,16 @@ pub(crate) enum Want {
     Attach,
 }
 
-/// Binds an M to this thread, and publishes it in the place of the current one, if there is one.
+/// Binds an M to this thread, and publishes it in the place of the current one: `seen`, if there is one.
+/// `None` if that is no longer so, because a handler has called back, and C has jumped out of the callback:
+/// the caller looks again what this thread is inside.
 #[inline(never)] // as for `dropm`
-pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
+pub(crate) fn needm(tls: &Tls, want: Want, seen: Option<&M>) -> Result<Option<&'static M>, Error> {
     loop {
         let thread = thread::ready_record(tls, want != Want::Attach)?;
         let was_in_transfer = thread.begin_transfer();
         let taken = match thread.is_current_epoch() {
-            Some(true) => acquire_m(tls, thread, want).map(Some),
+            Some(true) => acquire_m(tls, thread, want, seen).map(Some),
             Some(false) => Ok(None),
             None => Err(Error::NotStarted),
         };
@@ -199,14 +76,15 @@ pub(crate) fn needm(tls: &Tls, want: Want) -> Result<&'static M, Error> {
         }
         thread.end_transfer(was_in_transfer);
         match taken? {
-            Some(Acquired::Bound(m)) => return Ok(m),
+            Some(Acquired::Bound(m)) => return Ok(Some(m)),
+            Some(Acquired::Left) => return Ok(None),
             Some(Acquired::Fresh(m))
                 if tls.publish(m.prev_current(), Some(m), bound_epoch_for(thread, m)) =>
             {
                 if !is_temporary(m) {
                     tls.set_rebind_epoch(rebind_epoch_for(thread, m));
                 }
-                return Ok(m);
+                return Ok(Some(m));
             }
             // A handler has published another M.
             Some(Acquired::Fresh(m)) => thread.unhold(m),
@@ -220,9 +98,16 @@ enum Acquired {
     Fresh(&'static M),
     /// A handler has called back meanwhile, and its M is still bound to this thread.
     Bound(&'static M),
+    /// So is its callback's record, out of which C has jumped.
+    Left,
 }
 
-fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired, Error> {
+fn acquire_m(
+    tls: &Tls,
+    thread: &'static Thread,
+    want: Want,
+    seen: Option<&M>,
+) -> Result<Acquired, Error> {
     loop {
         let mut current = tls.m();
         if let Some(stale) = current.filter(|m| !pool::is_held_by(m, thread)) {
@@ -231,6 +116,9 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
         }
         if let Some(bound) = current.filter(|m| m.segment().is_none()) {
             return Ok(Acquired::Bound(bound));
+        }
+        if current.map(ptr::from_ref) != seen.map(ptr::from_ref) {
+            return Ok(Acquired::Left);
         }
         // Read after `current`, because an M is bound before it is published. In the other order,
         // a handler in between could bind an M that is seen as published but not as bound.
@@ -245,6 +133,11 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
         if state::settings().scrubs_stacks() {
             m.scrub_for(ptr::from_ref(thread).cast_mut().cast());
         }
+        if let Some(current) = current {
+            // The callback there may come to its end while `m` is bound: it was the callback of a handler, or of a
+            // fiber, that was left.
+            pool::keep_off_rebind_path(current);
+        }
         m.prev_current
             .store(current.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut()), Relaxed);
         m.prev_bound_epoch.store(tls.bound_epoch(), Relaxed);
@@ -253,9 +146,6 @@ fn acquire_m(tls: &Tls, thread: &'static Thread, want: Want) -> Result<Acquired,
         }
         // A handler has called back since, and its M is bound now.
         EXTRA.release(m);
-        if let Some(bound) = tls.m().filter(|bound| bound.segment().is_none()) {
-            return Ok(Acquired::Bound(bound));
-        }
     }
 }
 
@@ -324,6 +214,10 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
     // If needm is being stopped and does not wait for this M, the M may be unmapped by now.
     let stays = state::is_open() || pool::unbinds_on_exit(m);
     if stays {
+        // What C has jumped out of, a handler's also of the last moment.
+        while let Some(left) = m.segment() {
+            drop_segment(m, left);
+        }
         state::settings().hooks().unminit(m);
     }
     if let Some((thread, was_in_hook)) = thread.zip(was_in_hook) {
@@ -343,10 +237,24 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
 }
 
 /// From `needm_entry`, rebind path, where assembly cannot unbind the M by its one store: the gate
-/// has closed meanwhile, or the M is not on the list, and only a push brings it back there.
+/// has closed meanwhile, or the M is not on the list, and only a push brings it back there, or a handler has
+/// left a callback, on it or on an M that it has bound meanwhile.
 extern "C" fn dropm_rebound(m: *const M) {
     // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
-    dropm(Tls::current(), unsafe { &*m });
+    let (tls, m) = (Tls::current(), unsafe { &*m });
+    let left = || {
+        let thread = tls.thread()?;
+        thread.held().filter(|left| !ptr::eq(*left, m) && pool::is_held_by(left, thread))
+    };
+    if tls.m().is_some_and(|current| ptr::eq(current, m))
+        && m.prev_current().is_none()
+        && let Some(left) = left()
+    {
+        // It was published before `m` was, in its place.
+        m.prev_bound_epoch.store(0, Relaxed);
+        m.prev_current.store(ptr::from_ref(left).cast_mut(), Relaxed);
+    }
+    dropm(tls, m);
 }
 
 impl Thread {
@@ -361,6 +269,10 @@ impl Thread {
     ) -> Result<(), ()> {
         let held = held.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         let fresh = ptr::from_ref(m).cast_mut();
+        if !held.is_null() {
+            // It may have been given back from below others that handlers had left.
+            self.unchain(m, ptr::null_mut());
+        }
         m.prev_held.store(held, Relaxed);
         self.note_known_stack(m);
         compiler_fence(SeqCst);

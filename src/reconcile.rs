@@ -5,7 +5,7 @@
 
 use crate::abandoned::{drop_abandoned, drop_to, is_elsewhere};
 use crate::arch::needm_sp;
-use crate::fibers::waits;
+use crate::fibers::{raise, waits};
 use crate::gate;
 use crate::m;
 use crate::m::M;
@@ -15,7 +15,7 @@ use crate::segment::Segment;
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
-use crate::tls::Tls;
+use crate::tls::{INTERRUPTED, Tls};
 
 /// This thread's M and innermost segment, if callback code runs on its G here.
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
@@ -141,21 +141,34 @@ pub(crate) fn is_inside(tls: &Tls) -> bool {
 
 /// Whether this thread is inside a callback, be it another fiber's.
 fn is_any_inside(tls: &Tls) -> bool {
-    core::iter::successors(needm::current(tls), |m| m.prev_current()).any(M::is_inside)
+    innermost(tls).is_some()
+}
+
+/// The innermost callback of this thread, and its M.
+fn innermost(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let mut held = core::iter::successors(needm::current(tls), |m| m.prev_current());
+    held.find_map(|m| Some((m, m.segment()?)))
 }
 
 /// The same for a caller that must not be inside one. So a callback in which the thread is not,
 /// and which may go on only if it is that of a fiber, was jumped out of: it is dropped.
 pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
-    let at = needm_sp();
-    drop_abandoned(tls, at);
-    while is_any_inside(tls) {
-        // Again and again, because a handler may leave another one in between.
-        let left = needm::current(tls)
-            .filter(|_| !tls.has_interrupted_needm())
-            .and_then(|m| Some((m, m.segment()?)))
-            .filter(|(m, segment)| is_elsewhere(tls, m, segment, at));
-        let Some((m, segment)) = left else { return true };
+    // Where the mark is, the host's call of needm begins: further down, in needm's own frames, a callback that
+    // was jumped out of may have left its call.
+    let at = match tls.inside() & !INTERRUPTED {
+        0 => needm_sp(),
+        mark => mark,
+    };
+    let still_inside = || {
+        drop_abandoned(tls, at);
+        innermost(tls)
+    };
+    // Again and again, because a handler may leave another one in between.
+    while let Some((m, segment)) = tls.undisturbed(still_inside) {
+        if tls.has_interrupted_needm() || !is_elsewhere(tls, m, segment, at) {
+            return true;
+        }
+        raise(tls, m);
         drop_to(tls, m, m::from_g0(m, segment));
     }
     false

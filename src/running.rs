@@ -15,6 +15,7 @@ use crate::gate::{
 };
 use crate::m::M;
 use crate::os::wait::wait;
+use crate::pool;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread::reap;
@@ -101,8 +102,7 @@ impl Interrupted {
     }
 
     fn inside(&self) -> impl Iterator<Item = &'static M> + use<> {
-        let chain = core::iter::successors(self.first, |m| m.prev_held());
-        chain.filter(|m| m.is_inside())
+        held_from(self.first).filter(|m| m.is_inside())
     }
 
     fn iter(&self) -> impl Iterator<Item = &'static M> + use<> {
@@ -151,13 +151,18 @@ impl Interrupted {
     }
 }
 
+/// The Ms that are bound to this thread, from `first` down.
+fn held_from(first: Option<&'static M>) -> impl Iterator<Item = &'static M> + use<> {
+    Tls::current().thread().into_iter().flat_map(move |own| pool::held_from(first, own))
+}
+
 /// Notes for the callbacks that handlers on a handler stack have interrupted, those of `first` and of
 /// the Ms below it, what the handlers have in use there: their registers are in it, where a collector
 /// looks. needm cannot tell for certain which part of it is a signal's frame, because the frames of older
 /// signals are left in what functions do not write. `at`: the stack pointer of the last handler.
 pub(crate) fn note_handlers(first: Option<&'static M>, mut at: usize) {
     let Some(thread) = Tls::current().thread() else { return };
-    for m in core::iter::successors(first, |m| m.prev_held()).filter(|m| m.is_inside()) {
+    for m in held_from(first).filter(|m| m.is_inside()) {
         // Else it was in C, or this is noted already: a wait at the gate comes here again and again.
         if m.is_running() {
             let end = thread.ready.end_of(at);
@@ -170,7 +175,7 @@ pub(crate) fn note_handlers(first: Option<&'static M>, mut at: usize) {
 
 /// After [`note_handlers`], when the callbacks of this thread have not gone on.
 pub(crate) fn forget_handlers(first: Option<&'static M>) {
-    for m in core::iter::successors(first, |m| m.prev_held()) {
+    for m in held_from(first) {
         m.interrupted_by.set(0, 0);
     }
 }

@@ -58,8 +58,8 @@ const IN_HOOK: u32 = 2;
 /// A thread's record.
 #[repr(C, align(64))]
 pub(crate) struct Thread {
-    /// The innermost M that is bound to this thread, published or about to be; or one that the
-    /// thread is about to bind, or has just unbound: `pool::is_held_by` tells.
+    /// The innermost M that is bound to this thread, published or about to be; or one that it has
+    /// unbound, most often its last one: `pool::is_held_by` tells.
     pub(crate) m: AtomicPtr<M>,
     /// The M it had last.
     pub(crate) last: AtomicPtr<M>,
@@ -115,19 +115,6 @@ impl Thread {
         // SAFETY: set only to rows of the table of Ms. None is unmapped while a record is live or
         // being dismantled, as this one is: only its own thread, and one that reaps it, come here.
         unsafe { self.m.load(Relaxed).as_ref() }
-    }
-
-    /// Takes `m`, below which is `below`, out of the chain of the Ms that are bound to it. Others lie on it if
-    /// handlers have left callbacks that were jumped out of.
-    pub(crate) fn unchain(&self, m: &M, below: *mut M) {
-        let own = ptr::from_ref(m).cast_mut();
-        if self.m.compare_exchange(own, below, Relaxed, Relaxed).is_err() {
-            let on_m = |above: &&M| ptr::eq(above.prev_held.load(Relaxed), own);
-            let chain = || core::iter::successors(self.held(), |m| m.prev_held());
-            if let Some(above) = chain().find(on_m) {
-                above.prev_held.store(below, Relaxed);
-            }
-        }
     }
 
     /// Marks an M as on its way to or from this thread, and returns the mark of before. If needm

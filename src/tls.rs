@@ -73,7 +73,7 @@ impl Tls {
 
     /// Makes `m` current in the place of `before`: the last step of needm, and the first of
     /// dropm. False if a handler was first: it found that `before` is of an earlier start of
-    /// needm, and published another M.
+    /// needm, and published another M, or C has jumped out of its callback, whose M is still published.
     pub(crate) fn publish(&self, before: Option<&M>, m: Option<&M>, bound_epoch: u32) -> bool {
         let address = |m: Option<&M>| m.map_or(ptr::null_mut(), |m| ptr::from_ref(m).cast_mut());
         self.bound_epoch.store(0, Relaxed);
@@ -173,5 +173,9 @@ impl Tls {
     pub(crate) fn clear_thread(&self) {
         self.withdraw();
         self.thread.store(ptr::null_mut(), Relaxed);
+        compiler_fence(SeqCst);
+        // A handler may have allowed them in between.
+        self.rebind_epoch.store(0, Relaxed);
+        self.bound_epoch.store(0, Relaxed);
     }
 }

@@ -35,7 +35,7 @@
      it; and releases, because a thread that finds the claim looks for THREAD_M in the record.
    - STLR makes M_STATE idle: what this thread wrote to the M comes earlier, for the next holder.
      Then the waiters are read, by a plain load: a waiter orders the two with membarrier, between
-     its count and its look at M_STATE (src/needm.rs).
+     its count and its look at M_STATE (src/needm/acquire.rs).
    What else is here is read by this thread, by its handlers, or after its exit: the order in the
    program is enough.
    Without membarrier all threads take the slow path (`fast_path_allowed` in src/needm.rs). */
@@ -251,14 +251,13 @@ ROUTINE(needm_entry)
         b.ne    .Lslow
         ldr     x23, [x22, #TLS_THREAD]
         ldr     x10, [x22, #TLS_M]              /* in a callback? */
-        ldr     x11, [x23, #THREAD_M]           /* or between two steps of binding one? */
-        orr     x10, x10, x11
         check_call rebind, x10
         check_stack x23, THREAD_KNOWN_LO
         ldr     x19, [x23, #THREAD_LAST]        /* x19: the M, until the end */
+        ldr     x11, [x23, #THREAD_M]           /* as in arch/x86_64/entry.S */
+        cmp     x11, x19
+        b.ne    .Lslow
         ldr     w24, [x23, #THREAD_CLAIM]       /* w24: its state while bound, until the end */
-        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
-        str     x19, [x23, #THREAD_M]
         add     x11, x19, #M_STATE
         /* ARMv8.1 has one instruction for this. Without it in the build there is a loop: to ask at
            run time takes a load and a branch that each callback pays. */
@@ -266,7 +265,7 @@ ROUTINE(needm_entry)
         mov     w12, #M_IDLE
         casal   w12, w24, [x11]
         cmp     w12, #M_IDLE
-        b.ne    .Lother_holder
+        b.ne    .Lslow                          /* bound to another thread, or off the list */
 #else
 1:      ldaxr   w12, [x11]
         cmp     w12, #M_IDLE
@@ -274,13 +273,15 @@ ROUTINE(needm_entry)
         stlxr   w12, w24, [x11]
         cbnz    w12, 1b
 #endif
-        str     x19, [x23, #THREAD_M]
         ldr     x10, [x19, #M_THREAD]
         cmp     x10, x23
         b.ne    .Lreclaimed
 .Lrebound:
         ldr     x13, [x19, #M_TOP]
         str     x19, [x22, #TLS_M]              /* published last */
+        ldr     x11, [x23, #THREAD_M]           /* or has a handler left an M bound? */
+        cmp     x11, x19
+        b.ne    .Lother_bound
         add     x12, sp, #M_BOUND_HERE
         check_control rebind
         begin   rebind
@@ -293,9 +294,10 @@ ROUTINE(needm_entry)
         cmp     w10, w24                        /* still on the list? */
         b.ne    .Lunlisted
         str     xzr, [x22, #TLS_M]              /* withdrawn first */
+        ldr     x10, [x19]                      /* M_SEG: has a handler left a callback on it? */
+        cbnz    x10, .Lunlisted
         mov     w10, #M_IDLE
         stlr    w10, [x11]                      /* M_STATE */
-        str     xzr, [x23, #THREAD_M]
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
         ldr     w10, [x20, #GATE_WAITERS]
         cbnz    w10, .Lwake_waiter
@@ -303,13 +305,12 @@ ROUTINE(needm_entry)
 
         detours rebind, x10
 
+#ifndef __ARM_FEATURE_ATOMICS
         /* The M is bound to another thread, or off the list. */
 .Lother_holder:
-#ifndef __ARM_FEATURE_ATOMICS
         clrex
-#endif
-        str     xzr, [x23, #THREAD_M]
         b       .Lslow
+#endif
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
@@ -321,6 +322,8 @@ ROUTINE(needm_entry)
         /* As .Lclosed_bound, and unbinds the M. */
 .Lclosed_rebind:
         str     xzr, [x19]                      /* M_SEG */
+.Lother_bound:
+        /* Unpublishes the M, and gives it back. */
         stp     x1, x2, [sp, #CALL_FRAME]       /* CALL_SIZE */
         mov     x0, x19
         bl      needm_dropm
@@ -331,7 +334,8 @@ ROUTINE(needm_entry)
         bl      needm_notify_stopper
         b       .Lunbind
 
-        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. Or a callback is to be
+           dropped. */
 .Lunlisted:
         mov     x0, x19
         bl      needm_dropm

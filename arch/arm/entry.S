@@ -244,14 +244,13 @@ ROUTINE(needm_entry)
         mov     r10, ip
         ldr     r7, [r10, #TLS_THREAD]
         ldr     ip, [r10, #TLS_M]               /* in a callback? */
-        ldr     lr, [r7, #THREAD_M]             /* or between two steps of binding one? */
-        orr     ip, ip, lr
         check_call rebind, ip
         check_stack r7, THREAD_KNOWN_LO
         ldr     r4, [r7, #THREAD_LAST]          /* r4: the M, until the end */
+        ldr     ip, [r7, #THREAD_M]             /* as in arch/x86_64/entry.S */
+        cmp     ip, r4
+        bne     .Lslow
         ldr     r9, [r7, #THREAD_CLAIM]         /* r9: its state while bound, until the end */
-        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
-        str     r4, [r7, #THREAD_M]
         add     ip, r4, #M_STATE
 1:      ldrex   lr, [ip]
         cmp     lr, #M_IDLE
@@ -260,12 +259,14 @@ ROUTINE(needm_entry)
         cmp     lr, #0
         bne     1b
         dmb     ish                             /* before what its last holder wrote is read */
-        str     r4, [r7, #THREAD_M]
         ldr     lr, [r4, #M_THREAD]
         cmp     lr, r7
         bne     .Lreclaimed
 .Lrebound:
         str     r4, [r10, #TLS_M]               /* published last */
+        ldr     lr, [r7, #THREAD_M]             /* or has a handler left an M bound? */
+        cmp     lr, r4
+        bne     .Lother_bound
         add     r8, sp, #M_BOUND_HERE
         save_control rebind
         begin   rebind, r8
@@ -279,10 +280,12 @@ ROUTINE(needm_entry)
         bne     .Lunlisted
         mov     r0, #0
         str     r0, [r10, #TLS_M]               /* withdrawn first */
+        ldr     lr, [r4, #M_SEG]                /* has a handler left a callback on it? */
+        cmp     lr, #0
+        bne     .Lunlisted
         mov     lr, #M_IDLE
         dmb     ish                             /* after what its next holder reads is written */
         str     lr, [r4, #M_STATE]
-        str     r0, [r7, #THREAD_M]
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
         ldr     lr, [r6, #GATE_WAITERS]
         cmp     lr, #0
@@ -297,7 +300,8 @@ ROUTINE(needm_entry)
         bl      needm_notify_stopper
         b       .Lunbind
 
-        /* The M was popped from the list while it was bound: a store would lose it. */
+        /* The M was popped from the list while it was bound: a store would lose it. Or a callback is to be
+           dropped. */
 .Lunlisted:
         sub     sp, r11, #FRAME_BYTES
         mov     r0, r4
@@ -317,8 +321,6 @@ ROUTINE(needm_entry)
         /* The M is bound to another thread, or not on the list. */
 .Lother_holder:
         clrex
-        mov     lr, #0
-        str     lr, [r7, #THREAD_M]
         b       .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
@@ -334,6 +336,8 @@ ROUTINE(needm_entry)
 .Lclosed_rebind:
         mov     lr, #0
         str     lr, [r4, #M_SEG]
+.Lother_bound:
+        /* Unpublishes the M, and gives it back. */
         mov     r7, r0
         mov     r8, r1
         mov     r9, r2

@@ -163,22 +163,22 @@ ROUTINE(needm_entry)
         movl    %gs:TLS_THREAD(%eax), %ecx      /* ecx: the thread's record */
         movl    %ecx, CALL_THREAD(%esp)
         movl    %gs:TLS_M(%eax), %eax           /* in a callback? */
-        orl     THREAD_M(%ecx), %eax            /* or between two steps of binding one? */
         check_call rebind, %eax
         check_stack THREAD_KNOWN_LO(%ecx), THREAD_KNOWN_LEN(%ecx)
         movl    THREAD_LAST(%ecx), %ebx         /* ebx: the M, until the end */
+        cmpl    %ebx, THREAD_M(%ecx)            /* as in arch/x86_64/entry.S */
+        jne     .Lslow
         movl    THREAD_CLAIM(%ecx), %edx
-        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
-        movl    %ebx, THREAD_M(%ecx)
         movl    $M_IDLE, %eax
         lock cmpxchgl %edx, M_STATE(%ebx)
-        jne     .Lother_holder
-        movl    %ebx, THREAD_M(%ecx)
+        jne     .Lslow                          /* bound to another thread, or not on the list */
         cmpl    %ecx, M_THREAD(%ebx)
         jne     .Lreclaimed
 .Lrebound:
         movl    CALL_OFFSET(%esp), %eax
         movl    %ebx, %gs:TLS_M(%eax)           /* published last */
+        cmpl    %ebx, THREAD_M(%ecx)            /* or has a handler left an M bound? */
+        jne     .Lother_bound
         leal    M_BOUND_HERE(%esp), %edx
         check_control rebind
         begin   rebind, %edx
@@ -192,8 +192,9 @@ ROUTINE(needm_entry)
         cmpl    %eax, M_STATE(%ebx)             /* still on the list? */
         jne     .Lunlisted
         movl    $0, %gs:TLS_M(%edx)             /* withdrawn first */
+        cmpl    $0, M_SEG(%ebx)                 /* has a handler left a callback on it? */
+        jne     .Lunlisted
         movl    $M_IDLE, M_STATE(%ebx)
-        movl    $0, THREAD_M(%ecx)
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
         cmpl    $0, needm_gate@GOTOFF+GATE_WAITERS(%edi)
         jne     .Lwake_waiter
@@ -201,11 +202,6 @@ ROUTINE(needm_entry)
         restore_and_return
 
         detours rebind, %eax
-
-        /* The M is bound to another thread, or not on the list. ecx: the thread's record. */
-.Lother_holder:
-        movl    $0, THREAD_M(%ecx)
-        jmp     .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them.
            ecx: the thread's record. */
@@ -221,6 +217,8 @@ ROUTINE(needm_entry)
            path fills in the rest. */
 .Lclosed_rebind:
         movl    $0, M_SEG(%ebx)
+.Lother_bound:
+        /* Unpublishes the M, and gives it back. */
         align
         movl    %ebx, (%esp)
         calll   needm_dropm
@@ -233,7 +231,8 @@ ROUTINE(needm_entry)
         calll   needm_notify_stopper
         jmp     .Lunbind
 
-        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. Or a callback is
+           to be dropped. */
 .Lunlisted:
         align
         movl    %ebx, (%esp)

@@ -258,29 +258,31 @@ ROUTINE(needm_entry)
         mv      s3, t0
         ld      s4, TLS_THREAD(s3)
         ld      t1, TLS_M(s3)                   /* in a callback? */
-        ld      t2, THREAD_M(s4)                /* or between two steps of binding one? */
-        or      t1, t1, t2
         check_call rebind, t1
         check_stack s4, THREAD_KNOWN_LO, THREAD_KNOWN_LEN
         ld      s1, THREAD_LAST(s4)             /* s1: the M, until the end */
+        /* THREAD_M leads to the M while nothing is bound, so that reaping finds it if the thread exits here.
+           Else an M is bound that is not published: a handler's or a fiber's callback was left, or this
+           is a handler, and the thread is between two steps of binding one. */
+        ld      t2, THREAD_M(s4)
+        bne     t2, s1, .Lslow
         lw      s5, THREAD_CLAIM(s4)            /* s5: M_STATE of an M that is on the list and bound
                                                    to this thread, until the end */
-        /* THREAD_M is set before the M is bound, so that reaping finds the M if the thread exits in
-           between; and again afterwards, because a handler in between may have cleared it. */
-        sd      s1, THREAD_M(s4)
         addi    t2, s1, M_STATE
         li      t3, M_IDLE
         /* The load acquires, because its value says that the M is free: what the thread wrote that
-           had the M bound before is read after it. */
+           had the M bound before is read after it. Where it is not free the reservation may stay: an sc.w
+           is executed only after an lr.w of its own, which replaces it. */
 1:      lr.w.aq t4, (t2)
-        bne     t4, t3, .Lother_holder
+        bne     t4, t3, .Lslow                  /* bound to another thread, or not on the list */
         sc.w    t4, s5, (t2)
         bnez    t4, 1b
-        sd      s1, THREAD_M(s4)
         ld      t1, M_THREAD(s1)
         bne     t1, s4, .Lreclaimed
 .Lrebound:
         sd      s1, TLS_M(s3)                   /* published last */
+        ld      t2, THREAD_M(s4)                /* or has a handler left an M bound? */
+        bne     t2, s1, .Lother_bound
         addi    t2, sp, M_BOUND_HERE
         check_control rebind
         begin   rebind, t2
@@ -291,26 +293,21 @@ ROUTINE(needm_entry)
         lw      t1, M_STATE(s1)
         bne     t1, s5, .Lunlisted              /* still listed? A bound M may be: src/pool/mod.rs */
         sd      zero, TLS_M(s3)                 /* withdrawn first */
+        ld      t1, M_SEG(s1)                   /* has a handler left a callback on it? */
+        bnez    t1, .Lunlisted
         li      t1, M_IDLE
         /* The store releases: what this thread has written to the M comes before it, for the next
            thread that binds the M to read, and so does what this thread has read there, which that
            one may overwrite. */
         fence   rw, w
         sw      t1, M_STATE(s1)
-        sd      zero, THREAD_M(s4)
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. It calls
-           membarrier in between (src/needm.rs), so there is no fence here. */
+           membarrier in between (src/needm/acquire.rs), so there is no fence here. */
         lw      t1, needm_gate+GATE_WAITERS
         bnez    t1, .Lwake_waiter
         restore_and_return
 
         detours rebind, t1
-
-        /* The M is bound to another thread, or not on the list. The reservation may stay: an sc.w
-           is executed only after an lr.w of its own, which replaces it. */
-.Lother_holder:
-        sd      zero, THREAD_M(s4)
-        j       .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
@@ -324,6 +321,8 @@ ROUTINE(needm_entry)
         /* As .Lclosed_bound, and unbinds the M. */
 .Lclosed_rebind:
         sd      zero, M_SEG(s1)
+.Lother_bound:
+        /* Unpublishes the M, and gives it back. */
         sd      a2, CALL_SIZE(sp)
         sd      a1, CALL_FRAME(sp)
         sd      a0, CALL_FN(sp)
@@ -337,7 +336,8 @@ ROUTINE(needm_entry)
         li      a0, 0
         j       .Lunbind
 
-        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. Or a callback is to be
+           dropped. */
 .Lunlisted:
         mv      a0, s1
         call    needm_dropm

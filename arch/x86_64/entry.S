@@ -87,7 +87,8 @@
            the gate's value. Leaves fn in rax and frame in rdi.
 
            The one store says whose callback this is, and that it runs: a handler before it uses
-           the M itself and leaves it unused, a handler after it finds the callback under way.
+           the M itself, and what it has left there is forgotten; a handler after it finds the callback
+           under way.
 
            The gate is read after the store to M_SEG: then a stopper, which closes the gate and
            reads M_SEG, sees this thread run, or this thread sees the gate closed. The stopper
@@ -216,23 +217,24 @@ ROUTINE(needm_entry)
         movq    %rax, %r14
         movq    %fs:TLS_THREAD(%rax), %r13
         movq    %fs:TLS_M(%rax), %rax           /* in a callback? */
-        orq     THREAD_M(%r13), %rax            /* or between two steps of binding one? */
         check_call rebind, %rax
         check_stack THREAD_KNOWN_LO(%r13), THREAD_KNOWN_LEN(%r13)
         movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
+        /* THREAD_M leads to the M while nothing is bound, so that reaping finds it if the thread exits here.
+           Else an M is bound that is not published: a handler's or a fiber's callback was left, or this
+           is a handler, and the thread is between two steps of binding one. */
+        cmpq    %rbx, THREAD_M(%r13)
+        jne     .Lslow
         movl    THREAD_CLAIM(%r13), %r10d
-        /* THREAD_M is set before the M is bound, so that reaping finds the M if the thread
-           exits in between; and again afterwards, because a handler in between may have
-           withdrawn it. */
-        movq    %rbx, THREAD_M(%r13)
         movl    $M_IDLE, %eax
         lock cmpxchgl %r10d, M_STATE(%rbx)
-        jne     .Lother_holder
-        movq    %rbx, THREAD_M(%r13)
+        jne     .Lslow                          /* bound to another thread, or not on the list */
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lreclaimed
 .Lrebound:
         movq    %rbx, %fs:TLS_M(%r14)           /* published last */
+        cmpq    %rbx, THREAD_M(%r13)            /* or has a handler left an M bound? */
+        jne     .Lother_bound
         leaq    M_BOUND_HERE(%rsp), %r10
         save_control rebind
         begin   rebind, %r10
@@ -244,8 +246,9 @@ ROUTINE(needm_entry)
         cmpl    %eax, M_STATE(%rbx)             /* still on the list? */
         jne     .Lunlisted
         movq    $0, %fs:TLS_M(%r14)             /* withdrawn first */
+        cmpq    $0, M_SEG(%rbx)                 /* has a handler left a callback on it? */
+        jne     .Lunlisted
         movl    $M_IDLE, M_STATE(%rbx)
-        movq    $0, THREAD_M(%r13)
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
         cmpl    $0, needm_gate+GATE_WAITERS(%rip)
         jne     .Lwake_waiter
@@ -254,11 +257,6 @@ ROUTINE(needm_entry)
         restore_and_return
 
         detours rebind
-
-        /* The M is bound to another thread, or not on the list. */
-.Lother_holder:
-        movq    $0, THREAD_M(%r13)
-        jmp     .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:
@@ -272,6 +270,8 @@ ROUTINE(needm_entry)
         /* As .Lclosed_bound, and unbinds the M. rsp: Call; rdi, rsi, rdx as at the entry. */
 .Lclosed_rebind:
         movq    $0, M_SEG(%rbx)
+.Lother_bound:
+        /* Unpublishes the M, and gives it back. */
         movq    %rdx, CALL_SIZE(%rsp)
         movq    %rsi, CALL_FRAME(%rsp)
         movq    %rdi, CALL_FN(%rsp)
@@ -284,7 +284,8 @@ ROUTINE(needm_entry)
         callq   needm_notify_stopper
         jmp     .Lunbind
 
-        /* The M was popped from the list while it was bound: needm_dropm lists it again. */
+        /* The M was popped from the list while it was bound: needm_dropm lists it again. Or a callback is
+           to be dropped. */
 .Lunlisted:
         movq    %rbx, %rdi
         callq   needm_dropm

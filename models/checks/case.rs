@@ -110,9 +110,15 @@ pub(super) fn exits_by_the_room(_: &Tls) {
     needm_thread_exit();
 }
 
+/// An M that is bound now: waiting has no end here, and no handler runs in a model.
+pub(super) fn bound(tls: &Tls, want: Want) -> &'static M {
+    let m = needm::needm(tls, want, needm::current(tls)).expect("there is one");
+    m.expect("nothing was left")
+}
+
 /// Binds an M, which stays, or is then the last one.
 pub(super) fn bind(tls: &Tls) -> &'static M {
-    let m = needm::needm(tls, Want::Callback).expect("waiting has no end here");
+    let m = bound(tls, Want::Callback);
     use_m(m);
     m
 }

@@ -124,7 +124,8 @@ fn stops_the_world_and_exits(_: &'static Tls) {
 
 /// A callback, if needm is not stopped first.
 fn comes(tls: &'static Tls) {
-    if let Some(m) = needm::needm(tls, Want::Callback).ok().filter(|m| running::enter(m)) {
+    let m = needm::needm(tls, Want::Callback, needm::current(tls)).ok().flatten();
+    if let Some(m) = m.filter(|m| running::enter(m)) {
         use_m(m);
         running::leave(m);
     }

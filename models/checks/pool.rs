@@ -1,6 +1,8 @@
 //! The list of idle Ms and the waiters, while threads live.
 
-use super::case::{Case, MARKS, assert_none_is_held, nothing, record, threads_have_records, use_m};
+use super::case::{
+    Case, MARKS, assert_none_is_held, bound, nothing, record, threads_have_records, use_m,
+};
 use super::work::{call_back, use_own_m};
 use crate::arch::entry::open_rebind_path;
 use crate::m::{M, MS};
@@ -116,7 +118,7 @@ fn rebinds(tls: &'static Tls) {
 fn the_first_has_a_last_m() {
     threads_have_records();
     let tls = system::become_one(1);
-    let m = needm::needm(tls, Want::Callback).expect("there is one");
+    let m = bound(tls, Want::Callback);
     needm::dropm(tls, m);
     system::become_one(0);
 }
@@ -130,7 +132,7 @@ pub fn a_last_m_is_rebound_or_bound_by_another() {
 
 /// `attach` and `detach`: an M from the list, whatever was the last one.
 fn attaches(tls: &'static Tls) {
-    let m = needm::needm(tls, Want::Attach).expect("waiting has no end here");
+    let m = bound(tls, Want::Attach);
     use_m(m);
     needm::dropm(tls, m);
 }

@@ -165,26 +165,24 @@ fn rebind(tls: &Tls, call: &mut Call, run: impl FnOnce()) -> c_int {
         return slow(call);
     }
     let Some(own) = tls.thread() else { return slow(call) };
-    if tls.m().is_some() || own.held().is_some() {
+    let Some(m) = own.last().filter(|_| tls.m().is_none()) else { return slow(call) };
+    let address = ptr::from_ref(m).cast_mut();
+    if own.m.load(Relaxed) != address {
         return slow(call);
     }
-    let Some(m) = own.last() else { return slow(call) };
     let (idle, bound) = (layout::m::IDLE, own.claim.load(Relaxed));
     #[allow(clippy::cast_possible_truncation)] // `movl`
     let bound = bound as u32;
-    let address = ptr::from_ref(m).cast_mut();
-    own.m.store(address, Relaxed);
     if m.state.compare_exchange(idle, bound, SeqCst, Relaxed).is_err() {
-        own.m.store(ptr::null_mut(), Relaxed);
         return slow(call);
     }
-    own.m.store(address, Relaxed);
     let record = ptr::from_ref(own).cast_mut().cast();
     if m.thread.load(Relaxed) != record {
         m.thread.store(record, Relaxed);
         own.note_known_stack(m);
     }
     tls_m(tls).store(address, Relaxed);
+    // No handler runs in a model: `.Lother_bound` is not reached, nor is a callback left on the M.
     let Begun::Run(value) = begin(m, call, value, layout::m::BOUND_HERE) else {
         // SAFETY: this thread has the M.
         unsafe { needm_dropm(m) };
@@ -199,7 +197,6 @@ fn rebind(tls: &Tls, call: &mut Call, run: impl FnOnce()) -> c_int {
     }
     tls_m(tls).store(ptr::null_mut(), Relaxed);
     m.state.store(idle, Release);
-    own.m.store(ptr::null_mut(), Relaxed);
     fence(SeqCst); // the waiter's barrier
     if gate().waiters.load(Relaxed) != 0 {
         needm_wake();

@@ -119,5 +119,6 @@ impl Kept {
     pub(crate) fn clear(&self) {}
     pub(crate) fn hold(&self) {}
     pub(crate) fn unblock_faults(&self) {}
+    pub(crate) fn leave(&self, _: &Readiness) {}
     pub(crate) fn put_back(&self) {}
 }

@@ -18,7 +18,7 @@ use crate::api::panics as caught;
 use crate::arch;
 use crate::call::{self, FORWARDS_FAULTS, Function, UNLESS_PANICKING};
 use crate::callback::inside::inside;
-use crate::callback::{ccall, defer, panic as panics, stacks};
+use crate::callback::{ccall, defer, panic as panics, raising, stacks};
 use crate::error::Error;
 use crate::part::Entered;
 use crate::reconcile;
@@ -333,5 +333,5 @@ impl Deferred {
 /// a [`Context::ccall`] among them. For them and at this point holds what
 /// [`callback_catching_faults`] asks, whichever way the callback was started.
 pub unsafe fn panic(value: *mut c_void) -> ! {
-    panics::panic(value)
+    raising::panic(value)
 }

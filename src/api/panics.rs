@@ -22,7 +22,7 @@ mod carried {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     use crate::api::error::{CallbackError, PanicInfo, PanicPayload};
-    use crate::callback::panic;
+    use crate::callback::raising;
 
     pub(in crate::api) type Payload = Box<dyn Any + Send>;
     pub(in crate::api) type Caught<R> = Result<R, Payload>;
@@ -74,7 +74,7 @@ mod carried {
     pub(in crate::api) fn replace(payload: Payload) -> ! {
         let carried = Box::into_raw(Box::new(Carried { payload, below: TOP.get() }));
         TOP.set(carried);
-        panic::panic(carried.cast())
+        raising::panic(carried.cast())
     }
 
     pub(in crate::api) fn mark() -> Mark {

@@ -5,11 +5,11 @@
 //! The caller of a callback passes a frame that may be read, and waits for the callback's end.
 #![allow(unsafe_code)] // the caller's frame
 
-use crate::abandoned;
 use crate::call::Call;
 use crate::m::M;
 use crate::running;
 use crate::segment::{BUILT, Segment, WAS_RUNNING};
+use crate::segment_end::drop_segment;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use core::ptr;
@@ -70,7 +70,7 @@ pub(crate) fn build(
 #[inline(never)]
 fn build_again(m: &M, outer: *const Segment, was_running: bool) {
     while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, outer)) {
-        abandoned::drop_segment(m, inner);
+        drop_segment(m, inner);
     }
     running::leave(m);
     if was_running {

@@ -6,7 +6,7 @@
 //! waits on the G: what it refers to on the G stays.
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
-use crate::abandoned::drop_segment;
+use crate::abandoned::go_on;
 use crate::call::{Call, Function};
 use crate::callback::inside;
 use crate::callback::inside::Mark;
@@ -117,10 +117,7 @@ extern "C" fn back_to_g(out: *const Out<'_>) {
 fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
     fibers::make_current(tls, m);
-    while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, segment)) {
-        drop_segment(m, inner);
-    }
-    running::enter(m);
+    go_on(m, segment);
 }
 
 /// Runs `function(arg)` on the system stack: `needm_ccall`.

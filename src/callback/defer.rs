@@ -10,20 +10,20 @@
 //! is over. As many have been kept for a segment, from its first place on, as it says.
 #![allow(unsafe_code)] // functions of the host's
 
+use crate::abandoned;
 use crate::call::Function;
 use crate::error::Error;
 use crate::m::M;
 use crate::reconcile;
-use crate::segment::ENDING;
+use crate::segment::{ENDING, Segment};
 use crate::stack::Deferred;
 use crate::tls::Tls;
 use core::ffi::c_void;
 
-/// Runs what is deferred in the innermost segment, whose callback is ending. If that is to be
+/// Runs what is deferred in `segment`, whose callback is ending. If that is to be
 /// interrupted, stops there, and returns the value of the request: no interrupt ends a deferred
 /// function.
-pub(crate) fn run_deferred(m: &M) -> Option<*mut c_void> {
-    let segment = m.segment()?;
+pub(crate) fn run_deferred(m: &M, segment: &Segment) -> Option<*mut c_void> {
     segment.set(ENDING);
     loop {
         if segment.request.is_posted()
@@ -36,6 +36,7 @@ pub(crate) fn run_deferred(m: &M) -> Option<*mut c_void> {
         // SAFETY: it was kept for this segment, which says that it has it.
         let deferred = unsafe { m.stack.deferred(segment.first_deferred() + last) }?;
         segment.set_deferred(last, false);
+        abandoned::go_on(m, segment);
         let tls = Tls::current();
         let inside = tls.inside();
         // It may jump away.

@@ -125,7 +125,7 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
         if !reconcile::may_begin(tls) {
             return Err(Error::NotStarted);
         }
-        let place = find_place(tls, at)?;
+        let Some(place) = find_place(tls, at)? else { continue };
         let m = place.m;
         let was_running = m.is_running();
         // A handler may have interrupted code that has just set that it runs, and has not looked at the
@@ -167,9 +167,11 @@ fn may_stay(tls: &Tls, m: &M) -> bool {
     may
 }
 
-/// Where the callback goes that is made at `at`. What was jumped out of is dropped already.
-fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
-    if let Some(m) = needm::current(tls) {
+/// Where the callback goes that is made at `at`. What was jumped out of is dropped already. `None` if a
+/// handler has left more of that meanwhile.
+fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
+    let seen = needm::current(tls);
+    if let Some(m) = seen {
         recheck_handler_stack(tls, m, at)?;
         let Some(segment) = m.segment() else {
             if m.prev_current().is_some() {
@@ -180,13 +182,13 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
                 // the callback that is over: `interrupt.rs`.
                 thread.note_known_stack(m);
             }
-            return Ok(Place::base(m, false));
+            return Ok(Some(Place::base(m, false)));
         };
         let outer = Some(segment);
         if m.holds(at) {
             // Callback code runs there, below all segments: nothing is in use below `at`.
             let below = at;
-            return Ok(Place { m, below, outer, bound_here: false });
+            return Ok(Some(Place { m, below, outer, bound_here: false }));
         }
         let gsp = segment.gsp.load(Relaxed);
         // Of a stack that the host has not declared, it is not known how much is left.
@@ -194,15 +196,20 @@ fn find_place(tls: &Tls, at: usize) -> Result<Place, Error> {
             return in_c(tls, m, segment, at);
         }
     }
-    needm::needm(tls, Want::Callback).map(|m| Place::base(m, true))
+    Ok(needm::needm(tls, Want::Callback, seen)?.map(|m| Place::base(m, true)))
 }
 
 /// Where the callback goes that C at `at` makes, while the innermost callback of the current M, `m`, is
 /// in C: below that, if it is the C that this one has called.
-fn in_c(tls: &Tls, m: &'static M, segment: &'static Segment, at: usize) -> Result<Place, Error> {
+fn in_c(
+    tls: &Tls,
+    m: &'static M,
+    segment: &'static Segment,
+    at: usize,
+) -> Result<Option<Place>, Error> {
     let below = |m: &'static M, segment: &'static Segment| {
         let below = segment.gsp.load(Relaxed);
-        Ok(Place { m, below, outer: Some(segment), bound_here: false })
+        Ok(Some(Place { m, below, outer: Some(segment), bound_here: false }))
     };
     if fibers::is_its_c(tls, m, segment, at) {
         return below(m, segment);
@@ -214,10 +221,10 @@ fn in_c(tls: &Tls, m: &'static M, segment: &'static Segment, at: usize) -> Resul
         return below(other, segment);
     }
     abandoned::drop_gone_fiber(tls, MOST_LOOKED_AT);
-    match needm::needm(tls, Want::Fiber) {
+    match needm::needm(tls, Want::Fiber, needm::current(tls)) {
         // None is left: this fiber's callback has to end before the other goes on.
         Err(Error::TimedOut | Error::NoMemory) => below(m, segment),
-        other => other.map(|m| Place::base(m, true)),
+        other => Ok(other?.map(|m| Place::base(m, true))),
     }
 }
 

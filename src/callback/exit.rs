@@ -6,7 +6,7 @@
 //! M that is bound to this thread.
 #![allow(unsafe_code)] // records on stacks
 
-use crate::abandoned::{drop_segment, pop};
+use crate::abandoned;
 use crate::call::Call;
 use crate::callback::defer;
 use crate::callback::inside::inside;
@@ -18,7 +18,10 @@ use crate::needm;
 use crate::os;
 use crate::pool;
 use crate::running;
-use crate::segment::{BOUND_HERE, ENDING, FORWARDS, POSTPONED, UNWOUND, USED_RESERVE, WAS_RUNNING};
+use crate::segment::{
+    BOUND_HERE, ENDING, FORWARDS, POSTPONED, Segment, UNWOUND, USED_RESERVE, WAS_RUNNING,
+};
+use crate::segment_end::{drop_segment, pop};
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_int;
@@ -40,8 +43,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 }
 
 fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
-    drop_inside(tls, m, call);
-    let Some(segment) = m.segment() else { return code };
+    let Some(segment) = drop_inside(tls, m, call) else { return code };
     let size = segment.size.load(Relaxed);
     if size != 0 {
         // SAFETY: the caller passed `size` bytes at `frame`, and waits; the copy is still on the
@@ -59,6 +61,9 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     }
     if !was_running {
         running::leave(m);
+    } else if !m.is_running() {
+        // A handler has left a callback, in C.
+        running::enter(m);
     }
     if bound_here {
         if pool::unbinds_on_exit(m) {
@@ -71,26 +76,26 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     code
 }
 
-/// The callback of `call` is about to be over, and with it all inside it that C jumped out of.
-pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) {
+/// The callback of `call` is about to be over, and with it all inside it that C jumped out of. Its segment,
+/// unless needm has taken it for over before.
+pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) -> Option<&'static Segment> {
     fibers::make_current(tls, m);
     let own = call.cast_mut();
-    while let Some(inner) = m.segment().filter(|inner| inner.call.load(Relaxed) != own) {
+    loop {
+        let inner = m.segment()?;
+        if inner.call.load(Relaxed) == own {
+            return Some(inner);
+        }
         drop_segment(m, inner);
     }
 }
 
-/// On the G: the innermost callback returns. If it came back from C by a jump, the M does not
+/// On the G: the callback of `segment` returns. If it came back from C by a jump, the M does not
 /// count as running yet.
-pub(crate) fn run_deferred(m: &M) {
-    if let Some(segment) = m.segment() {
-        if !m.is_running() {
-            running::enter(m);
-        }
-        segment.gsp.store(0, Relaxed);
-    }
-    let interrupt = defer::run_deferred(m);
-    if let Some((segment, value)) = m.segment().zip(interrupt) {
+pub(crate) fn run_deferred(m: &M, segment: &Segment) {
+    abandoned::go_on(m, segment);
+    segment.gsp.store(0, Relaxed);
+    if let Some(value) = defer::run_deferred(m, segment) {
         raise(m, segment, interrupted(value), 0);
     }
 }
@@ -101,8 +106,9 @@ extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
     // SAFETY: the M is bound to this thread, whose record is live, so the M's row is mapped.
     let m = unsafe { &*m };
     inside(|tls| {
-        drop_inside(tls, m, call);
-        run_deferred(m);
+        if let Some(segment) = drop_inside(tls, m, call) {
+            run_deferred(m, segment);
+        }
     });
 }
 
@@ -112,15 +118,11 @@ extern "C" fn on_g_cleanup(m: *const M) {
     // SAFETY: the M is bound to this thread, whose record is live, so the M's row is mapped.
     let m = unsafe { &*m };
     inside(|_| {
-        // Callbacks inside it that it jumped out of.
-        while let Some(inner) = m.segment().filter(|inner| !ptr::eq(*inner, m.base())) {
-            drop_segment(m, inner);
-        }
-        run_deferred(m);
-        gate::returned(m.base());
+        let base = m.base();
+        run_deferred(m, base);
+        gate::returned(base);
         m.clean_up();
         // The fast paths leave the flags alone.
-        let base = m.base();
         if base.is(POSTPONED) {
             os::interrupt::admit();
         }

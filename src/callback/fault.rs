@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A fault becomes a panic: which faults are a callback's, and where on its stacks the panic
-//! starts.
+//! starts (`raising.rs`).
 //!
 //! `needm_on_fault` runs in the system's handler, on the handler stack. It uses nothing of
 //! the thread but its thread-local block, allocates nothing, and makes no system call
@@ -14,7 +14,6 @@
 
 use crate::abandoned;
 use crate::call::{BLOCKED, FaultFrame, PanicInfo};
-use crate::callback::panic::{interrupted, leave_handlers, raise};
 use crate::callback::report;
 use crate::error::Error;
 use crate::fatal;
@@ -32,37 +31,10 @@ use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
 use core::ffi::c_void;
-use core::ptr;
 
 crate::arch::upcalls! {
-    "needm_sigpanic" => sigpanic,
     "needm_on_fault" => on_fault,
     "needm_lent_stack" => lent_stack,
-}
-
-/// From `needm_sigjump`, on the G: the callback's own code faulted.
-extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
-    // SAFETY: `place_frame` wrote it, just above this frame, and nothing has run here since.
-    let fault = unsafe { &*fault };
-    let tls = Tls::current();
-    let Some((m, segment)) = tls.m().and_then(|m| Some((m, m.segment()?))) else {
-        fatal::throw(format_args!("needm: fault at {:#x} outside a callback", fault.pc));
-    };
-    if fault.kind == Error::Interrupted.code() {
-        raise(m, segment, interrupted(ptr::with_exposed_provenance_mut(fault.addr)), 0);
-    }
-    let info = PanicInfo {
-        kind: fault.kind,
-        signo: fault.signo,
-        code: fault.code,
-        addr: fault.addr,
-        pc: fault.pc,
-        ..PanicInfo::new()
-    };
-    if fault.kept & BLOCKED != 0 {
-        leave_handlers(m, segment);
-    }
-    raise(m, segment, info, fault.kept & !BLOCKED)
 }
 
 /// What `sigpanic` and the deferred functions are started with at least; with

@@ -11,5 +11,6 @@ pub(crate) mod inside;
 pub(crate) mod interrupt;
 pub(crate) mod report;
 pub(crate) mod panic;
+pub(crate) mod raising;
 pub(crate) mod stacks;
 pub(crate) mod unwound;

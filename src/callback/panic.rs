@@ -6,16 +6,14 @@
 //! callback as a return would. A panic raised by a deferred function takes over
 //! what is left to run, and replaces the one before.
 //!
-//! A fault becomes a panic in `sigpanic` (`fault.rs`): the signal handler makes it look as if
-//! the faulting instruction had called that function.
+//! What raises one is in `raising.rs`.
 //!
 //! # Safety
 //! A panic is in the frame that raises it, which is not left before the callback is over. A
 //! segment's call is in a frame on the caller's stack, which waits for the callback.
 #![allow(unsafe_code)] // records on stacks
 
-use crate::abandoned;
-use crate::arch::{needm_call_on, needm_sp};
+use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::call::{Panic, PanicInfo};
 use crate::callback::defer::run_deferred;
@@ -28,14 +26,13 @@ use crate::m::M;
 use crate::os;
 use crate::os::process;
 use crate::reconcile;
-use crate::running;
 use crate::segment::{ENDING, FORWARDS, POSTPONED, Segment, UNWOUND};
+use crate::segment_end;
 use crate::state;
 use crate::sync::{Alone, AtomicU64, Relaxed};
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ffi::c_void;
-use core::ptr;
 
 unsafe extern "C" {
     /// `entry.S`: ends a callback from any depth.
@@ -90,59 +87,24 @@ pub(crate) fn recover() -> Option<PanicInfo> {
     Some(panic.info)
 }
 
-/// Raises a panic with `value` in the innermost callback.
-pub(crate) fn panic(value: *mut c_void) -> ! {
-    let tls = Tls::current();
-    let Some((m, segment)) = reconcile::current_segment(tls) else {
-        fatal::throw(format_args!("needm: needm_panic({value:p}) outside a callback"));
-    };
-    let mut info = PanicInfo { value, ..PanicInfo::new() };
-    info.kind = Error::Panic.code();
-    begin(segment, &info);
-    if segment.gsp.load(Relaxed) != 0 {
-        raise_from_c(m, segment, info);
-    }
-    leave_handlers(m, segment);
-    go_on(m, segment, info, 0)
-}
-
-/// A panic raised in C that a callback called: the M runs again, and the panic goes on on its G.
-fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
-    unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
-        // SAFETY: `raise_from_c` passes the addresses of these three, and never leaves its frame.
-        unsafe {
-            let info = *(info as *const PanicInfo);
-            go_on(&*(m as *const M), &*(segment as *const Segment), info, 0)
-        }
-    }
-    leave_handlers_of_c(m, segment);
-    running::enter(m);
-    let gsp = segment.gsp.swap(0, Relaxed);
-    // SAFETY: below `gsp` the G's stack is free, and it is aligned for a call.
-    unsafe {
-        let (m, segment) = (ptr::from_ref(m) as usize, ptr::from_ref(segment) as usize);
-        needm_call_on(m, segment, &raw mut info as usize, on_g as *const () as usize, gsp);
-    }
-    unreachable!("go_on does not return")
-}
-
 /// Runs the deferred functions, then ends the callback. `kept`: see [`Panic::kept`].
 pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
     begin(segment, &info);
     go_on(m, segment, info, kept)
 }
 
-/// From here on no interrupt ends the callback.
-fn begin(segment: &Segment, info: &PanicInfo) {
+/// First: from here on no interrupt ends the callback.
+pub(crate) fn begin(segment: &Segment, info: &PanicInfo) {
     segment.set(ENDING);
     RAISED.count(info);
 }
 
-fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
+/// The rest, on the G, below the frame that panicked.
+pub(crate) fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
     leave_part(m, segment);
     let mut panic = Panic { info, kept, recovered: false };
     segment.panic.store(&raw mut panic, Relaxed);
-    while let Some(value) = run_deferred(m) {
+    while let Some(value) = run_deferred(m, segment) {
         // SAFETY: deferred functions reach it by its address, and have written to it.
         let Panic { info, recovered, .. } = unsafe { (&raw const panic).read_volatile() };
         if info.kind == Error::Interrupted.code() && !recovered {
@@ -171,7 +133,7 @@ fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
 }
 
 /// No frame of a signal is smaller.
-const LEAST_FRAME: usize = 512;
+pub(crate) const LEAST_FRAME: usize = 512;
 
 /// Handlers that run on the G, over the code of this callback, do not return: the mask is that of
 /// before. An interrupt waits until they have returned.
@@ -184,23 +146,10 @@ pub(crate) fn leave_handlers(m: &M, segment: &Segment) {
     }
 }
 
-/// The same of handlers over C that the callback has called, on its stack or on the handler stack.
-fn leave_handlers_of_c(m: &M, segment: &Segment) {
-    let (at, top) = (needm_sp(), m::g0sp(m, segment));
-    if !state::settings().handles_signals() {
-        return;
-    }
-    if let Some(end) = Tls::current().thread().and_then(|thread| thread.ready.end_of(at)) {
-        os::interrupt::leave_handlers(at..end, true);
-    } else if at + LEAST_FRAME < top {
-        os::interrupt::leave_handlers(at..top, false);
-    }
-}
-
 /// The code of this callback is left where it is: it is not inside needm any more, and no handler
 /// of it returns.
 fn leave_part(m: &M, segment: &Segment) {
-    abandoned::leave_part(m, segment);
+    segment_end::leave_part(m, segment);
     if segment.is(POSTPONED) {
         segment.unset(POSTPONED);
         os::interrupt::admit();

@@ -11,7 +11,6 @@
 //! Assembly passes the call of its own frame, which is live until the unwinding goes on.
 #![allow(unsafe_code)] // the call of a frame
 
-use crate::abandoned;
 use crate::call::Call;
 use crate::callback::exit;
 use crate::callback::inside;
@@ -19,6 +18,7 @@ use crate::callback::inside::Mark;
 use crate::callback::panic::finish;
 use crate::layout;
 use crate::m::M;
+use crate::segment_end::leave_part;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_int;
@@ -45,15 +45,15 @@ extern "C" fn unwound(call: *mut Call, exception: usize, resume: usize) -> usize
         (&raw mut (*call).out).write_volatile(resume);
     }
     let held = holder.and_then(|m| {
-        exit::drop_inside(tls, m, call);
-        exit::run_deferred(m);
-        Some((m, m.segment()?))
+        let segment = exit::drop_inside(tls, m, call)?;
+        exit::run_deferred(m, segment);
+        Some((m, segment))
     });
     let Some((m, segment)) = held else {
         inside::end(tls, before);
         return call as usize;
     };
-    abandoned::leave_part(m, segment);
+    leave_part(m, segment);
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // it is 1
     finish(m, segment, layout::call::UNWOUND as c_int)
 }

@@ -87,6 +87,15 @@ fn says_running(seg: usize) -> bool {
     seg != 0 && seg & TAGS != TAGS
 }
 
+/// The `seg` of an M with this innermost segment, or none.
+fn seg_of(segment: *const Segment, running: bool) -> usize {
+    match (segment.is_null(), running) {
+        (true, false) => 0,
+        (_, true) => segment as usize | layout::m::SEGMENT,
+        (_, false) => segment as usize | layout::m::SEGMENT | layout::m::PARKED,
+    }
+}
+
 /// What a thread holds while its callbacks run. The Rust interface shows a copy of some of
 /// it (`api/m.rs`), never this.
 #[repr(C, align(128))]
@@ -310,15 +319,10 @@ impl M {
 
     /// Sets the innermost segment, and whether callback code runs.
     ///
-    /// Only the thread that holds the M writes the word, and that thread's handlers, which put
-    /// back what they found.
+    /// Only the thread that holds the M writes the word, and that thread's handlers. They put back what they
+    /// found, unless C jumps out of their callbacks.
     pub(crate) fn set_segment(&self, segment: *const Segment, running: bool) {
-        let seg = match (segment.is_null(), running) {
-            (true, false) => 0,
-            (_, true) => segment as usize | layout::m::SEGMENT,
-            (_, false) => segment as usize | layout::m::SEGMENT | layout::m::PARKED,
-        };
-        self.seg.store(seg, Release);
+        self.seg.store(seg_of(segment, running), Release);
     }
 
     /// What says that callback code runs inside `outer`, or, if that is null, is about to: for
@@ -334,6 +338,15 @@ impl M {
     pub(crate) fn begin_segment(&self, before: usize, segment: &Segment) -> bool {
         let seg = ptr::from_ref(segment) as usize | layout::m::SEGMENT;
         self.seg.compare_exchange(before, seg, Release, Relaxed).is_ok()
+    }
+
+    /// Makes the segment around `segment` the innermost one, if `segment` still is: a handler may have left
+    /// another one inside it.
+    pub(crate) fn end_segment(&self, segment: &Segment) -> bool {
+        let seg = self.seg.load(Relaxed);
+        let after = seg_of(segment.prev.load(Relaxed), says_running(seg));
+        let is_innermost = self.segment().is_some_and(|inner| ptr::eq(inner, segment));
+        is_innermost && self.seg.compare_exchange(seg, after, Release, Relaxed).is_ok()
     }
 
     /// Says whether callback code runs.
@@ -383,6 +396,12 @@ impl M {
         unsafe { segment.as_ref() }
     }
 
+    /// Whether this segment is that of a callback of its own.
+    pub(crate) fn has(&self, segment: &Segment) -> bool {
+        let mut segments = core::iter::successors(self.segment(), |inner| inner.outer());
+        segments.any(|inner| ptr::eq(inner, segment))
+    }
+
     /// A number of its own, from 1 on; the same for as long as needm runs.
     #[must_use]
     pub(crate) fn id(&self) -> u64 {
@@ -406,17 +425,17 @@ impl M {
         (self.stack.lo(), self.stack.hi())
     }
 
-    /// The M that was bound to its thread before it.
+    /// The M that was bound to its thread before it. It may have been unbound since: `pool::held_from`.
     pub(crate) fn prev_held(&self) -> Option<&'static Self> {
-        // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while the record of the
-        // thread that both are bound to is live.
+        // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while any record is live, as that
+        // of the thread is which asks.
         unsafe { self.prev_held.load(Relaxed).as_ref() }
     }
 
     /// The M that was published before it.
     pub(crate) fn prev_current(&self) -> Option<&'static Self> {
-        // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while the record of the
-        // thread that both are bound to is live.
+        // SAFETY: null, or a row of the table of Ms. `needm_stop` unmaps none while any record is live, as that
+        // of the thread is which asks.
         unsafe { self.prev_current.load(Relaxed).as_ref() }
     }
 }

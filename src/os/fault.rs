@@ -218,6 +218,11 @@ impl Kept {
         self.0.unblock_faults();
     }
 
+    /// C has jumped out of the callback: what has been changed since for the thread stays so.
+    pub(crate) fn leave(&self, ready: &Readiness) {
+        self.0.leave(&ready.room);
+    }
+
     /// At the callback's end, however it comes: all is as it was before.
     pub(crate) fn put_back(&self) {
         self.0.put_back();

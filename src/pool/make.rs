@@ -8,12 +8,11 @@
 
 use crate::error::Error;
 use crate::m::{M, MS};
-use crate::pool::{Extra, HELD, LISTED, READY, held_by, is_held, is_held_by, is_ready, waiters};
+use crate::pool::{Extra, HELD, LISTED, READY, held_by, held_from, is_held, is_ready, waiters};
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst};
 use crate::thread_record::Thread;
 use crate::tools;
-use core::iter::successors;
 use core::ptr;
 
 impl Extra {
@@ -146,10 +145,7 @@ impl Extra {
     /// A row in which a thread was just making an M is lost, because it looks like one in which
     /// `own` is making an M.
     pub(crate) fn rebuild(&self, own: Option<&Thread>) {
-        let held = || {
-            let innermost = own.and_then(|own| own.held().filter(|m| is_held_by(m, own)));
-            successors(innermost, |m| m.prev_held())
-        };
+        let held = || own.into_iter().flat_map(|own| held_from(own.held(), own));
         self.forget_list();
         waiters().store(0, SeqCst);
         let mut made = 0;

@@ -118,6 +118,16 @@ pub(crate) fn is_held_by(m: &M, thread: &Thread) -> bool {
     m.state.load(Relaxed) & !LISTED == READY | held_by(thread)
 }
 
+/// The Ms that are bound to this thread, from `first` down. What the thread's record or an M leads to may have
+/// been unbound since, and be another thread's.
+pub(crate) fn held_from(
+    first: Option<&'static M>,
+    thread: &Thread,
+) -> impl Iterator<Item = &'static M> {
+    let held = move |m: &&M| is_held_by(m, thread);
+    core::iter::successors(first.filter(held), move |m| m.prev_held().filter(held))
+}
+
 /// From any thread: the end of the rebind path is to unbind this M by [`Extra::release`], not by
 /// a store. Whether the M is on the list, `listed` says.
 pub(crate) fn keep_off_rebind_path(m: &M) {

@@ -17,11 +17,11 @@ use crate::gate;
 use crate::gate::{CLOSED, MAX_SLEEP, OWNER, STOPPING, is_closed};
 use crate::m::M;
 use crate::os::wait::wait;
+use crate::pool;
 use crate::state;
 use crate::sync::SeqCst;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
-use core::iter::successors;
 
 /// In the mark of before [`Thread::begin_hook`]: another hook was running already.
 const OUTER: u32 = 1 << 31;
@@ -93,8 +93,8 @@ impl Thread {
 /// Whether callback code counts as running on this thread; then a handler is here, which has
 /// interrupted it, or a thread that makes Ms on its G.
 fn callback_code_runs() -> bool {
-    let held = Tls::current().thread().and_then(Thread::held);
-    successors(held, |m| m.prev_held()).any(M::is_running)
+    let running = |own| pool::held_from(Thread::held(own), own).any(M::is_running);
+    Tls::current().thread().is_some_and(running)
 }
 
 /// Starts the world if the thread that owns it has exited without starting it. Its Ms are left to

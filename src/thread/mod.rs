@@ -151,6 +151,8 @@ fn return_ms(tls: &Tls, thread: &Thread) {
     tls.withdraw();
     gate::disown(thread);
     thread.return_all_ms();
+    // A handler may have allowed it since.
+    tls.set_rebind_epoch(0);
 }
 
 /// `needm_thread_exit` (`os/terms.rs`): this thread, which needm made without a C library, is

@@ -156,20 +156,41 @@ impl Thread {
         Some(thread)
     }
 
+    /// Takes `m`, below which is `below`, out of the chain of the Ms that are bound to it. Others lie on it if
+    /// handlers have left callbacks that were jumped out of.
+    pub(crate) fn unchain(&self, m: &M, below: *mut M) {
+        let own = ptr::from_ref(m).cast_mut();
+        if self.m.compare_exchange(own, below, Relaxed, Relaxed).is_err() {
+            let mut above = self.held();
+            while let Some(other) = above.filter(|other| pool::is_held_by(other, self)) {
+                if ptr::eq(other.prev_held.load(Relaxed), own) {
+                    other.prev_held.store(below, Relaxed);
+                    return;
+                }
+                above = other.prev_held();
+            }
+        }
+    }
+
     /// Resets `m`, which is bound to this thread, and unbinds it. If it is the innermost M of the
-    /// thread, the one below it becomes the innermost.
+    /// thread, the one below it becomes the innermost; if there is none, the record leads to the last M.
     pub(crate) fn return_m(&self, m: &M) {
         let was = self.begin_transfer();
         m.reset();
         let prev = m.prev_held.load(Relaxed);
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);
-        if !(state::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), m)) {
+        let own = ptr::from_ref(m).cast_mut();
+        let keeps = state::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), own);
+        if !keeps {
             m.thread.store(ptr::null_mut(), Relaxed);
         }
+        // The rebind path wants to find the last M there.
+        let outermost = prev.is_null() && ptr::eq(self.m.load(Relaxed), own);
+        let last = self.last.load(Relaxed);
         // Before the release: a handler that calls back after it finds that `m` is not this
         // thread's, binds another M, and writes that to `self.m`. Then `prev` would be lost.
-        self.unchain(m, prev);
+        self.unchain(m, if outermost && state::settings().binds_calls() { last } else { prev });
         EXTRA.release(m);
         self.end_transfer(was);
     }
@@ -212,17 +233,21 @@ impl Thread {
     pub(crate) fn return_all_ms(&self) -> u32 {
         let mut count = 0;
         let mut unbind = |m: &M| {
-            count += 1;
-            self.return_one(m);
+            // model: an_exit_that_returns_no_m
+            if pool::is_held_by(m, self) {
+                count += 1;
+                self.return_one(m);
+                return true;
+            }
+            false
         };
         // model: a_reaper_that_forgets_the_m
         while let Some(m) = self.held() {
-            // model: an_exit_that_returns_no_m
-            if pool::is_held_by(m, self) {
-                unbind(m);
-            } else {
+            if !unbind(m) {
                 let stale = ptr::from_ref(m).cast_mut();
                 let _ = self.m.compare_exchange(stale, ptr::null_mut(), Relaxed, Relaxed);
+                // A handler may have bound it again in between.
+                unbind(m);
             }
         }
         // model: an_exit_in_transfer_that_is_not_swept
@@ -230,7 +255,9 @@ impl Thread {
             self.in_transfer.store(0, Relaxed);
             // The thread exited in the middle of binding an M, or of unbinding one: such an M may
             // be missing from the chain that starts at `self.m`.
-            MS.iter().filter(|m| pool::is_held_by(m, self)).for_each(unbind);
+            for m in MS.iter() {
+                unbind(m);
+            }
         }
         // Once `last` is out of the record, no callback of this thread rebinds it. A loop, because
         // a handler may have stored another one.

@@ -140,14 +140,33 @@ static __attribute__((noinline)) void overwrite_and_call(void) {
     steps_off();
     CHECK_EQ(sum, 2);
 }
-static int has_m; /* the path binds no M and unbinds none */
 static void a_callback_after_a_jump(void) {
     CHECK_EQ(needm_attach(), 0);
     call_and_check();
     if (setjmp(out) == 0) needm_callback(is_jumped_out_of, NULL, 0, NULL);
-    has_m = 1;
     overwrite_and_call();
-    has_m = 0;
+}
+/* C jumps out of a callback to itself, and returns. */
+static jmp_buf back_in_c;
+static void jumps_back(void *arg) {
+    (void)arg;
+    longjmp(back_in_c, 1);
+}
+static void is_jumped_back_to(void *arg) {
+    (void)arg;
+    if (setjmp(back_in_c) == 0) needm_callback(jumps_back, NULL, 0, NULL);
+}
+static void calls_what_is_jumped_back_to(void *sum) {
+    CHECK_EQ(needm_ccall(is_jumped_back_to, NULL), 0);
+    defers(sum);
+}
+static void a_jump_back_to_c(void) {
+    long sum = 0;
+    call_and_check();
+    steps_on();
+    CHECK_EQ(needm_callback(calls_what_is_jumped_back_to, &sum, 0, NULL), 0);
+    steps_off();
+    CHECK_EQ(sum, 2);
 }
 static void a_world_stopped_and_started(void) {
     call_and_check();
@@ -178,8 +197,9 @@ struct path {
 #define PATH(go, may_be_jumped_out_of) {#go, go, may_be_jumped_out_of}
 static const struct path paths[] = {
     PATH(a_first_callback, 0), PATH(a_callback, 1), PATH(a_frame_that_is_copied, 1),
-    PATH(an_attach_after_a_callback, 0), PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1), PATH(a_panic, 1), PATH(a_fault, 1),
-    PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_callback_after_a_jump, 1),
+    PATH(an_attach_after_a_callback, 0), PATH(attach_and_detach, 0), PATH(callbacks_that_nest, 1),
+    PATH(a_panic, 1), PATH(a_fault, 1),
+    PATH(an_overflow, 1), PATH(a_jump_out, 1), PATH(a_callback_after_a_jump, 1), PATH(a_jump_back_to_c, 1),
     PATH(a_world_stopped_and_started, 0), PATH(a_thread_exit, 0),
 };
 enum { PATHS = sizeof paths / sizeof *paths };
@@ -288,22 +308,22 @@ static void jumps_to_handler(void *arg) {
     longjmp(back_in_handler, 1);
 }
 static void is_left_for_handler(void *arg) { needm_ccall(jumps_to_handler, arg); }
+static enum kind { PLAIN, ENDS_BADLY, NESTS, C_JUMPS, JUMPS, KINDS } only = KINDS;
 static void call_back(void) {
-    enum { PLAIN, ENDS_BADLY, NESTS, JUMPS, KINDS } kind = next(&seed) % KINDS;
+    enum kind kind = only != KINDS ? only : next(&seed) % KINDS;
     /* Inside an overflow there may be no room for these. */
     if (overflown && kind > ENDS_BADLY) kind = PLAIN;
-    /* While an M is being bound or unbound, one that is left like this may stay bound. */
-    if (kind == JUMPS && !has_m) kind = NESTS;
     if (kind == ENDS_BADLY) {
         check_usable();
     } else if (kind == NESTS) {
         long sum = 0;
         CHECK_EQ(needm_callback(calls_c_and_defers, &sum, 0, NULL), 0);
         CHECK_EQ(sum, 2);
-    } else if (kind == JUMPS && setjmp(back_in_handler) == 0) {
-        needm_callback(is_left_for_handler, NULL, 0, NULL);
+    } else if (kind >= C_JUMPS && setjmp(back_in_handler) == 0) {
+        needm_callback(kind == JUMPS ? jumps_to_handler : is_left_for_handler, NULL, 0, NULL);
     }
-    call_and_check();
+    /* What it has left is dropped here, or by the code that it has interrupted, or later. */
+    if (kind < C_JUMPS || next(&seed) % 2) call_and_check();
     stops = 1;
 }
 static void a_handler_may_call_back_at_any_instruction(void) {
@@ -311,10 +331,13 @@ static void a_handler_may_call_back_at_any_instruction(void) {
     const struct path *first = paths;
     at_each_instruction(first, call_back, start_run_and_stop);
     /* Binding an M, at each instruction: that is short. */
+    without_strides = LONG_MAX;
     for (int i = 0; i < PATHS; i++) {
-        without_strides = paths[i].go == an_attach_after_a_callback ? LONG_MAX : 0;
-        if (without_strides) at_each_instruction(paths + i, call_back, start_run_and_stop);
+        int binds = paths[i].go == a_callback || paths[i].go == an_attach_after_a_callback;
+        for (only = C_JUMPS; binds && only <= KINDS; only++)
+            at_each_instruction(paths + i, call_back, start_run_and_stop);
     }
+    only = KINDS;
     without_strides = 100;
     int before = mappings();
     /* The handler runs on the thread's stack, on needm's signal stack, on the thread's own signal

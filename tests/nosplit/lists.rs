@@ -34,7 +34,7 @@ const NEVER_RETURN: &[(&str, &str)] = &[
     ("needm_sigresume", "returns from the signal to the G: the signal stack is not used"),
     ("needm_sigstart", "the previous handler, on the interrupted stack"),
     (
-        "needm::callback::fault::sigpanic",
+        "needm::callback::raising::sigpanic",
         "the handler has switched to the G: the caller's stack is not used",
     ),
 ];

@@ -165,17 +165,15 @@ ROUTINE(needm_entry)
         movl    TLS_THREAD(%edi), %ecx      /* ecx: the thread's record */
         movl    %ecx, CALL_THREAD(%esp)
         movl    TLS_M(%edi), %eax               /* in a callback? */
-        orl     THREAD_M(%ecx), %eax            /* or between two steps of binding one? */
         check_call rebind, %eax
         check_stack THREAD_KNOWN_LO(%ecx), THREAD_KNOWN_LEN(%ecx)
         movl    THREAD_LAST(%ecx), %ebx         /* ebx: the M, until the end */
+        cmpl    %ebx, THREAD_M(%ecx)            /* as in arch/x86_64/entry.S */
+        jne     .Lslow
         movl    THREAD_CLAIM(%ecx), %edx
-        /* Before the M is bound, and again afterwards: arch/x86_64/entry.S. */
-        movl    %ebx, THREAD_M(%ecx)
         movl    $M_IDLE, %eax
         lock cmpxchgl %edx, M_STATE(%ebx)
-        jne     .Lother_holder
-        movl    %ebx, THREAD_M(%ecx)
+        jne     .Lslow                          /* bound to another thread, or not on the list */
         cmpl    %ecx, M_THREAD(%ebx)
         jne     .Lreclaimed
 .Lrebound:
@@ -192,7 +190,6 @@ ROUTINE(needm_entry)
         jne     .Lunlisted
         movl    $0, TLS_M(%edi)                 /* withdrawn first */
         movl    $M_IDLE, M_STATE(%ebx)
-        movl    $0, THREAD_M(%ecx)
         /* After the store to M_STATE: a waiter counts itself, then looks for an idle M. */
         cmpl    $0, _needm_gate+GATE_WAITERS
         jne     .Lwake_waiter
@@ -200,11 +197,6 @@ ROUTINE(needm_entry)
         restore_and_return
 
         detours rebind, %eax
-
-        /* The M is bound to another thread, or not on the list. ecx: the thread's record. */
-.Lother_holder:
-        movl    $0, THREAD_M(%ecx)
-        jmp     .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them.
            ecx: the thread's record. */

@@ -210,15 +210,15 @@ ROUTINE(needm_entry)
         movq    %rax, %r14
         movq    TLS_THREAD(%rax), %r13
         movq    TLS_M(%rax), %rax               /* in a callback? */
-        orq     THREAD_M(%r13), %rax            /* or between two steps of binding one? */
         check_call rebind, %rax
         check_stack THREAD_KNOWN_LO(%r13), THREAD_KNOWN_LEN(%r13)
         movq    THREAD_LAST(%r13), %rbx         /* rbx: the M, until the end */
+        cmpq    %rbx, THREAD_M(%r13)            /* reaping finds it there */
+        jne     .Lslow
         movl    THREAD_CLAIM(%r13), %r10d
-        movq    %rbx, THREAD_M(%r13)
         movl    $M_IDLE, %eax
         lock cmpxchgl %r10d, M_STATE(%rbx)
-        jne     .Lother_holder
+        jne     .Lslow                          /* bound to another thread, or not on the list */
         cmpq    %r13, M_THREAD(%rbx)
         jne     .Lreclaimed
 .Lrebound:
@@ -234,7 +234,6 @@ ROUTINE(needm_entry)
         jne     .Lunlisted
         movq    $0, TLS_M(%r14)                 /* withdrawn first */
         movl    $M_IDLE, M_STATE(%rbx)
-        movq    $0, THREAD_M(%r13)
         cmpl    $0, needm_gate+GATE_WAITERS(%rip)
         jne     .Lwake_waiter
 .Ldone:
@@ -242,11 +241,6 @@ ROUTINE(needm_entry)
         jmp     .Lreturn
 
         detours rebind
-
-        /* The M is bound to another thread, or not on the list. */
-.Lother_holder:
-        movq    $0, THREAD_M(%r13)
-        jmp     .Lslow
 
         /* Another thread had the M in between: M_THREAD and M_KNOWN_* describe that one. Sets them. */
 .Lreclaimed:

@@ -84,6 +84,17 @@ impl Kept {
         }
     }
 
+    /// C has jumped out of the callback. If another signal stack has been installed since than
+    /// [`Readiness::make_way`] had, that one stays.
+    pub(crate) fn leave(&self, ready: &Readiness) {
+        if self.size.load(Relaxed) != 0 {
+            let now = Stack::current();
+            if now.enabled() && now.base() != ready.base() {
+                self.size.store(0, Relaxed);
+            }
+        }
+    }
+
     /// Puts back the signal stack of before [`Readiness::make_way`], and the mask.
     pub(crate) fn put_back(&self) {
         let size = self.size.load(Relaxed);
@@ -106,12 +117,16 @@ impl Readiness {
     /// The signal stack for the time of a callback whose `caller` is a handler: ours if the handler
     /// is not on it, else what is free below the handler.
     fn below(&self, caller: usize, needs: Needs) -> Stack {
-        let base = match self.ours() {
-            Some(ours) if !ours.holds(caller) => return ours,
-            Some(ours) => ours.base(),
-            None => self.bounds().0,
-        };
+        if let Some(ours) = self.ours().filter(|ours| !ours.holds(caller)) {
+            return ours;
+        }
+        let base = self.base();
         Stack::new(base, caller.saturating_sub(base + needs.exit_room) & !15)
+    }
+
+    /// Where each such stack begins.
+    fn base(&self) -> usize {
+        self.ours().map_or_else(|| self.bounds().0, |ours| ours.base())
     }
 
     /// Whether that stack holds our own handler.

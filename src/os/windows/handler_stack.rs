@@ -100,5 +100,7 @@ impl Kept {
 
     pub(crate) fn unblock_faults(&self) {}
 
+    pub(crate) fn leave(&self, _ready: &Readiness) {}
+
     pub(crate) fn put_back(&self) {}
 }
