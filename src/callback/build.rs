@@ -14,7 +14,8 @@ use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::tls::Tls;
 use core::ptr;
 
-/// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame.
+/// Makes `segment` the innermost one, inside `outer`, for `call`, and copies the caller's frame. `part`: the
+/// segment, where its part of the G begins, and where the thread is inside needm around it.
 ///
 /// A handler that calls back before `m.seg` leads here uses this segment too, and leaves its own
 /// call in it; or, if C has jumped out of its callback, the callback; or the M not running, if it was refused
@@ -22,18 +23,19 @@ use core::ptr;
 pub(crate) fn build(
     call: &mut Call,
     m: &M,
-    part: (&Segment, usize),
+    part: (&Segment, usize, usize),
     outer: Option<&Segment>,
     flags: usize,
     hold: bool,
 ) -> bool {
-    let (segment, at) = part;
+    let (segment, at, around) = part;
     let own = ptr::from_mut(call);
     let outer = outer.map_or(ptr::null_mut(), |outer| ptr::from_ref(outer).cast_mut());
     let fill = || {
         let before = m.runs_in(outer)?;
         segment.clear(own, outer);
         segment.at.store(at, Relaxed);
+        segment.inside.store(around, Relaxed);
         segment.flags.store(flags | BUILT, Relaxed);
         segment.size.store(call.size, Relaxed);
         compiler_fence(SeqCst);

@@ -32,6 +32,7 @@ use crate::callback::inside;
 use crate::callback::inside::Mark;
 use crate::error::Error;
 use crate::fibers;
+use crate::gate;
 use crate::layout;
 use crate::m::M;
 use crate::needm;
@@ -71,6 +72,8 @@ struct Place {
     pub(crate) outer: Option<&'static Segment>,
     /// The M was bound for this callback.
     pub(crate) bound_here: bool,
+    /// The caller is known to be no handler on a signal stack.
+    is_known: bool,
 }
 
 /// From `needm_entry`: readies everything for `call`; the G's stack pointer to
@@ -82,14 +85,10 @@ pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     let tls = Tls::current();
     let mark = Mark::new();
     let around = inside::begin(tls, &mark);
-    let sp = match try_enter(tls, call) {
+    let sp = match try_enter(tls, call, around) {
         Ok(sp) => {
-            let segment = tls.m().and_then(M::segment);
-            if let Some(segment) = segment.filter(|_| call.out & PENDING_SEGMENT == 0) {
-                segment.inside.store(around, Relaxed);
-            }
             // An interrupt that comes from here on sees the bits of `out`.
-            if segment.is_some_and(|segment| segment.request.is_posted()) {
+            if tls.m().is_some_and(M::is_asked_to_end) {
                 call.out |= PENDING_REQUEST;
             }
             sp
@@ -105,7 +104,7 @@ pub(crate) extern "C" fn enter(call: *mut Call) -> usize {
     sp
 }
 
-fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
+fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> {
     if call.function.is_none() || call.frame.is_null() && call.size != 0 {
         return Err(Error::Invalid);
     }
@@ -121,11 +120,17 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
     }
     loop {
         let at = ptr::from_ref(call) as usize;
-        drop_abandoned(tls, at);
-        if !reconcile::may_begin(tls) {
-            return Err(Error::NotStarted);
-        }
-        let Some(place) = find_place(tls, at)? else { continue };
+        let place = match plain_place(tls, at) {
+            Some(place) => place,
+            None => {
+                drop_abandoned(tls, at);
+                if !reconcile::may_begin(tls) {
+                    return Err(Error::NotStarted);
+                }
+                let Some(place) = find_place(tls, at)? else { continue };
+                place
+            }
+        };
         let m = place.m;
         let was_running = m.is_running();
         // A handler may have interrupted code that has just set that it runs, and has not looked at the
@@ -137,7 +142,7 @@ fn try_enter(tls: &Tls, call: &mut Call) -> Result<usize, Error> {
         // is of the earlier start, and everything begins again.
         let current = tls.thread().is_some_and(|thread| pool::is_held_by(m, thread));
         let entered = if passed && current {
-            prepare(call, &place, was_running)
+            prepare(call, &place, was_running, around)
         } else {
             Err(Error::NotStarted)
         };
@@ -167,6 +172,13 @@ fn may_stay(tls: &Tls, m: &M) -> bool {
     may
 }
 
+/// The same as [`find_place`], for a callback that has a frame to copy, and else would take the bound path:
+/// under the conditions of that, there is nothing to find.
+fn plain_place(tls: &Tls, at: usize) -> Option<Place> {
+    let m = tls.m().filter(|_| tls.bound_epoch() == gate::value())?;
+    (m.is_idle() && m.known.holds(at)).then(|| Place { is_known: true, ..Place::base(m, false) })
+}
+
 /// Where the callback goes that is made at `at`. What was jumped out of is dropped already. `None` if a
 /// handler has left more of that meanwhile.
 fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
@@ -188,7 +200,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
         if m.holds(at) {
             // Callback code runs there, below all segments: nothing is in use below `at`.
             let below = at;
-            return Ok(Some(Place { m, below, outer, bound_here: false }));
+            return Ok(Some(Place { m, below, outer, bound_here: false, is_known: false }));
         }
         let gsp = segment.gsp.load(Relaxed);
         // Of a stack that the host has not declared, it is not known how much is left.
@@ -209,7 +221,7 @@ fn in_c(
 ) -> Result<Option<Place>, Error> {
     let below = |m: &'static M, segment: &'static Segment| {
         let below = segment.gsp.load(Relaxed);
-        Ok(Some(Place { m, below, outer: Some(segment), bound_here: false }))
+        Ok(Some(Place { m, below, outer: Some(segment), bound_here: false, is_known: false }))
     };
     if fibers::is_its_c(tls, m, segment, at) {
         return below(m, segment);
@@ -231,7 +243,7 @@ fn in_c(
 impl Place {
     /// For the outermost callback of an M.
     fn base(m: &'static M, bound_here: bool) -> Self {
-        Self { m, below: m.stack.top(), outer: None, bound_here }
+        Self { m, below: m.stack.top(), outer: None, bound_here, is_known: false }
     }
 }
 
@@ -252,30 +264,40 @@ fn recheck_handler_stack(tls: &Tls, m: &M, at: usize) -> Result<(), Error> {
 
 /// After the gate: builds the segment, unless [`on_g_prologue`] has to. Returns the G's stack
 /// pointer, or `None`: a handler has used the M meanwhile, and everything begins again.
-fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<Option<usize>, Error> {
+fn prepare(
+    call: &mut Call,
+    place: &Place,
+    was_running: bool,
+    around: usize,
+) -> Result<Option<usize>, Error> {
     let m = place.m;
     let caller = ptr::from_ref(call) as usize;
     let head = if place.outer.is_some() { GAP } else { 0 };
     let at = (place.below - head) & !(ALIGN - 1);
     let sp = at.checked_sub(call.size).map(|sp| sp & !(ALIGN - 1));
-    let stack = m.bounds_or_g(place.below);
-    let sp = sp.filter(|sp| *sp >= stack.lo + MIN_STACK).ok_or(Error::Overflow)?;
+    let lo = place.outer.map_or_else(|| m.stack.lo(), |_| m.bounds_or_g(place.below).lo);
+    let sp = sp.filter(|sp| *sp >= lo + MIN_STACK).ok_or(Error::Overflow)?;
     let segment = place.outer.map_or_else(|| Some(m.base()), |_| m.next_segment());
     let segment = segment.ok_or(Error::Overflow)?;
-    let thread = Tls::current().thread().filter(|thread| thread.ready.holds(caller));
+    let thread = if place.is_known { None } else { Tls::current().thread() };
+    let thread = thread.filter(|thread| thread.ready.holds(caller));
     let on_handler_stack = thread.is_some();
-    let needs = state::settings().needs();
-    if thread.is_some_and(|thread| !thread.ready.has_room_below(caller, needs)) {
+    if let Some(thread) = thread
+        && !thread.ready.has_room_below(caller, state::settings().needs())
+    {
         return Err(Error::Overflow);
     }
 
-    let mut pending = if m.owes_spare.load(Relaxed) { PENDING_SPARES } else { 0 };
-    m.owes_spare.store(false, Relaxed);
+    let mut pending = 0;
+    if m.owes_spare.load(Relaxed) {
+        pending = PENDING_SPARES;
+        m.owes_spare.store(false, Relaxed);
+    }
     if tools::WATCH_SWITCHES {
         pending |= PENDING_TOOLS;
     }
     call.arg = if call.size == 0 { call.frame } else { sp as *mut u8 };
-    let on_g = m.holds(caller);
+    let on_g = !place.is_known && m.holds(caller);
     if on_g {
         pending |= PENDING_SEGMENT;
     } else if on_handler_stack {
@@ -289,7 +311,7 @@ fn prepare(call: &mut Call, place: &Place, was_running: bool) -> Result<Option<u
         tools::writes(lowest, place.below - lowest);
         let bound_here = if place.bound_here { BOUND_HERE } else { 0 };
         let flags = bound_here | if was_running { WAS_RUNNING } else { 0 };
-        if !build(call, m, (segment, at), place.outer, flags, on_handler_stack) {
+        if !build(call, m, (segment, at, around), place.outer, flags, on_handler_stack) {
             m.owes_spare.store(pending & PENDING_SPARES != 0, Relaxed);
             return Ok(None);
         }
@@ -323,9 +345,8 @@ fn prologue(tls: &Tls, call: *mut Call, around: usize) {
             drop_abandoned(tls, caller);
             // `prepare` has found that there is one.
             let Some(segment) = m.next_segment() else { break };
-            let part = (segment, part_below(caller));
+            let part = (segment, part_below(caller), around);
             if build(call, m, part, m.segment(), WAS_RUNNING, false) {
-                segment.inside.store(around, Relaxed);
                 break;
             }
         }
