@@ -58,7 +58,8 @@ pub(crate) fn is_elsewhere(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bo
 /// handler stack while no handler runs, or if the frame with the call is gone.
 pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
     // A G holds only its own thread's stack pointers, so this M needs no other check.
-    if tls.m().is_some_and(|m| m.runs_outermost_at(at)) {
+    let ends_here = |m: &M| m.is_idle() && m.prev_current().is_none() || m.runs_at(at).is_some();
+    if tls.m().is_none_or(ends_here) {
         return;
     }
     while let Some(m) = needm::current(tls) {
@@ -232,13 +233,18 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
 /// The code of `segment` goes on, on its G: drops the callbacks inside it, which C has jumped out of, and has
 /// the M count as running.
 pub(crate) fn go_on(m: &M, segment: &Segment) {
-    while let Some(inner) = m.segment() {
-        if ptr::eq(inner, segment) || !m.has(segment) {
-            break;
-        }
-        drop_segment(m, inner);
+    if !m.ends_in(segment) {
+        drop_inside(m, segment);
     }
     if !m.is_running() {
         running::enter(m);
+    }
+}
+
+/// Drops the callbacks inside `segment`, if that is one of `m` still.
+#[cold]
+fn drop_inside(m: &M, segment: &Segment) {
+    while let Some(inner) = m.segment().filter(|_| !m.ends_in(segment) && m.has(segment)) {
+        drop_segment(m, inner);
     }
 }

@@ -20,6 +20,10 @@ use crate::tls::{INTERRUPTED, Tls};
 /// This thread's M and innermost segment, if callback code runs on its G here.
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let at = needm_sp();
+    let plainly = plainly_at(tls, at);
+    if plainly.is_some() {
+        return plainly;
+    }
     tls.undisturbed(|| {
         drop_abandoned(tls, at);
         let m = needm::current(tls)?;
@@ -27,6 +31,13 @@ pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
         let on_m = segment.gsp.load(Relaxed) == 0 && (m.holds(at) || is_undeclared(tls, m, at));
         on_m.then_some((m, segment))
     })
+}
+
+/// The innermost callback and its M, if its code runs at `at`, on its G: then nothing of this thread's was
+/// jumped out of. An M with a callback is of the present start of needm.
+pub(crate) fn plainly_at(tls: &Tls, at: usize) -> Option<(&'static M, &'static Segment)> {
+    let m = tls.m()?;
+    Some((m, m.runs_at(at)?))
 }
 
 /// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
@@ -45,6 +56,10 @@ pub(crate) fn current_segment(tls: &Tls) -> Option<(&'static M, &'static Segment
 /// callback is kept for a while, `at` is the entry's into needm: a callback that was jumped out of
 /// may have left its call where needm's own frames are now.
 pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'static Segment)> {
+    let plainly = plainly_at(tls, at);
+    if plainly.is_some() {
+        return plainly;
+    }
     tls.undisturbed(|| {
         drop_abandoned(tls, at);
         let m = needm::current(tls)?;

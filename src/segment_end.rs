@@ -49,20 +49,29 @@ pub(crate) fn leave_part(m: &M, segment: &Segment) {
 /// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
 /// return, so frames of it may be left on the G.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
-    while let Some(inner) = m.segment() {
-        let is_last = ptr::eq(inner, segment);
-        if !is_last && !m.has(segment) {
-            // A handler has found that it was jumped out of, and has taken it off.
-            return;
-        }
-        if !is_last {
-            leave(m, inner);
-        }
-        put_back(m, inner, unwound || !is_last);
-        if m.end_segment(inner) && is_last {
+    loop {
+        if m.ends_in(segment) {
+            put_back(m, segment, unwound);
+            if m.end_segment(segment) {
+                return;
+            }
+        } else if !pop_inner(m, segment) {
             return;
         }
     }
+}
+
+/// Drops the innermost segment, which a handler has left inside `segment`. False if a handler has found that
+/// `segment` was jumped out of, and has taken it off.
+#[cold]
+fn pop_inner(m: &M, segment: &Segment) -> bool {
+    let Some(inner) = m.segment().filter(|_| m.has(segment)) else { return false };
+    if !ptr::eq(inner, segment) {
+        leave(m, inner);
+        put_back(m, inner, true);
+        m.end_segment(inner);
+    }
+    true
 }
 
 /// Puts back what the callback of a segment has changed, and forgets what is deferred in it. A second time

@@ -124,8 +124,7 @@ fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
 #[inline]
 pub(crate) fn end(tls: &Tls, before: usize) {
     tls.set_inside(before);
-    let asked = tls.m().and_then(|m| Some((m, m.segment()?)));
-    if let Some((m, segment)) = asked.filter(|(_, segment)| segment.request.is_posted()) {
-        interrupt::end_here(m, segment);
+    if let Some(m) = tls.m().filter(|m| m.is_asked_to_end()) {
+        interrupt::end_here(m);
     }
 }

@@ -260,12 +260,13 @@ fn end(m: &M, segment: &Segment, at: &Interrupted, below: usize) -> usize {
     place_interrupt(m, at, below, value)
 }
 
-/// At the end of a function of needm's, on whichever stack: ends the callback of `segment`, the
-/// innermost of the current M, if its code is what goes on here.
+/// At the end of a function of needm's, on whichever stack: ends the innermost callback of `m`, the current
+/// M, if that was asked for, and its code is what goes on here.
 #[cold]
 #[inline(never)] // so that its frame is not a part of each function's
-pub(crate) fn end_here(m: &M, segment: &Segment) {
+pub(crate) fn end_here(m: &M) {
     let sp = needm_sp();
+    let Some(segment) = m.segment() else { return };
     let stack = in_use(m, segment, sp).filter(|_| segment.gsp.load(Relaxed) == 0);
     let Some(stack) = stack.filter(|_| !segment.is(ENDING) && segment.recovers()) else { return };
     if os::interrupt::a_handler_runs_on(stack) {

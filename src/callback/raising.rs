@@ -107,10 +107,9 @@ extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
 fn faulted() -> Option<(&'static M, &'static Segment)> {
     let tls = Tls::current();
     // The handler has looked what callback this is, and noted its call.
-    let outermost = tls.m().filter(|m| m.runs_outermost_at(needm_sp()));
-    if let Some(m) = outermost {
-        m.base().set(ENDING);
-        return Some((m, m.base()));
+    if let Some((m, segment)) = reconcile::plainly_at(tls, needm_sp()) {
+        segment.set(ENDING);
+        return Some((m, segment));
     }
     // Another handler may have left callbacks since.
     let mark = Mark::new();

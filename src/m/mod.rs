@@ -254,6 +254,18 @@ impl M {
         unsafe { segment.as_ref() }
     }
 
+    /// Whether a request to interrupt the innermost callback is posted.
+    pub(crate) fn is_asked_to_end(&self) -> bool {
+        let seg = self.seg.load(Relaxed);
+        let innermost = if seg & layout::m::SEGMENT == 0 {
+            &raw const self.base
+        } else {
+            (seg & !TAGS) as *const Segment
+        };
+        // SAFETY: null, or a segment of this M's own, all of whose fields are atomics.
+        seg != 0 && unsafe { innermost.as_ref() }.is_some_and(|inner| inner.request.is_posted())
+    }
+
     /// For other threads: whether `segment` is that of a callback that was under way a moment
     /// ago. The segments of nested callbacks lie one after another, the innermost last.
     pub(crate) fn is_under_way(&self, segment: &Segment) -> bool {
@@ -297,24 +309,25 @@ impl M {
         says_running(self.seg.load(SeqCst))
     }
 
-    /// Whether `at` is on the G's stack, on which the code of the outermost callback runs and no other
-    /// callback has begun: then C has jumped out of none, and out of no C that one called.
-    pub(crate) fn runs_outermost_at(&self, at: usize) -> bool {
+    /// The innermost segment, if the code of its callback runs on the G, and `at` is in its part of that.
+    /// Then C has jumped out of no callback of this M, nor out of C that one called.
+    pub(crate) fn runs_at(&self, at: usize) -> Option<&'static Segment> {
         let seg = self.seg.load(Relaxed);
-        let address = seg & !TAGS;
-        let outermost = if seg & layout::m::SEGMENT == 0 {
-            // A fast path's, and nothing has been noted since.
-            address != 0
-        } else {
-            let base = ptr::from_ref(&self.base) as usize;
-            seg == base | layout::m::SEGMENT && self.base.gsp.load(Relaxed) == 0
-        };
-        outermost && at <= self.stack.top() && self.stack.holds(at)
+        let segment = self.segment_of(seg)?;
+        let is_base = ptr::eq(segment, &raw const self.base);
+        let top = self.position(segment);
+        let there = self.stack.holds(at) && at <= top && (is_base || self.stack.holds(top));
+        (there && says_running(seg) && segment.gsp.load(Relaxed) == 0).then_some(segment)
     }
 
     /// Whether a callback is under way on it: it has a segment.
     pub(crate) fn is_inside(&self) -> bool {
         self.seg.load(SeqCst) & !TAGS != 0
+    }
+
+    /// Whether no callback is under way on it, nor about to be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.seg.load(Relaxed) == 0
     }
 
     /// Sets the innermost segment, and whether callback code runs.
@@ -329,7 +342,7 @@ impl M {
     /// [`M::begin_segment`].
     pub(crate) fn runs_in(&self, outer: *const Segment) -> Option<usize> {
         let seg = self.seg.load(Relaxed);
-        let innermost = self.segment().map_or(ptr::null(), ptr::from_ref);
+        let innermost = self.segment_of(seg).map_or(ptr::null(), ptr::from_ref);
         (says_running(seg) && ptr::eq(innermost, outer)).then_some(seg)
     }
 
@@ -345,8 +358,8 @@ impl M {
     pub(crate) fn end_segment(&self, segment: &Segment) -> bool {
         let seg = self.seg.load(Relaxed);
         let after = seg_of(segment.prev.load(Relaxed), says_running(seg));
-        let is_innermost = self.segment().is_some_and(|inner| ptr::eq(inner, segment));
-        is_innermost && self.seg.compare_exchange(seg, after, Release, Relaxed).is_ok()
+        self.is_innermost(seg, segment)
+            && self.seg.compare_exchange(seg, after, Release, Relaxed).is_ok()
     }
 
     /// Says whether callback code runs.
@@ -384,16 +397,41 @@ impl M {
 
     /// The innermost segment.
     pub(crate) fn segment(&self) -> Option<&'static Segment> {
-        let seg = self.seg.load(Relaxed);
-        let address = seg & !TAGS;
-        let segment = if seg & layout::m::SEGMENT != 0 || address == 0 {
-            address as *const Segment
-        } else {
-            self.base.note_call(address as *mut Call, seg & layout::m::BOUND_HERE != 0);
+        self.segment_of(self.seg.load(Relaxed))
+    }
+
+    /// The innermost segment where `seg` is this.
+    fn segment_of(&self, seg: usize) -> Option<&'static Segment> {
+        let segment = if seg & layout::m::SEGMENT != 0 {
+            (seg & !TAGS) as *const Segment
+        } else if seg != 0 {
+            self.note_fast(seg);
             &raw const self.base
+        } else {
+            return None;
         };
         // SAFETY: it is null or a live segment of this M's own, whose row stays mapped.
         unsafe { segment.as_ref() }
+    }
+
+    /// Notes the call of a fast path, which has left it in `seg`.
+    #[inline(never)] // a few instructions less wherever the segment is asked for
+    fn note_fast(&self, seg: usize) {
+        self.base.note_call((seg & !TAGS) as *mut Call, seg & layout::m::BOUND_HERE != 0);
+    }
+
+    /// Whether `segment` is the innermost one where `seg` is this.
+    fn is_innermost(&self, seg: usize, segment: &Segment) -> bool {
+        if seg & layout::m::SEGMENT != 0 {
+            seg & !TAGS == segment.address()
+        } else {
+            seg != 0 && ptr::eq(segment, &raw const self.base)
+        }
+    }
+
+    /// Whether `segment` is the innermost one.
+    pub(crate) fn ends_in(&self, segment: &Segment) -> bool {
+        self.is_innermost(self.seg.load(Relaxed), segment)
     }
 
     /// Whether this segment is that of a callback of its own.
