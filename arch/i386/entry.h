@@ -48,7 +48,7 @@
         .endm
 
         /* To .Lslow unless the caller is where no handler on a signal stack is (where there are no such
-           stacks, everywhere, but for `keep_off_fast_paths` in src/m.rs). Clobbers edx. */
+           stacks, everywhere, but for `keep_off_fast_paths` in src/m/mod.rs). Clobbers edx. */
         .macro  check_stack lo, len
         movl    %esp, %edx
         subl    \lo, %edx
