@@ -233,7 +233,8 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
 /// The code of `segment` goes on, on its G: drops the callbacks inside it, which C has jumped out of, and has
 /// the M count as running.
 pub(crate) fn go_on(m: &M, segment: &Segment) {
-    if !m.ends_in(segment) {
+    // Asks for it, which notes the call of a fast path: what `segment` is used for from here on needs that.
+    if m.segment().is_none_or(|inner| !ptr::eq(inner, segment)) {
         drop_inside(m, segment);
     }
     if !m.is_running() {
