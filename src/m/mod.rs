@@ -129,8 +129,9 @@ pub(crate) struct M {
     pub(crate) epoch: AtomicU32,
     /// How many Ms had been returned when this one was returned last: `pool/trim.rs`.
     pub(crate) returned_at: AtomicU32,
-    /// Whether its stack has memory to give up: `pool/trim.rs`.
-    pub(crate) touched: AtomicBool,
+    /// In every 32nd row, of this one and of those after it: whether their stacks have memory to give up
+    /// (`pool/trim.rs`).
+    pub(crate) touched: AtomicU32,
     /// Whether it is on the list: `pool/`.
     pub(crate) listed: AtomicBool,
     /// Binding it left the extra list empty: its thread makes a spare.

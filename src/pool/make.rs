@@ -8,7 +8,9 @@
 
 use crate::error::Error;
 use crate::m::{M, MS};
-use crate::pool::{Extra, HELD, LISTED, READY, held_by, held_from, is_held, is_ready, waiters};
+use crate::pool::{
+    Extra, HELD, LISTED, READY, held_by, held_from, is_held, is_ready, trim, waiters,
+};
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst};
 use crate::thread_record::Thread;
@@ -92,6 +94,7 @@ impl Extra {
     fn unmake(&self, m: &M) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
+        trim::forget(m.index());
         tools::stack_gone(m.stack.lo()..m.stack.hi(), &m.fiber);
         // SAFETY: the M is new, or needm is stopped, so nothing runs on it; and it is not READY,
         // so no callback enters it.

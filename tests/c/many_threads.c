@@ -83,6 +83,34 @@ static void a_burst_of_threads_gives_its_memory_back(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+static pthread_barrier_t all_bound, all_end;
+static void *stays_bound(void *arg) {
+    long sum = 0;
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0);
+    pthread_barrier_wait(&all_bound);
+    pthread_barrier_wait(&all_end);
+    return arg;
+}
+static void a_burst_beside_threads_that_stay_bound_gives_its_memory_back(void) {
+    enum { STAY = 40 };
+    pthread_t stay[STAY];
+    int count = rounds(1000);
+    start((needm_config){.stack_size = 32 * 1024});
+    pthread_barrier_init(&all_bound, NULL, STAY + 1);
+    pthread_barrier_init(&all_end, NULL, STAY + 1);
+    crowd(count, one_without);
+    for (int i = 0; i < STAY; i++) stay[i] = thread(stays_bound, NULL);
+    pthread_barrier_wait(&all_bound);
+    long before = rss();
+    crowd(count, one_of_many);
+    long left = rss() - before;
+    fprintf(stderr, "%d threads left %ld KB behind\n", count, left / 1024);
+    if (!emulated()) CHECK(left < count * 12288L / 3);
+    pthread_barrier_wait(&all_end);
+    for (int i = 0; i < STAY; i++) join(stay[i]);
+    CHECK_EQ(needm_stop(), 0);
+}
+
 static void ten_thousand_threads_have_an_m_each(void) {
     int count = emulated() ? 200 : sizeof(void *) == 4 ? 2000 : 10000;
     start((needm_config){.max_ms = 12000, .stack_size = 16 * 1024, .signal_stack_size = 16 * 1024});
@@ -95,6 +123,7 @@ static void ten_thousand_threads_have_an_m_each(void) {
 
 int main(void) {
     for (binding = 0; binding < 2; binding++) RUN(a_burst_of_threads_gives_its_memory_back);
+    RUN(a_burst_beside_threads_that_stay_bound_gives_its_memory_back);
     RUN(ten_thousand_threads_have_an_m_each);
     return SUCCESS;
 }
