@@ -266,6 +266,10 @@ impl Thread {
             // SAFETY: only rows of the table of Ms are ever stored there, and none is unmapped while
             // a record is live or being dismantled, as this one is.
             let Some(last) = (unsafe { last.as_ref() }) else { break };
+            // The rebind path may have just claimed it, over one that a handler has left bound.
+            if unbind(last) {
+                continue;
+            }
             // model: a_last_m_that_stays_with_the_dead
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
