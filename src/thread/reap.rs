@@ -241,8 +241,10 @@ impl Thread {
             }
             false
         };
+        // The rebind path may have just claimed the last M, over one that a handler has left bound.
+        let last = || self.last().filter(|last| pool::is_held_by(last, self));
         // model: a_reaper_that_forgets_the_m
-        while let Some(m) = self.held() {
+        while let Some(m) = self.held().or_else(last) {
             if !unbind(m) {
                 let stale = ptr::from_ref(m).cast_mut();
                 let _ = self.m.compare_exchange(stale, ptr::null_mut(), Relaxed, Relaxed);
@@ -266,10 +268,6 @@ impl Thread {
             // SAFETY: only rows of the table of Ms are ever stored there, and none is unmapped while
             // a record is live or being dismantled, as this one is.
             let Some(last) = (unsafe { last.as_ref() }) else { break };
-            // The rebind path may have just claimed it, over one that a handler has left bound.
-            if unbind(last) {
-                continue;
-            }
             // model: a_last_m_that_stays_with_the_dead
             if EXTRA.release_last(last, self) {
                 trim::note_returned(last, self);
