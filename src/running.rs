@@ -10,10 +10,10 @@
 use crate::arch::needm_sp;
 use crate::barrier::order;
 use crate::gate::{
-    CLOSED, MAX_SLEEP, OWNER, STOPPING, gate, is_awaited, is_closed, owns_the_world, value,
-    wake_stopper,
+    CLOSED, MAX_SLEEP, OWNER, STOPPED_IN, STOPPING, gate, is_awaited, is_closed, owns_the_world,
+    reopen, value, wake_stopper,
 };
-use crate::m::M;
+use crate::m::{M, MS};
 use crate::os::wait::wait;
 use crate::pool;
 use crate::state;
@@ -24,7 +24,7 @@ use crate::tls::Tls;
 use crate::tools;
 
 crate::arch::upcalls! {
-    "needm_notify_stopper" => notify_stopper,
+    "needm_notify_stopper" => returned_while_closed,
 }
 
 /// Marks `m` as running, after waiting for the gate to open. False if needm was stopped.
@@ -143,7 +143,7 @@ impl Interrupted {
                 }
                 self.mark(false);
                 order();
-                notify_stopper();
+                wake_stopper();
             }
             reap_dead_owner();
             wait(gate(), seen | CLOSED, Some(MAX_SLEEP));
@@ -188,7 +188,7 @@ pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce() -> bool
     interrupted.mark(false);
     order();
     if is_closed(value()) {
-        notify_stopper();
+        wake_stopper();
     }
     if work() {
         interrupted.mark(true);
@@ -206,13 +206,29 @@ pub(crate) fn leave(m: &M) {
     order();
     // model: a_leaver_that_wakes_no_stopper
     if is_awaited() {
-        notify_stopper();
+        wake_stopper();
     }
 }
 
-/// Wakes the stopper. `needm_notify_stopper` for assembly.
-extern "C" fn notify_stopper() {
+/// `needm_notify_stopper`: a callback on a fast path has returned, and the gate is closed.
+extern "C" fn returned_while_closed() {
+    start_if_left();
     wake_stopper();
+}
+
+/// Starts the world if this thread has stopped it in a callback that is under way no more and did not return: a
+/// handler's, which C has jumped out of, and over whose record a fast path has stored since.
+pub(crate) fn start_if_left() {
+    let stopped_in = STOPPED_IN.load(SeqCst).cast_const();
+    if stopped_in.is_null() || !is_closed(value()) || !owns_the_world() {
+        return;
+    }
+    let Some(own) = Tls::current().thread() else { return };
+    // Not by the chain of its Ms: this may be a handler, and the thread is just changing that.
+    let mut held = MS.iter().filter(|m| pool::is_held_by(m, own));
+    if !held.any(|m| m.has(stopped_in)) {
+        reopen();
+    }
 }
 
 /// Starts the world if the thread that owns it has exited without starting it.

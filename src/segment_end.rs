@@ -20,8 +20,7 @@ use core::ptr;
 
 /// Drops the innermost segment, which was jumped out of, and what is deferred in it.
 pub(crate) fn drop_segment(m: &M, segment: &Segment) {
-    leave(m, segment);
-    pop(m, segment, true);
+    take_off(m, segment, true, true);
 }
 
 /// The callback of this segment was jumped out of.
@@ -49,29 +48,34 @@ pub(crate) fn leave_part(m: &M, segment: &Segment) {
 /// Drops the innermost segment, and what is deferred in it. `unwound`: its callback did not
 /// return, so frames of it may be left on the G.
 pub(crate) fn pop(m: &M, segment: &Segment, unwound: bool) {
-    loop {
-        if m.ends_in(segment) {
-            put_back(m, segment, unwound);
-            if m.end_segment(segment) {
-                return;
-            }
-        } else if !pop_inner(m, segment) {
+    take_off(m, segment, unwound, false);
+}
+
+/// `left`: the callback of `segment` was jumped out of. Those inside it were.
+fn take_off(m: &M, segment: &Segment, unwound: bool, left: bool) {
+    while let Some(inner) = m.segment() {
+        let is_last = ptr::eq(inner, segment);
+        if !is_last && !m.has(segment) {
+            // A handler has found that it was jumped out of, and has taken it off.
+            return;
+        }
+        let call = inner.call.load(Relaxed);
+        if left || !is_last {
+            leave(m, inner);
+        }
+        put_back(m, inner, unwound || !is_last);
+        if !m.end_segment(inner) {
+            continue;
+        }
+        if inner.call.load(Relaxed) != call {
+            // Or it has left another callback in the same record, and that was taken off.
+            leave(m, inner);
+            put_back(m, inner, true);
+        }
+        if is_last {
             return;
         }
     }
-}
-
-/// Drops the innermost segment, which a handler has left inside `segment`. False if a handler has found that
-/// `segment` was jumped out of, and has taken it off.
-#[cold]
-fn pop_inner(m: &M, segment: &Segment) -> bool {
-    let Some(inner) = m.segment().filter(|_| m.has(segment)) else { return false };
-    if !ptr::eq(inner, segment) {
-        leave(m, inner);
-        put_back(m, inner, true);
-        m.end_segment(inner);
-    }
-    true
 }
 
 /// Puts back what the callback of a segment has changed, and forgets what is deferred in it. A second time

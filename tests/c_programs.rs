@@ -158,6 +158,8 @@ programs_that_leave_fp_control! {
     backtraces_are_whole = "backtrace" [];
     handlers_may_call_back_at_any_instruction = "single_step" [];
     handlers_wait_where_their_thread_does = "single_step_gate" [];
+    jumps_out_of_callbacks_of_handlers_lose_nothing = "single_step_jumps" [];
+    jumps_out_of_callbacks_of_handlers_lose_nothing_per_call = "single_step_jumps" ["call"];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" ["call"];
 }
 
@@ -274,6 +276,8 @@ programs! {
     callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];
     callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Archive ["call"];
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];
+    jumps_out_of_callbacks_of_handlers_lose_nothing = "single_step_jumps" Archive [];
+    jumps_out_of_callbacks_of_handlers_lose_nothing_per_call = "single_step_jumps" Shared ["call"];
     handlers_wait_where_their_thread_does = "single_step_gate" Archive [];
     handlers_wait_where_their_thread_does_per_call = "single_step_gate" Shared ["call"];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];

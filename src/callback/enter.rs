@@ -124,6 +124,7 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             Some(place) => place,
             None => {
                 drop_abandoned(tls, at);
+                running::start_if_left();
                 if !reconcile::may_begin(tls) {
                     return Err(Error::NotStarted);
                 }

@@ -436,7 +436,7 @@ impl M {
     }
 
     /// Whether this segment is that of a callback of its own.
-    pub(crate) fn has(&self, segment: &Segment) -> bool {
+    pub(crate) fn has(&self, segment: *const Segment) -> bool {
         let mut segments = core::iter::successors(self.segment(), |inner| inner.outer());
         segments.any(|inner| ptr::eq(inner, segment))
     }
