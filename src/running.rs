@@ -32,8 +32,6 @@ crate::arch::upcalls! {
 /// The G's stack must not be in use below the segment's `gsp`, because a collector may scan the
 /// stack from there up while this sleeps.
 pub(crate) fn enter(m: &M) -> bool {
-    // A handler that had interrupted it may have been jumped out of.
-    m.interrupted_by.set(0, 0);
     m.parked.store(0, Relaxed);
     m.set_running(true);
     order();
@@ -116,9 +114,7 @@ impl Interrupted {
     }
 
     fn mark(&self, running: bool) {
-        if running {
-            self.iter().for_each(|m| m.interrupted_by.set(0, 0));
-        } else {
+        if !running {
             note_handlers(self.first, needm_sp());
         }
         self.iter().for_each(|m| m.set_running(running));
@@ -173,13 +169,6 @@ pub(crate) fn note_handlers(first: Option<&'static M>, mut at: usize) {
     }
 }
 
-/// After [`note_handlers`], when the callbacks of this thread have not gone on.
-pub(crate) fn forget_handlers(first: Option<&'static M>) {
-    for m in held_from(first) {
-        m.interrupted_by.set(0, 0);
-    }
-}
-
 /// Runs `work`, which waits. No stopper waits for callbacks of this thread meanwhile: neither for
 /// that of `m`, its current M, nor for those below, which a handler has interrupted. `work` returns
 /// whether this thread owns the world now; if not, the callbacks pass the gate afterwards.
@@ -202,6 +191,8 @@ pub(crate) fn while_none_runs(m: Option<&'static M>, work: impl FnOnce() -> bool
 pub(crate) fn leave(m: &M) {
     tools::release(tools::Order::Left);
     m.parked.store(0, Relaxed);
+    // Its own code goes elsewhere. What was noted may be of a handler that was jumped out of.
+    m.interrupted_by.set(0, 0);
     m.set_running(false);
     order();
     // model: a_leaver_that_wakes_no_stopper

@@ -237,7 +237,6 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
             .map(|m| visit_stacks(m, &mut visit))
             .find(|answer| *answer != 0)
             .unwrap_or(0);
-        running::forget_handlers(tls.m());
     });
     Ok(answer)
 }

@@ -149,7 +149,8 @@ pub(crate) struct M {
     #[cfg(target_pointer_width = "32")]
     used: AtomicU32,
     /// Of a handler stack, what is in use of it by a handler that has interrupted its callback, with
-    /// the registers of that. For a stopped world; 0 and 0 otherwise.
+    /// the registers of that; 0 and 0 if none has. For a stopped world: each step by which it stops running
+    /// writes it (`running.rs`), and while it runs this means nothing.
     pub(crate) interrupted_by: Known,
     /// Its callback code was interrupted by a handler that waits, and does not count as running meanwhile:
     /// which wait it is (`running.rs`), or 0.
