@@ -6,10 +6,12 @@ use crate::error::Error;
 use crate::gate;
 use crate::m::M;
 use crate::pool::{Extra, claim, waiters};
+use crate::running;
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst};
 use crate::thread::reap;
 use crate::thread_record::Thread;
+use crate::tls::Tls;
 use crate::waiting::Waiting;
 
 /// The longest sleep of a waiter, in nanoseconds. Then it looks for exited threads again, because
@@ -111,8 +113,18 @@ impl Extra {
                 waited = true;
                 self.waits.fetch_add(1, Relaxed);
             }
-            // model: a_waiter_that_reads_too_late
-            waiting.sleep(&self.returned, seen, nap);
+            let mut sleep = || {
+                // model: a_waiter_that_reads_too_late
+                waiting.sleep(&self.returned, seen, nap);
+                false
+            };
+            // No stopper of the world waits for a callback that a handler has interrupted, and which goes on
+            // only when this wait is over: the thread that holds the M may wait for the world.
+            if gate::owns_the_world() {
+                sleep();
+            } else {
+                running::while_none_runs(Tls::current().m(), sleep);
+            }
         };
         waiters().fetch_sub(1, SeqCst);
         result
