@@ -204,6 +204,8 @@ programs! {
     questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
+    fibers_beside_the_threads_stack_call_back = "fibers_beside_the_stack" Archive [];
+    fibers_beside_the_threads_stack_call_back_per_call = "fibers_beside_the_stack" Shared ["call"];
     callbacks_continue_on_further_stacks = "further_stacks" Archive [];
     callbacks_continue_on_further_stacks_per_call = "further_stacks" Shared ["call"];
     the_edges_of_further_stacks = "further_stack_edges" Archive [];

@@ -131,8 +131,9 @@ pub(crate) mod thread {
     }
 
     /// The stack that this thread was made with: from its lowest address that may ever be
-    /// in use, to its highest. `None` if that cannot be told. `block` is an address in this
-    /// thread's thread-local storage. May cost tens of microseconds, once a thread.
+    /// in use, to its highest. Empty if that cannot be told from what else is in its mapping; `None` if
+    /// nothing can be told. `block` is an address in this thread's thread-local storage. May cost
+    /// tens of microseconds, once a thread.
     pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
         room::own_stack(block)
     }

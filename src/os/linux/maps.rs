@@ -11,7 +11,7 @@
 use core::cell::Cell;
 use core::ops::Range;
 
-use super::{call, ids, libc, memory, signal, spares_calls};
+use super::{call, ids, libc, memory, robust_list, signal, spares_calls};
 use crate::arch::linux::nr;
 use crate::arch::needm_sp;
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
@@ -45,18 +45,34 @@ fn is_first() -> bool {
 
 /// The stack that the system, or the C library, gave this thread. `block` is an
 /// address in its thread-local storage, which C libraries put at the stack's top.
+///
+/// A mapping may hold more than one stack: those of fibers, right below the thread's own, become one mapping
+/// with it if that has no guard. So its start is the stack's only if a guard ends there; glibc knows
+/// better. Else nothing is known of the stack, and it is empty.
 pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     let main = is_first();
     // Under an emulator other mappings may lie in that room: then the stack may grow to the last of
     // them.
     let below = Cell::new(0);
+    let guard = Cell::new(0..0);
     find(|line| {
         if main {
             let least = line.end.saturating_sub(MAIN_ROOM).max(below.replace(line.end));
-            (line.name == STACK).then_some(least..line.end)
-        } else {
-            (line.start..line.end).contains(&block).then_some(line.start..block)
+            return (line.name == STACK).then_some(least..line.end);
         }
+        let mapping = line.start..line.end;
+        if !mapping.contains(&block) {
+            if line.access == NO_ACCESS {
+                guard.set(mapping);
+            }
+            return None;
+        }
+        let guard = guard.take();
+        let guarded = guard.end == line.start;
+        let from = if guarded { guard.start } else { line.start };
+        let kept = robust_list::stack_start(block, &mapping, from).map(|kept| kept.max(line.start));
+        let start = kept.unwrap_or(if guarded { line.start } else { block });
+        Some(start..block)
     })
 }
 

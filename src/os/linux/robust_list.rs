@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A thread's robust-futex list (get_robust_list(2)): where its head is, and the thread ID that glibc
-//! keeps before the head. Both without a system call, where what is read proves itself.
+//! A thread's robust-futex list (get_robust_list(2)): where its head is, and what glibc keeps around the
+//! head: the thread ID before it, the thread's stack after it. Head and thread ID without a system call,
+//! where what is read proves itself.
 
+use core::ops::Range;
 use core::ptr;
 
 use super::{Errno, call, ids, libc};
@@ -152,4 +154,36 @@ pub(super) fn tid(block: usize) -> u32 {
     };
     TID_TRUST.store(next, Relaxed);
     tid
+}
+
+/// From the robust head to the thread's stack in glibc's record of a thread, at most, in words: there are
+/// 1024 bytes and less between the two (`struct pthread` in nptl/descr.h).
+const STACK_AFTER_HEAD: usize = 160;
+
+/// Where the stack of this thread begins, with its guard, as glibc keeps it after the robust head: an
+/// address, then a size. `mapping` is the one that `block` is in, and `guard` begins the inaccessible one
+/// right below it, or is the mapping's start.
+///
+/// What is read proves itself: no other pair is a range that begins in the guard or the mapping, below
+/// `block`, and ends in the mapping, above both `block` and the head.
+pub(super) fn stack_start(block: usize, mapping: &Range<usize>, guard: usize) -> Option<usize> {
+    let head = robust_head_of(block)?.addr();
+    let word = size_of::<usize>();
+    if !mapping.contains(&head) || !head.is_multiple_of(word) {
+        return None;
+    }
+    let end = mapping.end.min(head + STACK_AFTER_HEAD * word);
+    let read = |at: usize| {
+        // SAFETY: aligned, and a whole word of the mapping that this thread's own thread-local storage is in,
+        // which so can be read, and stays while the thread runs. Volatile: where it is not glibc's,
+        // other threads may write there. Then the value is only compared.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    };
+    let pairs = (head..end - word).step_by(word).map(|at| (read(at), read(at + word)));
+    let holds_both = |(start, size): &(usize, usize)| {
+        let ends = start.checked_add(*size);
+        (guard..block).contains(start)
+            && ends.is_some_and(|ends| ends > head.max(block) && ends <= mapping.end)
+    };
+    pairs.into_iter().find(holds_both).map(|(start, _)| start)
 }
