@@ -321,7 +321,11 @@ int needm_detach(void);
  * NEEDM_ESYS: no thread could be made, errno says why. NEEDM_EINVAL: fn NULL. NEEDM_EBUSY: also if this
  * thread has the world stopped, and m_new, minit or unminit would wait for it on the new one.
  * NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM: the thread found no M. NEEDM_ESYS also, and errno
- * stays: it can have no signal stack. */
+ * stays: it can have no signal stack, or this is the child of a fork in the middle of the call, in
+ * which the thread does not exist.
+ * If the hook or a handler jumps out of it, a thread that was made runs fn all the same, unless needm
+ * has been told otherwise: by a later needm_spawn or needm_stop of the thread that has jumped, or by
+ * its exit. If none was made, needm_stop is NEEDM_EBUSY until then. */
 int needm_spawn(void (*fn)(void *arg), void *arg);
 
 /* Has fn(arg) run when the innermost callback ends, however it ends: also if a C++ exception,

@@ -170,7 +170,7 @@ fn begin_stop(tls: &Tls) -> Result<LifecycleGuard, Error> {
 /// Stops needm, if that is possible now.
 fn try_stop(tls: &Tls, own: &Thread) -> Result<(), Error> {
     // No other thread stops the world, or has it stopped.
-    if spawn::is_under_way() || !world::acquire_world_to_stop(own) {
+    if spawn::is_under_way(tls) || !world::acquire_world_to_stop(own) {
         return Err(Error::Busy);
     }
     let stopped = close_and_stop(tls);
@@ -190,7 +190,7 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         return Err(Error::Busy);
     }
     OPEN.store(false, SeqCst);
-    if spawn::is_under_way() {
+    if spawn::is_under_way(tls) {
         // It has found needm open, and reads the settings.
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
@@ -225,8 +225,12 @@ fn undo(tls: &Tls) {
     if !live {
         EXTRA.forget_rows();
         // SAFETY: the gate is closed, no thread waits, and no live thread's block
-        // leads to an M.
-        unsafe { MS.clear() };
+        // leads to an M. No thread is about to offer something to a new one: that counts as a
+        // change of records, for which `thread::stop` has waited.
+        unsafe {
+            MS.clear();
+            spawn::forget_rows();
+        }
     }
 }
 

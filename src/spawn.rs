@@ -4,56 +4,45 @@
 //! The host makes it, by its hook; else the system does (`os::thread::start`).
 //!
 //! # Safety
-//! The thread that spawns gives the new one a pointer to its own stack, and waits there
-//! until the new one has answered, which then no longer uses it.
+//! The host's hook and the system are given `spawned_main` and what it is made for: a ticket, by
+//! which it finds what this thread hands it (`spawn/handover.rs`).
 #![allow(unsafe_code)] // what one thread hands another
+
+mod handover;
 
 use core::ffi::c_void;
 use core::iter::successors;
 
 use crate::abandoned;
 use crate::arch;
-use crate::call::{Function, PanicInfo};
+use crate::call::PanicInfo;
 use crate::callback::ccall;
+use crate::callback::inside::Mark;
 use crate::error::Error;
 use crate::gate;
 use crate::needm;
 use crate::os;
-use crate::os::wait::{wait, wake};
-use crate::os::{last_error, thread};
+use crate::os::{last_error, thread as os_thread};
+use crate::spawn::handover::HandOver;
+pub(crate) use crate::spawn::handover::{Main, is_under_way};
 use crate::state::{is_open, settings};
-use crate::sync::{AtomicU32, AtomicUsize, Relaxed, SeqCst};
+use crate::sync::Relaxed;
+use crate::thread;
 use crate::tls::Tls;
 
-/// Threads that have been made and are not in their callback yet.
-static SPAWNING: AtomicUsize = AtomicUsize::new(0);
-
-/// Whether a thread is between its making and its callback.
-pub(crate) fn is_under_way() -> bool {
-    SPAWNING.load(SeqCst) != 0
-}
-
-/// In a forked child: no such thread exists.
+/// In a forked child: no other thread exists.
 pub(crate) fn fork_child(tls: &Tls) {
-    SPAWNING.store(0, SeqCst);
-    thread::fork_child(tls.address());
+    handover::fork_child(tls.thread());
+    os_thread::fork_child(tls.address());
 }
 
-/// What a thread runs: one callback, which ends the process if a panic ends it.
-#[derive(Clone, Copy)]
-pub(crate) struct Main {
-    pub(crate) function: Function,
-    pub(crate) arg: *mut c_void,
-    /// What its faults do: bits for `PanicInfo::size`.
-    pub(crate) tags: usize,
-    /// Called with `arg` when the callback is over and the M is given back.
-    pub(crate) over: Option<Function>,
-}
-
-/// What `spawn` gives the new thread.
-struct Spawned {
-    main: Main,
-    answer: AtomicU32,
+/// When needm is stopped: unmaps what the hand-overs were in.
+///
+/// # Safety
+/// No other thread is in [`spawn`], but for one that waits for its new thread.
+pub(crate) unsafe fn forget_rows() {
+    // SAFETY: the caller says so.
+    unsafe { handover::forget_rows() };
 }
 
 /// Makes a thread that runs `main` from birth. If this fails, nothing of `main` was called,
@@ -67,32 +56,23 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     // new thread needs.
     let tls = Tls::current();
     abandoned::drop_abandoned(tls, arch::needm_sp());
-    if is_open() && is_in_a_handler(tls) {
-        return Err(Error::Busy);
-    }
-    // Before it is seen open: `lifecycle::stop` says that it is closed, then looks for spawned threads.
-    SPAWNING.fetch_add(1, SeqCst);
     if !is_open() {
-        SPAWNING.fetch_sub(1, SeqCst);
         return Err(Error::NotStarted);
     }
-    let spawned = Spawned { main, answer: AtomicU32::new(0) };
-    let started = start_thread(&spawned);
-    // The new thread takes an M, and what it needs off this stack, before it answers.
-    let answer = started.and_then(|()| {
-        ccall::wait_off_g(&mut || {
-            while spawned.answer.load(SeqCst) == 0 {
-                wait(&spawned.answer, 0, None);
-            }
-        });
-        match spawned.answer.load(SeqCst) {
-            TAKEN => Ok(()),
-            refused => Err(Error::from_code(-refused.cast_signed()).unwrap_or(Error::System)),
-        }
-    });
-    if answer.is_err() {
-        SPAWNING.fetch_sub(1, SeqCst);
+    if is_in_a_handler(tls) {
+        return Err(Error::Busy);
     }
+    let (own, mark) = (thread::record(tls)?, Mark::new());
+    let Some(offered) = handover::offer(tls, own, &main, mark.seal())? else {
+        return Err(Error::NotStarted);
+    };
+    // The new thread binds an M before it answers.
+    let answer = start_thread(offered).and_then(|()| {
+        let mut answer = Ok(());
+        ccall::wait_off_g(&mut || answer = offered.wait());
+        answer
+    });
+    offered.give_up();
     answer
 }
 
@@ -115,18 +95,14 @@ fn is_in_a_handler(tls: &Tls) -> bool {
     stack.in_use() || is_handlers(arch::needm_sp()) || calls.any(is_handlers)
 }
 
-/// The answer of a spawned thread that runs; any other is an error's number without
-/// its sign.
-const TAKEN: u32 = u32::MAX;
-
-fn start_thread(spawned: &Spawned) -> Result<(), Error> {
-    let arg = core::ptr::from_ref(spawned).cast_mut().cast();
+fn start_thread(offered: HandOver) -> Result<(), Error> {
+    let arg = core::ptr::without_provenance_mut(offered.ticket());
     let hooks = settings().hooks();
     let refused = match hooks.thread_start {
         // SAFETY: the host's own function, as `include/needm.h` says it is called.
         Some(hook) => unsafe { hook(hooks.user, spawned_main, arg) },
-        // SAFETY: `spawned_main` is made for this argument, which stays until it answers.
-        None => unsafe { thread::start(spawned_main, arg) }.err().unwrap_or(0),
+        // SAFETY: `spawned_main` is made for this argument.
+        None => unsafe { os_thread::start(spawned_main, arg) }.err().unwrap_or(0),
     };
     if refused == 0 {
         return Ok(());
@@ -135,30 +111,30 @@ fn start_thread(spawned: &Spawned) -> Result<(), Error> {
     Err(Error::System)
 }
 
+/// What a new thread is in until its callback is over.
+struct Begun {
+    main: Main,
+    offered: HandOver,
+}
+
 unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
-    let mut main = {
-        let attached = crate::attach::attach();
-        // Now that `spawn` succeeds, a stop has to wait for the callback.
-        set_admitted(true);
-        // SAFETY: `spawn` waits until it is answered.
-        let spawned = unsafe { &*arg.cast::<Spawned>() };
-        let copied = spawned.main;
-        let word = core::ptr::from_ref(&spawned.answer);
-        let answer = attached.map_or_else(|error| error.code().unsigned_abs(), |()| TAKEN);
-        spawned.answer.store(answer, SeqCst);
-        // Only its address is used from here on.
-        wake(word, 1);
-        if attached.is_err() {
-            return core::ptr::null_mut();
-        }
-        copied
+    let Some((offered, main)) = handover::take(arg.addr()) else {
+        return core::ptr::null_mut();
     };
+    let attached = crate::attach::attach();
+    // Now that `spawn` succeeds, a stop has to wait for the callback.
+    set_admitted(true);
+    offered.answer(attached);
+    if attached.is_err() {
+        return core::ptr::null_mut();
+    }
+    let mut begun = Begun { main, offered };
     let mut info = PanicInfo::new();
     info.size |= main.tags;
     let code = loop {
-        // SAFETY: `main` and `info` wait here for the callback.
+        // SAFETY: `begun` and `info` wait here for the callback.
         let code = unsafe {
-            let frame = (&raw mut main).cast();
+            let frame = (&raw mut begun).cast();
             arch::needm_entry(Some(spawned_callback), frame, 0, (&raw mut info).cast())
         };
         // A stop that meets a thread under way is refused, and opens again at once.
@@ -187,12 +163,12 @@ fn set_admitted(admitted: bool) {
     }
 }
 
-unsafe extern "C" fn spawned_callback(main: *mut c_void) {
+unsafe extern "C" fn spawned_callback(begun: *mut c_void) {
     set_admitted(false);
-    // From here on `stop` sees a callback.
-    SPAWNING.fetch_sub(1, SeqCst);
     // SAFETY: `spawned_main` waits with it.
-    let main = unsafe { &*main.cast::<Main>() };
+    let begun = unsafe { &*begun.cast::<Begun>() };
+    // From here on `stop` sees a callback.
+    begun.offered.begun();
     // SAFETY: the caller of `spawn` lets the function be called with its argument, once.
-    unsafe { (main.function)(main.arg) }
+    unsafe { (begun.main.function)(begun.main.arg) }
 }

@@ -238,6 +238,8 @@ programs! {
     later_callbacks_make_no_system_call = "no_system_calls" Archive [];
     spawned_threads_run_as_callbacks = "spawn" Archive [];
     spawned_threads_run_as_callbacks_per_call = "spawn" Shared ["call"];
+    a_spawn_that_does_not_return = "spawn_left" Archive [];
+    a_spawn_that_does_not_return_per_call = "spawn_left" Shared ["call"];
     the_world_stops = "world" Archive [];
     the_world_stops_per_call = "world" Shared ["call"];
     the_world_stops_without_membarrier = "world" Archive ["no-membarrier"];

@@ -43,7 +43,7 @@ impl Mark {
 
     /// Its address. From here on the seal is there.
     #[inline]
-    fn seal(&self) -> usize {
+    pub(crate) fn seal(&self) -> usize {
         let at = ptr::from_ref(self).expose_provenance();
         self.0.store(seal_of(at), Relaxed);
         at
@@ -118,6 +118,17 @@ fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
     let is_below = own(at) && !(at < mark && own(mark));
     // A live frame has no other one at its place.
     mark == at || is_below || os::thread::word_at(mark) != Some(seal_of(mark))
+}
+
+/// Whether this thread, which is at `at`, was jumped out of the frame with this sealed word: it is overwritten,
+/// or further down on the thread's own stack. The frame may be on a G, and its function wait off it.
+pub(crate) fn is_left_for_sure(tls: &Tls, mark: usize, at: usize) -> bool {
+    let own = |address| tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address));
+    let handlers = os::fault::handler_stack();
+    let is_handlers =
+        || handlers.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));
+    let is_below = mark < at && own(mark) && own(at) && !is_handlers();
+    is_below || os::thread::word_at(mark) != Some(seal_of(mark))
 }
 
 /// The last step.
