@@ -252,6 +252,9 @@ int needm_stop_within(int64_t wait_ns);
  * and go on in any order. On parts of the thread's own stack, less than 4 KiB below a needm_ccall
  * that waits, and once no M is left, callbacks nest, and have to end in the reverse order.
  * A C++ exception that leaves fn goes on in the caller, when the callback has ended.
+ * From another stack than the thread's last callback, or a depth that none came from before, it makes
+ * one system call: is that a signal stack? A handler on a signal stack that the thread has installed
+ * since must not call back if that lies where this is not asked: see README.md.
  * 0: fn returned, or its panic was recovered. Otherwise the kind of the panic, and *info is
  * filled in (info may be NULL). NEEDM_EOVERFLOW also: the frame does not fit, or no stack is
  * left to nest on. fn did not run: NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM, NEEDM_ESYS (the

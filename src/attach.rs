@@ -2,6 +2,7 @@
 //! Attaching: a thread binds an M ahead of its first callback, touches the memory that
 //! callbacks will use, and unbinds the M again.
 
+use crate::arch::needm_sp;
 use crate::error::Error;
 use crate::gate;
 use crate::needm;
@@ -60,7 +61,7 @@ pub(crate) fn attach() -> Result<(), Error> {
             Some(Some(m)) => break m,
             Some(None) if gate::is_closing() => return Err(Error::NotStarted),
             Some(None) => {
-                if let Some(m) = needm(tls, Want::Attach, None)? {
+                if let Some(m) = needm(tls, Want::Attach, None, needm_sp())? {
                     break m;
                 }
             }

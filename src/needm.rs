@@ -58,11 +58,16 @@ pub(crate) enum Want {
 
 /// Binds an M to this thread, and publishes it in the place of the current one: `seen`, if there is one.
 /// `None` if that is no longer so, because a handler has called back, and C has jumped out of the callback:
-/// the caller looks again what this thread is inside.
+/// the caller looks again what this thread is inside. Callbacks come from about `at`.
 #[inline(never)] // as for `dropm`
-pub(crate) fn needm(tls: &Tls, want: Want, seen: Option<&M>) -> Result<Option<&'static M>, Error> {
+pub(crate) fn needm(
+    tls: &Tls,
+    want: Want,
+    seen: Option<&M>,
+    at: usize,
+) -> Result<Option<&'static M>, Error> {
     loop {
-        let thread = thread::ready_record(tls, want != Want::Attach)?;
+        let thread = thread::ready_record(tls, at, want != Want::Attach)?;
         let was_in_transfer = thread.begin_transfer();
         let taken = match thread.is_current_epoch() {
             Some(true) => acquire_m(tls, thread, want, seen).map(Some),

@@ -170,9 +170,15 @@ impl Thread {
         self.in_transfer.store(was, Relaxed);
     }
 
-    /// Makes this thread ready for faults. `careful`: the caller may be a handler.
-    pub(crate) fn prepare(&self, careful: bool) -> Result<(), Error> {
-        self.ready.prepare(careful, state::settings().needs(), tools::stack_mapped)
+    /// Makes this thread ready for faults in callbacks from about `at`. `careful`: the caller may be a
+    /// handler. `is_own`: whether an address is on the stack that the thread was made with.
+    pub(crate) fn prepare(
+        &self,
+        at: usize,
+        careful: bool,
+        is_own: impl Fn(usize) -> bool,
+    ) -> Result<(), Error> {
+        self.ready.prepare(at, careful, state::settings().needs(), tools::stack_mapped, is_own)
     }
 
     /// Copies to `m` where callbacks come from that are no handler's: the fast path reads it there. No

@@ -226,6 +226,8 @@ programs! {
         "host_state" Archive ["no-robust-list"];
     signal_stacks_are_preserved = "signal_stack" Archive [];
     signal_stacks_are_preserved_per_call = "signal_stack" Shared ["call"];
+    new_signal_stacks_are_noticed = "new_signal_stacks" Archive [];
+    new_signal_stacks_are_noticed_per_call = "new_signal_stacks" Shared ["call"];
     signal_stacks_are_preserved_without_robust_lists = "signal_stack" Archive ["no-robust-list"];
     signals_interrupt_callbacks = "signals_during_callbacks" Archive [];
     signals_interrupt_callbacks_per_call = "signals_during_callbacks" Shared ["call"];

@@ -48,6 +48,7 @@ use crate::thread;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
+use core::iter::successors;
 use core::ptr;
 
 crate::arch::upcalls! {
@@ -209,7 +210,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
             return in_c(tls, m, segment, at);
         }
     }
-    Ok(needm::needm(tls, Want::Callback, seen)?.map(|m| Place::base(m, true)))
+    Ok(needm::needm(tls, Want::Callback, seen, at)?.map(|m| Place::base(m, true)))
 }
 
 /// Where the callback goes that C at `at` makes, while the innermost callback of the current M, `m`, is
@@ -234,7 +235,7 @@ fn in_c(
         return below(other, segment);
     }
     abandoned::drop_gone_fiber(tls, MOST_LOOKED_AT);
-    match needm::needm(tls, Want::Fiber, needm::current(tls)) {
+    match needm::needm(tls, Want::Fiber, needm::current(tls), at) {
         // None is left: this fiber's callback has to end before the other goes on.
         Err(Error::TimedOut | Error::NoMemory) => below(m, segment),
         other => Ok(other?.map(|m| Place::base(m, true))),
@@ -256,7 +257,12 @@ fn recheck_handler_stack(tls: &Tls, m: &M, at: usize) -> Result<(), Error> {
         !known || thread.ready.needs_checks() || !thread.notice.is_settled()
     };
     let Some(thread) = tls.thread().filter(to_check) else { return Ok(()) };
-    thread::prepare(tls, thread, true)?;
+    let known = thread.ready.known();
+    thread::prepare(tls, thread, at, true)?;
+    if thread.ready.known() != known {
+        // Not known any more: what the Ms have that are to go on, on other stacks.
+        successors(tls.m(), |m| m.prev_current()).for_each(|m| m.known.len.store(0, Relaxed));
+    }
     if !thread.ready.needs_checks() && m.segment().is_none() {
         tls.set_bound_epoch(needm::bound_epoch_for(thread, m));
     }

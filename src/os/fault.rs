@@ -92,18 +92,21 @@ pub(crate) struct Readiness {
 }
 
 impl Readiness {
-    /// Makes sure that this thread has a handler stack. `careful`: the caller may be a
-    /// handler, whose return may undo that; then [`Readiness::needs_checks`] until it
+    /// Makes sure that this thread has a handler stack, and that it is known of the place `at` of
+    /// the caller whether a handler runs there. `careful`: the caller may be a handler, whose return may undo that; then [`Readiness::needs_checks`] until it
     /// has been found in order often enough. `tell` is given the bounds of a stack that
-    /// is made here, and returns the number that valgrind has given it. An error if there is no
+    /// is made here, and returns the number that valgrind has given it. `is_own`: whether an address is
+    /// on the stack that the thread was made with. An error if there is no
     /// memory for one, or the system refuses it.
     pub(crate) fn prepare(
         &self,
+        at: usize,
         careful: bool,
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
+        is_own: impl Fn(usize) -> bool,
     ) -> Result<(), Error> {
-        self.room.prepare(careful, needs, tell)
+        self.room.prepare(at, careful, needs, tell, is_own)
     }
 
     /// Whether callbacks have to call [`Readiness::prepare`] again.

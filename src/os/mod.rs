@@ -27,8 +27,8 @@
 //!
 //! # Shared with assembly
 //!
-//! Assembly reads two words of a room's `Readiness`, its first two, `known`: a part of the thread's
-//! stacks where no handler is on a handler stack (`KNOWN_LO` and `KNOWN_LEN` in `layout.rs`).
+//! Assembly reads two words of a room's `Readiness`, its first two, `known`: a part of one of the
+//! thread's stacks, where no handler is on a handler stack (`KNOWN_LO` and `KNOWN_LEN` in `layout.rs`).
 #![allow(unsafe_code)] // functions whose callers have to promise something
 
 #[cfg(all(target_os = "linux", not(needm_loom)))]

@@ -62,18 +62,18 @@ fn arm(thread: &Thread) {
     thread.notice.arm(ptr::from_ref(thread).cast());
 }
 
-/// This thread's record, with the thread ready for faults. `careful`: the caller may be
-/// a handler.
-pub(crate) fn ready_record(tls: &Tls, careful: bool) -> Result<&'static Thread, Error> {
+/// This thread's record, with the thread ready for faults in callbacks from about `at`. `careful`: the
+/// caller may be a handler.
+pub(crate) fn ready_record(tls: &Tls, at: usize, careful: bool) -> Result<&'static Thread, Error> {
     let thread = record(tls)?;
-    prepare(tls, thread, careful)?;
+    prepare(tls, thread, at, careful)?;
     Ok(thread)
 }
 
-/// Makes this thread ready for faults. If a process that shares the memory was the first to use the
+/// Makes this thread ready for faults in callbacks from about `at`. If a process that shares the memory was the first to use the
 /// record, finds out which thread's it is; that process has set up its own handler stack, so this
 /// thread's has to be checked.
-pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) -> Result<(), Error> {
+pub(crate) fn prepare(tls: &Tls, thread: &Thread, at: usize, careful: bool) -> Result<(), Error> {
     if !thread.notice.is_settled() {
         if !thread.notice.has_thread_id() {
             thread.ready.check_again(state::settings().needs());
@@ -81,7 +81,7 @@ pub(crate) fn prepare(tls: &Tls, thread: &Thread, careful: bool) -> Result<(), E
         }
         thread.notice.watch(tls.address());
     }
-    thread.prepare(careful)
+    thread.prepare(at, careful, |address| thread.own_stack_holds(tls, address))
 }
 
 /// This thread's record, allocated now if it has none.

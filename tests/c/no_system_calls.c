@@ -26,6 +26,26 @@ static void per_call(void) { makes_no_system_call((needm_config){.binding = NEED
 static void attached(void) { makes_no_system_call((needm_config){0}, 1); }
 static void attached_per_call(void) { makes_no_system_call((needm_config){.binding = NEEDM_BIND_CALL}, 1); }
 
+/* From two places of its stack that are far apart, in turn: not for long is any asked about. */
+__attribute__((noinline)) static void calls_from_below(long *sum, volatile char *room, size_t size) {
+    char here[size];
+    ((volatile char *)here)[0] = room[0];
+    if (needm_callback(add, sum, 0, NULL) != 0) _exit(2);
+}
+static void from_two_places(needm_config config) {
+    long sum = 0;
+    volatile char room[1] = {0};
+    start(config);
+    for (int i = 0; i < 10032; i++) {
+        if (i == 32) forbid_system_calls();
+        if (needm_callback(add, &sum, 0, NULL) != 0) _exit(2);
+        calls_from_below(&sum, room, 20000);
+    }
+    _exit(sum == 20064 ? SUCCESS : 3);
+}
+static void bound_from_two_places(void) { from_two_places((needm_config){0}); }
+static void per_call_from_two_places(void) { from_two_places((needm_config){.binding = NEEDM_BIND_CALL}); }
+
 /* The first callback of a thread that is attached: no system call, no page fault. */
 enum { DEEP = 40000 };
 static void deep(void *arg) {
@@ -77,6 +97,8 @@ int main(void) {
     CHECK_CHILD(per_call);
     CHECK_CHILD(attached);
     CHECK_CHILD(attached_per_call);
+    CHECK_CHILD(bound_from_two_places);
+    CHECK_CHILD(per_call_from_two_places);
     CHECK_CHILD(real_time_bound);
     CHECK_CHILD(real_time_deep);
     CHECK_CHILD(real_time_per_call);

@@ -19,7 +19,7 @@
 //! thread has the record. Fields are atomics because the thread's handlers use them, too, and
 //! so does a thread that reaps the record of an exited one.
 
-use super::known::Others;
+use super::known::Moves;
 use super::memory;
 use super::shared;
 use super::sigaltstack::{self, Stack};
@@ -38,7 +38,7 @@ const LEFT: u32 = 2;
 pub(crate) struct Readiness {
     /// Where no handler is on a signal stack. Assembly reads both words.
     pub(crate) known: Known,
-    pub(super) others: Others,
+    pub(super) moves: Moves,
     /// The signal stack in effect, ours or the thread's own.
     pub(super) base: AtomicUsize,
     pub(super) size: AtomicUsize,
@@ -115,12 +115,12 @@ impl Readiness {
 
     /// Whether it is known of an address on a stack whether a handler runs there.
     pub(crate) fn knows(&self, address: usize) -> bool {
-        self.others.find(&self.known, address) || self.holds(address)
+        self.known.holds(address) || self.holds(address)
     }
 
     /// Has [`Readiness::prepare`] find out again.
     pub(crate) fn forget_known(&self) {
-        self.others.forget(&self.known);
+        self.known.set(0, 0);
     }
 
     /// Whether what Linux says is in effect is what is noted, or a part of it for the time of a

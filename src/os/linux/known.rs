@@ -1,70 +1,66 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Where on a thread's stacks callbacks come from that no handler on a signal stack has made.
+//! Where on a thread's stack callbacks come from that no handler on a signal stack has made.
 //!
 //! A thread may install another signal stack at any time, without a call of needm's. So no address is
 //! known to be off all signal stacks for good. But where Linux has said once that the thread is on
 //! none, there is a stack of the thread's, and another signal stack is elsewhere. Only there do
 //! callbacks take the fast paths; elsewhere Linux is asked, by one system call.
 //!
-//! The part that assembly looks at comes first. The others are of other fibers.
+//! A stack that is not the thread's own may be unmapped at any time, and a signal stack may get its
+//! memory. So one stack's part is known at a time, that of the last place: a callback from elsewhere
+//! makes that the part. And it reaches no farther than callbacks have come from:
+//! - [`BELOW`] such a place needm itself has used that stack. A signal stack that lies right below it
+//!   has the frame of a signal, which is larger, between its end and any callback there.
+//! - [`ABOVE`] such a place a signal stack may begin. But its lowest 2 KiB are what needm itself needs
+//!   below a handler there that calls back.
+//! - Between two such places that are less than [`LEAST`] apart there is room for no signal stack.
+//!   Places farther apart are on one stack if both are on the thread's own.
 
 use super::sigaltstack::Stack;
+use super::spares_calls;
 use crate::os::terms::Known;
 use crate::sync::{AtomicU32, Relaxed, SeqCst, compiler_fence};
 
-/// What is taken for the same stack below an address on it, and above.
-const BELOW: usize = 16 * 1024;
-const ABOVE: usize = 4 * 1024;
+/// What is taken for the same stack below a place that a callback has come from, and above.
+const BELOW: usize = 512;
+const ABOVE: usize = 1024;
 
-/// Two addresses at most so far apart are taken for being on one stack, with all that is between.
-const TOGETHER: usize = 64 * 1024;
+/// No signal stack is smaller: `MINSIGSTKSZ` (sigaltstack(2)).
+const LEAST: usize = 2048;
 
-/// The parts of other stacks than the last.
-const OTHERS: usize = 7;
+/// Two parts so far apart come from places that are less than [`LEAST`] apart.
+const TOGETHER: usize = LEAST - 1 - BELOW - ABOVE;
 
-/// The further parts that are known, beside a [`Known`].
+/// At each so many changes of the part, it is asked whether both are of the thread's own stack: the
+/// first time that reads a file.
+const MOVES: u32 = 8;
+
+/// How the part changes, beside a [`Known`].
 #[repr(C)]
-pub(super) struct Others {
-    parts: [Known; OTHERS],
-    /// 1 while they change: a handler then leaves them alone.
+pub(super) struct Moves {
+    /// Changes to a place far from the last.
+    count: AtomicU32,
+    /// 1 while it changes: a handler then leaves it alone.
     changing: AtomicU32,
 }
 
-impl Others {
-    /// Runs `work`, unless this is a handler that has interrupted it.
-    fn change(&self, work: impl FnOnce()) {
+impl Moves {
+    /// Linux says that the thread is at `address`, and on no signal stack. `stacks` are known to be
+    /// such. `is_own`: whether an address is on the stack that the thread was made with.
+    pub(super) fn learn(
+        &self,
+        part: &Known,
+        address: usize,
+        stacks: [Stack; 2],
+        is_own: impl Fn(usize) -> bool,
+    ) {
         // Not one atomic step, which takes as long as twenty others: a handler in between that
-        // changes them is done before this goes on.
+        // changes it is done before this goes on.
         if self.changing.load(Relaxed) != 0 {
             return;
         }
         self.changing.store(1, Relaxed);
         compiler_fence(SeqCst);
-        work();
-        compiler_fence(SeqCst);
-        self.changing.store(0, Relaxed);
-    }
-
-    /// Whether an address is known. If it is, its part is `first` then, unless that changes just now.
-    pub(super) fn find(&self, first: &Known, address: usize) -> bool {
-        if first.holds(address) {
-            return true;
-        }
-        let mut found = false;
-        self.change(|| {
-            if let Some(part) = self.parts.iter().find(|part| part.holds(address)) {
-                let (to_front, back) = (part.get(), first.get());
-                part.set(back.0, back.1);
-                first.set(to_front.0, to_front.1);
-                found = true;
-            }
-        });
-        found
-    }
-
-    /// Linux says that the thread is at `address`, and on no signal stack. `stacks` are known to be
-    /// such.
-    pub(super) fn learn(&self, first: &Known, address: usize, stacks: [Stack; 2]) {
         let (mut lo, mut hi) = (address.saturating_sub(BELOW), address.saturating_add(ABOVE));
         for stack in stacks {
             let (start, end) = (stack.base(), stack.base() + stack.size());
@@ -74,36 +70,29 @@ impl Others {
                 hi = hi.min(start);
             }
         }
-        self.change(|| {
-            let (known, len) = first.get();
-            let end = known.wrapping_add(len);
-            let near = len != 0
-                && lo <= end.saturating_add(TOGETHER)
-                && known <= hi.saturating_add(TOGETHER);
-            let overlaps = |stack: &Stack| {
-                stack.size() != 0
-                    && stack.base() < end.max(hi)
-                    && known.min(lo) < stack.base() + stack.size()
-            };
-            if near && !stacks.iter().any(overlaps) {
-                (lo, hi) = (known.min(lo), end.max(hi));
-            } else {
-                // The oldest goes.
-                for at in (1..OTHERS).rev() {
-                    let (lo, len) = self.parts[at - 1].get();
-                    self.parts[at].set(lo, len);
-                }
-                self.parts[0].set(known, len);
-            }
-            first.set(lo, hi - lo);
-        });
+        let (known, len) = part.get();
+        let end = known.wrapping_add(len);
+        let overlaps = |stack: &Stack| {
+            stack.size() != 0
+                && stack.base() < end.max(hi)
+                && known.min(lo) < stack.base() + stack.size()
+        };
+        if len != 0
+            && !stacks.iter().any(overlaps)
+            && (lo <= end.saturating_add(TOGETHER) && known <= hi.saturating_add(TOGETHER)
+                || self.is_to_be_asked() && is_own(address) && is_own(known))
+        {
+            (lo, hi) = (known.min(lo), end.max(hi));
+        }
+        part.set(lo, hi - lo);
+        compiler_fence(SeqCst);
+        self.changing.store(0, Relaxed);
     }
 
-    /// No address is known.
-    pub(super) fn forget(&self, first: &Known) {
-        first.set(0, 0);
-        for part in &self.parts {
-            part.set(0, 0);
-        }
+    /// Counts a change to a place far from the last.
+    fn is_to_be_asked(&self) -> bool {
+        let count = self.count.load(Relaxed).wrapping_add(1);
+        self.count.store(count, Relaxed);
+        count.is_multiple_of(MOVES) && !spares_calls()
     }
 }

@@ -11,7 +11,6 @@ use super::alt_stack::Readiness;
 use super::shared;
 use super::sigaltstack::{self, Stack};
 use super::signal;
-use crate::arch::needm_sp;
 use crate::error::Error;
 use crate::os::terms::Needs;
 use crate::sync::Relaxed;
@@ -21,19 +20,21 @@ const CHECKS: u32 = 32;
 
 impl Readiness {
     /// Makes sure that this thread has a signal stack that holds our handler, unless that
-    /// was checked often enough. `careful`: the thread may be in a handler.
+    /// was checked often enough, and callbacks come from about `at`. `careful`: the thread may be in a
+    /// handler. `is_own`: whether an address is on the stack that the thread was made with.
     pub(crate) fn prepare(
         &self,
+        at: usize,
         careful: bool,
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
+        is_own: impl Fn(usize) -> bool,
     ) -> Result<(), Error> {
         if !needs.handled {
             self.checks_left.store(0, Relaxed);
             self.known.set(0, usize::MAX);
             return Ok(());
         }
-        let at = needm_sp();
         let fresh = self.ready.load(Relaxed) == 0;
         if !fresh && self.holds(at) {
             return Ok(());
@@ -43,9 +44,10 @@ impl Readiness {
             if self.knows(at) {
                 return Ok(());
             }
-            let now = Stack::current();
-            if self.is_noted(&now) {
-                self.learn(at);
+            // A sandbox that refuses to say it lets the thread change nothing either.
+            let now = sigaltstack::current_stack();
+            if now.is_err() || now.is_ok_and(|now| self.is_noted(&now)) {
+                self.learn(at, is_own);
                 return Ok(());
             }
             // The thread has changed it.
@@ -68,15 +70,16 @@ impl Readiness {
         let sure = !careful || signal::blocked() == 0;
         let left = if sure { 0 } else { checks_left.saturating_sub(u32::from(fine)) };
         self.checks_left.store(left, Relaxed);
-        self.learn(at);
+        self.learn(at, is_own);
         Ok(())
     }
 
     /// Notes that no handler runs at `at`, unless one does.
-    fn learn(&self, at: usize) {
+    fn learn(&self, at: usize, is_own: impl Fn(usize) -> bool) {
         if !self.known.holds(at) && !self.holds(at) {
             let in_effect = Stack::new(self.base.load(Relaxed), self.size.load(Relaxed));
-            self.others.learn(&self.known, at, [in_effect, self.ours().unwrap_or(Stack::NONE)]);
+            let stacks = [in_effect, self.ours().unwrap_or(Stack::NONE)];
+            self.moves.learn(&self.known, at, stacks, is_own);
         }
     }
 

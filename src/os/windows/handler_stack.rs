@@ -32,9 +32,11 @@ pub(crate) struct Readiness {
 impl Readiness {
     pub(crate) fn prepare(
         &self,
+        _at: usize,
         _careful: bool,
         _needs: Needs,
         _tell: impl FnOnce(usize, usize) -> usize,
+        _is_own: impl Fn(usize) -> bool,
     ) -> Result<(), Error> {
         self.known.set(0, usize::MAX);
         Ok(())
