@@ -273,6 +273,8 @@ programs! {
     backtraces_are_whole = "backtrace" Archive [];
     endless_callbacks_are_interrupted = "interrupt" Archive [];
     endless_callbacks_are_interrupted_per_call = "interrupt" Shared ["call"];
+    frames_of_handlers_that_have_returned_are_no_handlers = "stale_frames" Archive [];
+    frames_of_handlers_that_have_returned_are_no_handlers_per_call = "stale_frames" Shared ["call"];
     interrupts_keep_their_rules = "interrupt_rules" Archive [];
     interrupts_keep_their_rules_per_call = "interrupt_rules" Shared ["call"];
     interrupts_meet_the_callback_that_was_asked_for = "interrupt_races" Archive [];

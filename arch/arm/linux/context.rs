@@ -8,6 +8,9 @@ use crate::arch::linux::needm_siglanding;
 /// Bytes of a signal's frame below the context: `siginfo_t`.
 pub(crate) const FRAME_HEAD: usize = 128;
 
+/// Bytes from the context to the signal's `siginfo_t`.
+pub(crate) const INFO: isize = -128;
+
 /// uc_stack: after uc_flags and uc_link.
 const STACK: usize = 2;
 

@@ -10,6 +10,9 @@ use core::ptr;
 /// Bytes of a signal's frame below the context: the return address, the arguments, `siginfo_t`.
 pub(crate) const FRAME_HEAD: usize = 144;
 
+/// Bytes from the context to the signal's `siginfo_t`.
+pub(crate) const INFO: isize = -128;
+
 /// uc_stack: after uc_flags and uc_link.
 const STACK: usize = 2;
 

@@ -10,6 +10,9 @@ use core::ptr;
 /// Bytes of a signal's frame below the context: the return address.
 pub(crate) const FRAME_HEAD: usize = 8;
 
+/// Bytes from the context to the signal's `siginfo_t`.
+pub(crate) const INFO: isize = size_of::<Context>().cast_signed();
+
 /// uc_stack: after uc_flags and uc_link.
 const STACK: usize = 2;
 

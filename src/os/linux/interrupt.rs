@@ -22,7 +22,7 @@ use super::sigaltstack::Stack;
 use super::signal::{self, Info, SIGURG};
 use super::{call, ids};
 use crate::arch::RED_ZONE;
-use crate::arch::linux::context::Context;
+use crate::arch::linux::context::{Context, INFO};
 use crate::arch::linux::nr;
 use crate::os::terms::{AFTER_HANDLER, Interrupted, Look, needm_has_request, needm_on_interrupt};
 use crate::sync::{AtomicBool, Relaxed};
@@ -213,68 +213,87 @@ pub(super) unsafe fn handle(
 
 /// Whether a handler runs on this part of the stack, as [`a_handler_ran_on`].
 pub(crate) fn a_handler_runs_on(stack: Range<usize>) -> bool {
-    finds_frame(stack, signal::blocked())
+    finds_handler(stack, signal::blocked())
 }
 
 /// Whether a handler ran on this part of the stack at the time of an interrupt, one whose return
 /// unblocks signals: the frame that Linux has made for it is there.
 pub(crate) fn a_handler_ran_on(stack: Range<usize>, at: &Interrupted) -> bool {
-    finds_frame(stack, at.blocked)
+    finds_handler(stack, at.blocked)
 }
 
-/// Whether a signal's frame lies in `stack` that was made when fewer signals were blocked than
-/// `blocked`. What an earlier handler has left has the same mask as the code that runs now.
-fn finds_frame(stack: Range<usize>, blocked: u64) -> bool {
-    let end = stack.end;
-    let fewer = |at: usize, frame: &Context| {
-        let was = frame.mask();
-        (at..=end).contains(&frame.sp()) && was != blocked && was & !blocked == 0
-    };
-    blocked != 0 && frames(stack, fewer)
-}
-
-/// Whether this thread runs a handler that has interrupted code further up on this part of the stack: the
-/// frame that Linux has made for it is there, and exactly what that handler blocks was blocked since.
+/// Whether this thread runs a handler that has interrupted code further up on this part of the stack.
 pub(crate) fn a_handler_seems_to_run(stack: Range<usize>) -> bool {
-    let (blocked, end) = (signal::blocked(), stack.end);
+    finds_handler(readable(stack), signal::blocked())
+}
+
+/// Whether a frame in `stack` is that of a handler which runs with `blocked`, over code in `stack`.
+fn finds_handler(stack: Range<usize>, blocked: u64) -> bool {
+    let end = stack.end;
     blocked != 0
-        && frames(readable(stack), |at, frame| {
-            let was = frame.mask();
-            let since = blocked & !was;
-            let calls = |signal| {
-                signal::action(signal, None).is_ok_and(|action| {
-                    action.has_handler() && action.blocks(signal) & !was == since
-                })
-            };
-            let mut signals = (1..=LAST).filter(|signal| since & signal::bit(*signal) != 0);
-            was & !blocked == 0 && (at..=end).contains(&frame.sp()) && signals.any(calls)
+        && frames(stack.clone(), |at, frame| {
+            (at..=end).contains(&frame.sp()) && explains(&stack, at, frame, blocked)
         })
 }
 
-/// The signal with the highest number (`_NSIG` in include/uapi/asm-generic/signal.h).
-const LAST: c_int = 64;
-
 /// Leaves the handlers that run on this part of the stack, which do not return: their signals are
 /// unblocked, as the first of them found it. `elsewhere`: what they have interrupted may be on another
-/// stack.
+/// stack. What the code has blocked itself since stays blocked, and hides the handlers.
 pub(crate) fn leave_handlers(stack: Range<usize>, elsewhere: bool) {
     let blocked = signal::blocked();
     if blocked == 0 {
         return;
     }
-    let (end, mut before) = (stack.end, None);
-    frames(readable(stack), |at, frame| {
-        let was = frame.mask();
+    let (stack, mut before) = (readable(stack), blocked);
+    let end = stack.end;
+    frames(stack.clone(), |at, frame| {
         let here = elsewhere || (at..=end).contains(&frame.sp());
-        if here && was != blocked && was & !blocked == 0 {
-            before = Some(was);
+        if here && explains(&stack, at, frame, before) {
+            before = frame.mask();
         }
         false
     });
-    if let Some(before) = before {
+    if before != blocked {
         signal::set_blocked(before);
     }
 }
+
+/// Whether the handler that this frame in `stack`, at `at`, was made for runs with `blocked`: it blocks
+/// just what was blocked since, no more and no less. A handler that has returned leaves its frame, in
+/// memory that later code may have and not use. What such code blocks itself is rarely the same.
+fn explains(stack: &Range<usize>, at: usize, frame: &Context, blocked: u64) -> bool {
+    let was = frame.mask();
+    let since = blocked & !was;
+    if was & !blocked != 0 || since == 0 {
+        return false;
+    }
+    // An interrupt that waits for the handler's return is blocked as well.
+    let without_own = match interrupts_by() {
+        0 => since,
+        own => since & !signal::bit(own),
+    };
+    let calls = |signal, with_info| {
+        signal::action(signal, None).is_ok_and(|action| {
+            let blocks = action.blocks(signal) & !was;
+            action.may_run()
+                && action.takes_info() == with_info
+                && blocks != 0
+                && (blocks == since || blocks == without_own)
+        })
+    };
+    // Linux writes the signal's number beside the context, unless the handler takes no `siginfo_t`.
+    let beside = at.wrapping_add_signed(INFO);
+    let named = (stack.start..stack.end.saturating_sub(size_of::<c_int>())).contains(&beside) && {
+        // SAFETY: it lies in `stack`, which is memory from this thread's stack pointer up, and is
+        // all words.
+        let number = unsafe { *ptr::with_exposed_provenance::<c_int>(beside) };
+        (1..=LAST).contains(&number) && calls(number, true)
+    };
+    named || (1..=LAST).any(|number| since & signal::bit(number) != 0 && calls(number, false))
+}
+
+/// The signal with the highest number (`_NSIG` in include/uapi/asm-generic/signal.h).
+const LAST: c_int = 64;
 
 /// How far a handler on the stack of the code that it has interrupted is looked for.
 const FAR: usize = 1 << 18;

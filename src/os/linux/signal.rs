@@ -118,6 +118,17 @@ impl Action {
         self.handler != SIG_DFL && self.handler != SIG_IGN
     }
 
+    /// Whether its handler may be running: with `SA_RESETHAND` Linux has put back the default meanwhile, and
+    /// left the rest.
+    pub(super) fn may_run(&self) -> bool {
+        self.has_handler() || self.flags & SA_RESETHAND != 0
+    }
+
+    /// Whether its handler is given a `siginfo_t`.
+    pub(super) fn takes_info(&self) -> bool {
+        self.flags & SA_SIGINFO != 0
+    }
+
     /// What it blocks while its handler for `signal` runs.
     pub(super) fn blocks(&self, signal: c_int) -> u64 {
         let own = if self.flags & SA_NODEFER == 0 { bit(signal) } else { 0 };
