@@ -318,9 +318,10 @@ int needm_detach(void);
  * made by the hook thread_start, else by pthread_create, else, where there is no C library, by
  * clone. A panic that ends the callback ends the process, with one line on standard error.
  * From any thread, outside or inside a callback. Not in a handler, nor in a callback of one: NEEDM_EBUSY,
- * because pthread_create might wait for a lock of the code that was interrupted. A handler with
- * SA_NODEFER on the stack of that code is not told from other code; on i386, nor is one without
- * SA_SIGINFO.
+ * because pthread_create might wait for a lock of the code that was interrupted. A handler on the stack of
+ * that code is known by what it blocks: with SA_NODEFER and an empty sa_mask, or if it changes its mask or
+ * its action itself, or on i386 without SA_SIGINFO, it is not told from other code. Code that blocks exactly
+ * what a handler has blocked that ran there before may be taken for it.
  * NEEDM_ESYS: no thread could be made, errno says why. NEEDM_EINVAL: fn NULL. NEEDM_EBUSY: also if this
  * thread has the world stopped, and m_new, minit or unminit would wait for it on the new one.
  * NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM: the thread found no M. NEEDM_ESYS also, and errno
@@ -360,7 +361,9 @@ int needm_recover(needm_panic_info *info);
  * instructions. Its deferred functions run, and may call needm_recover; info.value is value. If
  * the callback's thread is in C, it ends when C returns to the G; if it is inside needm or in a
  * deferred function, at the end of that; if a handler has interrupted it, when the handler
- * returns. Only the callback that is innermost now is ever ended, and once, however many have
+ * returns. A handler on the stack of that code is known by what it blocks: with SA_NODEFER and an empty
+ * sa_mask, or if it changes its mask or its action itself, or on i386 without SA_SIGINFO, it is not told
+ * from other code, and is ended with the callback. Only the callback that is innermost now is ever ended, and once, however many have
  * asked. If it returns first, the request is forgotten. Does not wait for any of that.
  *
  * The frames of the callback on the G are skipped wherever they are, as after pthread_cancel with
