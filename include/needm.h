@@ -258,7 +258,7 @@ int needm_stop_within(int64_t wait_ns);
  * 0: fn returned, or its panic was recovered. Otherwise the kind of the panic, and *info is
  * filled in (info may be NULL). NEEDM_EOVERFLOW also: the frame does not fit, or no stack is
  * left to nest on. fn did not run: NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM, NEEDM_ESYS (the
- * thread can have no signal stack; errno stays), and NEEDM_EINVAL (fn NULL, frame NULL with a
+ * thread can have no signal stack, or, in a handler on it, not change it; errno stays), and NEEDM_EINVAL (fn NULL, frame NULL with a
  * size, the size of info not set). */
 int needm_callback(void (*fn)(void *frame), void *frame, size_t framesize, needm_panic_info *info);
 

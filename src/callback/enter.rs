@@ -289,10 +289,13 @@ fn prepare(
     let thread = if place.is_known { None } else { Tls::current().thread() };
     let thread = thread.filter(|thread| thread.ready.holds(caller));
     let on_handler_stack = thread.is_some();
-    if let Some(thread) = thread
-        && !thread.ready.has_room_below(caller, state::settings().needs())
-    {
-        return Err(Error::Overflow);
+    if let Some(thread) = thread {
+        if !thread.ready.has_room_below(caller, state::settings().needs()) {
+            return Err(Error::Overflow);
+        }
+        if !thread.ready.can_make_way() {
+            return Err(Error::System);
+        }
     }
 
     let mut pending = 0;

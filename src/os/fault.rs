@@ -163,6 +163,11 @@ impl Readiness {
         self.room.has_room_below(caller, needs)
     }
 
+    /// Whether the system lets [`Readiness::make_way`] do what it does.
+    pub(crate) fn can_make_way(&self) -> bool {
+        self.room.can_make_way()
+    }
+
     /// On the G, between [`Kept::hold`] and the callback of `caller`, a handler on the handler
     /// stack: from here on handlers do not overwrite what is in use of that stack.
     pub(crate) fn make_way(&self, kept: &Kept, caller: usize, needs: Needs) {

@@ -152,10 +152,49 @@ static void an_interrupt_may_come_without_its_value(void) {
     if (!emulated()) CHECK_CHILD(values_are_refused); /* no filters */
 }
 
+/* The thread keeps the signal stack that it has. A handler on that cannot make room for the next one. */
+static volatile int answered;
+static void calls_back_from_a_handler(int signal) {
+    (void)signal;
+    answered = needm_callback(fault, NULL, 0, NULL);
+}
+__attribute__((noinline)) static int faults_from_below(volatile char *above) {
+    char here[20000];
+    ((volatile char *)here)[0] = above[0];
+    int answer = needm_callback(fault, NULL, 0, NULL);
+    return answer + ((volatile char *)here)[0];
+}
+static void the_signal_stack_cannot_be_changed(uint32_t binding) {
+    struct sigaction action = {.sa_handler = calls_back_from_a_handler, .sa_flags = SA_ONSTACK};
+    volatile char room[1] = {0};
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    start((needm_config){.binding = binding});
+    CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    raise(SIGUSR1);
+    CHECK_EQ(answered, NEEDM_EFAULT);
+    filter_system_calls(SYS_sigaltstack, SECCOMP_RET_ERRNO | EPERM, SECCOMP_RET_ALLOW);
+    raise(SIGUSR1);
+    CHECK_EQ(answered, NEEDM_ESYS);
+    for (int i = 0; i < 20; i++) {
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+        CHECK_EQ(faults_from_below(room), NEEDM_EFAULT);
+    }
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void it_cannot_be_changed(void) { the_signal_stack_cannot_be_changed(NEEDM_BIND_THREAD); }
+static void it_cannot_be_changed_per_call(void) { the_signal_stack_cannot_be_changed(NEEDM_BIND_CALL); }
+static void callbacks_go_on_where_the_signal_stack_cannot_be_changed(void) {
+    if (emulated()) return; /* no filters */
+    CHECK_CHILD(it_cannot_be_changed);
+    CHECK_CHILD(it_cannot_be_changed_per_call);
+}
+
 int main(void) {
     RUN(the_world_stops_when_membarrier_is_refused_later);
     RUN(a_wait_ends_without_a_clock);
     RUN(an_interrupt_may_come_without_its_value);
+    RUN(callbacks_go_on_where_the_signal_stack_cannot_be_changed);
 #ifdef SYS_futex_time64
     RUN(a_wait_ends_where_times_have_64_bits);
 #endif

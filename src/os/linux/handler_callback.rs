@@ -134,6 +134,13 @@ impl Readiness {
         self.below(caller, needs).size() >= needs.least
     }
 
+    /// Whether Linux lets the thread change its signal stack. A sandbox may refuse it, and on the G it is
+    /// too late to find out.
+    #[allow(clippy::unused_self)] // the room for another system may look there
+    pub(crate) fn can_make_way(&self) -> bool {
+        sigaltstack::current_stack().is_ok()
+    }
+
     /// On the G: installs the stack of [`Readiness::below`]. If it is too small for another handler
     /// that calls back, all signals stay blocked but faults, and those for which the C library
     /// waits: its handlers are small, and do not call back.

@@ -66,6 +66,10 @@ impl Readiness {
         true
     }
 
+    pub(crate) fn can_make_way(&self) -> bool {
+        true
+    }
+
     pub(crate) fn make_way(&self, _kept: &Kept, _caller: usize, _needs: Needs) {}
 
     pub(crate) fn is_lent(&self, _lo: usize) -> bool {
