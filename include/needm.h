@@ -224,9 +224,11 @@ typedef struct needm_stats {
 int needm_start(const needm_config *config);
 
 /* Stops needm and undoes all that it did: handlers, keys, mappings. Threads may have Ms bound,
- * outside callbacks; the signal stack of such a thread stays mapped until the thread exits. A
- * fault handler that was put on top of needm's stays in place. Copies of needm in one process
- * are stopped in the reverse order of their starts.
+ * outside callbacks. While a thread other than this one lives that has called back, its signal stack
+ * and the tables of records and Ms stay mapped, also if it has detached: for the next start, or until
+ * a stop after its exit. If the library is unloaded meanwhile they stay mapped. A fault handler that
+ * was put on top of needm's stays in place. Copies of needm in one process are stopped in the reverse
+ * order of their starts.
  * From any thread, outside; inside a callback: NEEDM_EBUSY. Not in a handler: it may wait for
  * the code that the handler has interrupted, and then returns NEEDM_EBUSY.
  * NEEDM_EBUSY: a callback runs, or the world is stopped. A second stop: NEEDM_ENOTSTARTED. */
