@@ -20,6 +20,10 @@ pub(crate) unsafe fn raise_again(_: usize, _: i32, _: i32) -> ! {
     unreachable!("nothing faults")
 }
 
+pub(crate) fn is_on_g_of_a_copy(_: &Fault) -> bool {
+    false
+}
+
 pub(crate) fn frame_size() -> usize {
     4096
 }

@@ -35,6 +35,7 @@ use core::ffi::c_void;
 crate::arch::upcalls! {
     "needm_on_fault" => on_fault,
     "needm_lent_stack" => lent_stack,
+    "needm_is_on_g" => is_on_g,
 }
 
 /// What `sigpanic` and the deferred functions are started with at least; with
@@ -109,6 +110,12 @@ extern "C" fn lent_stack(lo: usize, sp: usize) -> bool {
     tls.thread().filter(lent).is_some_and(|thread| thread.own_stack_holds(tls, sp))
 }
 
+/// From another copy of needm, in the system's handler: whether `sp` is on a G of this thread's, in a callback.
+extern "C" fn is_on_g(sp: usize) -> bool {
+    let mut ms = core::iter::successors(Tls::current().m(), |m| m.prev_current());
+    ms.any(|m| m.is_inside() && m.holds(sp))
+}
+
 /// Whether the fault means that the stack has run out.
 fn ran_out(m: &M, fault: &Fault) -> bool {
     if m.stack.holds(fault.sp) {
@@ -169,7 +176,7 @@ fn faulted(fault: &Fault) -> Option<&'static M> {
         m = current.prev_current();
     }
     let m = tls.m().filter(|m| m.segment().is_some_and(|segment| may_use_reserve(m, segment)));
-    m.filter(|m| reconcile::is_undeclared(tls, m, fault.sp))
+    m.filter(|m| reconcile::is_undeclared(tls, m, fault.sp) && !os::fault::is_on_g_of_a_copy(fault))
 }
 
 /// Whether the system had no room on the stack, whose lowest address is `lo`, for the frame of

@@ -52,6 +52,12 @@ pub(crate) unsafe fn raise_again(kept: usize, number: c_int, code: c_int) -> ! {
     unsafe { room::raise_again(kept, number, code) }
 }
 
+/// In the handler of `fault`: whether the code that faulted is on a G of another copy of needm in this
+/// process, one that is asked after this one. Makes system calls.
+pub(crate) fn is_on_g_of_a_copy(fault: &Fault) -> bool {
+    room::is_on_g_of_a_copy(fault)
+}
+
 /// Bytes that the system itself takes of a handler stack for one handler, at most.
 pub(crate) fn frame_size() -> usize {
     room::frame_size()

@@ -21,6 +21,7 @@
 //! - `needm_on_interrupt` (defined in `callback/interrupt.rs`): a thread was interrupted;
 //! - `needm_lent_stack` (defined in `callback/fault.rs`): on which stack handlers would run
 //!   without needm;
+//! - `needm_is_on_g` (defined in `callback/fault.rs`): whether a callback of this copy runs there;
 //! - `needm_thread_exit` (defined in `thread/mod.rs`): a thread that the room made is at its
 //!   end;
 //! - the two functions that [`exit::begin`] and [`fork::on_child`] are given.

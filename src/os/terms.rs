@@ -171,6 +171,10 @@ unsafe extern "C" {
     #[cfg_attr(not(unix), allow(dead_code))] // the system may run handlers on the same stack
     pub(crate) safe fn needm_lent_stack(lo: usize, sp: usize) -> bool;
 
+    /// Whether `sp` is on a G of this thread's, in a callback.
+    #[cfg_attr(not(unix), allow(dead_code))] // copies may not ask each other
+    pub(crate) safe fn needm_is_on_g(sp: usize) -> bool;
+
     /// A thread that the room made is about to exit, and no handler runs on it any more: its
     /// record is freed.
     #[cfg_attr(not(unix), allow(dead_code))] // the system may tell of all exits

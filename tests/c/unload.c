@@ -57,6 +57,28 @@ static void *both(void *arg) {
         CHECK_EQ(one.callback(on_one, arg, 0, NULL), NEEDM_EFAULT);
     return arg;
 }
+/* Called on the other's G, without C in between. */
+static void ends_and_is_told(struct copy *inner, void (*ending)(void *), int want) {
+    needm_panic_info info = NEEDM_PANIC_INFO_INIT;
+    CHECK_EQ(inner->callback(ending, NULL, 0, &info), want);
+    CHECK_EQ(info.kind, want);
+}
+static void nests_directly(void *arg) {
+    struct copy *inner = arg, *outer = inner == &one ? &two : &one;
+    volatile char frame[512];
+    memset((void *)frame, 0x5a, sizeof frame);
+    ends_and_is_told(inner, fault, NEEDM_EFAULT);
+    ends_and_is_told(inner, overflow, NEEDM_EOVERFLOW);
+    ends_and_is_told(outer, fault, NEEDM_EFAULT);
+    for (unsigned i = 0; i < sizeof frame; i++) CHECK_EQ(frame[i], 0x5a);
+}
+static void *nests_both_ways(void *arg) {
+    for (int i = 0; i < rounds(50); i++) {
+        CHECK_EQ(one.callback(nests_directly, &two, 0, NULL), 0);
+        CHECK_EQ(two.callback(nests_directly, &one, 0, NULL), 0);
+    }
+    return arg;
+}
 /* A thread that is attached to both leaves one of them; its overflows in the other are errors still,
  * and its signal stack is gone when it has left both. */
 static void *leaves_one(void *first_leaves) {
@@ -92,9 +114,11 @@ static void two_copies_nest_in_each_other_and_each_handles_its_own_faults(const 
     CHECK_EQ(one.start(NULL), 0);
     CHECK_EQ(two.start(NULL), 0);
     both(NULL);
+    nests_both_ways(NULL);
     /* A fault that comes through the other copy's handler ends by the signal's return. */
     if (!handlers_lose_their_thread()) {
         join(thread(both, NULL));
+        join(thread(nests_both_ways, NULL));
         two_copies_share_a_signal_stack();
     }
     CHECK_EQ(two.stop(), 0);

@@ -165,10 +165,14 @@ impl Previous {
     }
 }
 
+/// The handler of a signal that needm's was installed over; 0 if there is none.
+pub(super) fn before_one(which: Which, signal: c_int) -> usize {
+    index_of(signal).map_or(0, |index| which.previous().noted(index).handler)
+}
+
 /// The handlers of a signal that needm's two were installed over.
 pub(super) fn before(signal: c_int) -> [usize; 2] {
-    let of = |which: &Previous| index_of(signal).map_or(0, |index| which.noted(index).handler);
-    [of(&PREVIOUS[0]), of(&PREVIOUS[1])]
+    [Which::First, Which::Second].map(|which| before_one(which, signal))
 }
 
 /// needm's action over `before`, for the handled signal number `index`.

@@ -19,11 +19,12 @@ pub(crate) use super::actions::{fork_child, install, uninstall};
 pub(crate) use super::alt_stack::Readiness;
 pub(crate) use super::frame::{KEEP_MORE, keep, raise_again};
 pub(crate) use super::handler_callback::Kept;
+pub(crate) use super::shared::is_on_g_of_a_copy;
 pub(crate) use super::sigaltstack::Stack;
 use super::signal::{self, Info, SI_KERNEL, SIGABRT, SIGBUS, SIGSEGV, raised_by_instruction};
 #[cfg(any(feature = "asan", feature = "tsan"))]
 use super::signal::{block_all, set_blocked};
-use super::{actions, forward, frame, ids, interrupt, libc};
+use super::{actions, forward, frame, ids, interrupt, libc, shared};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::MIN_SIGNAL_STACK;
 use crate::arch::linux::context::Context;
@@ -49,6 +50,10 @@ unsafe extern "C" fn handle(
     context: *mut Context,
     return_to: usize,
 ) {
+    if number & shared::ASKS != 0 {
+        // SAFETY: another copy's handler is calling this one with its question.
+        return unsafe { shared::answer(number, info, context) };
+    }
     let (signal, which) = (number & !layout::fault::SECOND, Which::called(number));
     let mut ran_out = false;
     // SAFETY: Linux gives an SA_SIGINFO handler both, on this stack.

@@ -1,19 +1,29 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Several copies of needm in one process, and the signal stack of a thread that calls back into more
-//! than one: the first one to need a signal stack makes it, and the others use it.
+//! Several copies of needm in one process: the signal stack of a thread that calls back into more than
+//! one, and whose stack a thread is on. The first copy to need a signal stack makes it, and the others use
+//! it.
 //!
 //! A copy that uses another's counts itself in two words at the lowest end of it, where a stack is not
 //! in use. As long as the count is not 0, the stack stays with the thread.
+//!
+//! A G of another copy looks like a stack that a callback has switched to. So a copy asks the one that was
+//! there before it, by a call of that one's handler with a number that no signal has ([`ASKS`]). A handler
+//! that does not know the question does nothing.
 //!
 //! # Safety
 //! Functions that look at the two words say so: the stack is mapped, and begins with a page. Its lowest
 //! end is in no frame, because no handler comes so far down without an overflow.
 #![allow(unsafe_code)] // two words of a signal stack, the code of a handler
 
+use super::actions::{self, Which};
 use super::sigaltstack::Stack;
-use super::signal::{self, SIGSEGV};
+use super::signal::{self, Info, SIGSEGV};
+use crate::arch::linux::context::Context;
 use crate::arch::linux::{needm_handler, needm_handler_2};
+use crate::os::terms::{Fault, needm_is_on_g};
 use crate::sync::{AtomicUsize, Relaxed, SeqCst};
+use core::ffi::c_int;
+use core::mem::transmute;
 use core::ptr;
 
 /// In the first word, if the second is a count. No text, no address.
@@ -115,5 +125,57 @@ pub(super) unsafe fn leave(stack: &Stack) {
     if head.mark.load(Relaxed) == MARK {
         let one_less = |users: usize| users.checked_sub(1);
         let _ = head.users.fetch_update(SeqCst, Relaxed, one_less);
+    }
+}
+
+/// Beside a signal's number: whether the stack pointer in the context is on a G of the copy that is called, or
+/// of one before it.
+pub(super) const ASKS: c_int = 1 << 9;
+
+/// The yes, where a signal has its `si_errno`. No error, and no number of a signal.
+const YES: c_int = 0x6e65_656d;
+
+/// Whether the code that faulted is on the G of another copy, one that was there before this one.
+pub(crate) fn is_on_g_of_a_copy(fault: &Fault) -> bool {
+    let [first, second] = actions::before(fault.number);
+    let asks = |handler| {
+        // SAFETY: the context is that of the fault, whose handler is running.
+        unsafe { is_on_its_g(handler, fault.number, fault.context.cast()) }
+    };
+    asks(first) || second != first && asks(second)
+}
+
+/// Whether a handler that was there before is a copy's, which says that this is a G of its own, or of a
+/// copy before it.
+///
+/// # Safety
+/// `context` is one that Linux has called a handler with, which is running.
+unsafe fn is_on_its_g(handler: usize, signal: c_int, context: *mut Context) -> bool {
+    if !is_of_a_copy(handler) {
+        return false;
+    }
+    let mut question = Info::of(signal);
+    // SAFETY: it is the code of needm's handler, which is of this type. That takes the question for one, or
+    // for a signal that it does not handle, and returns. Both arguments are what a handler is given.
+    unsafe {
+        let ask: unsafe extern "C" fn(c_int, *mut Info, *mut Context) = transmute(handler);
+        ask(signal | ASKS, &raw mut question, context);
+    }
+    question.errno == YES
+}
+
+/// From this copy's handler: the answer to another's question.
+///
+/// # Safety
+/// They are the arguments of [`is_on_its_g`]'s call, and what this copy's handler has added.
+#[inline(never)] // its frame is not the handler's otherwise
+pub(super) unsafe fn answer(number: c_int, info: *mut Info, context: *mut Context) {
+    // SAFETY: the caller promises both.
+    let (signal, sp) = unsafe { ((*info).signo, (*context).sp()) };
+    let before = actions::before_one(Which::called(number), signal);
+    // SAFETY: by the caller's promise.
+    if needm_is_on_g(sp) || unsafe { is_on_its_g(before, signal, context) } {
+        // SAFETY: it is a variable of the caller's.
+        unsafe { (*info).errno = YES };
     }
 }

@@ -154,6 +154,21 @@ pub(super) struct Info {
     rest: [usize; REST],
 }
 
+impl Info {
+    /// One that no instruction and no process has sent.
+    pub(super) fn of(signo: c_int) -> Self {
+        Self {
+            signo,
+            errno: 0,
+            code: 0,
+            #[cfg(target_pointer_width = "64")]
+            pad: 0,
+            addr: 0,
+            rest: [0; REST],
+        }
+    }
+}
+
 const REST: usize = if usize::BITS == 64 { 13 } else { 28 };
 const _: () = assert!(size_of::<Info>() == 128);
 

@@ -261,6 +261,11 @@ pub(crate) unsafe fn raise_again(_kept: usize, number: c_int, _code: c_int) -> !
     process::die_of_fault(number)
 }
 
+/// Copies do not ask each other.
+pub(crate) fn is_on_g_of_a_copy(_fault: &Fault) -> bool {
+    false
+}
+
 /// Handlers run on the stack of the fault.
 pub(crate) fn frame_size() -> usize {
     0
