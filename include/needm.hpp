@@ -11,7 +11,8 @@
 //
 // These three skip the frames of the callback as longjmp does: no destructor in them runs, except
 // that of needm::defer. So where one may happen, hold what must be released by needm::defer, and
-// hold no lock.
+// hold no lock. An exception that was being handled there, or thrown, is lost; afterwards
+// std::current_exception() and std::uncaught_exceptions() are what they were before the callback.
 //
 // pthread_exit and cancellation pass through callbacks; destructors run, and the callbacks end.
 #ifndef NEEDM_HPP
@@ -21,6 +22,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -30,8 +32,21 @@
 #include <system_error>
 #include <type_traits>
 #include <utility>
+#if __has_include(<cxxabi.h>)
+#include <cxxabi.h> // abi::__forced_unwind, abi::__cxa_get_globals
+#endif
+
+// libc++abi has it, but does not declare it.
 #if defined(__GLIBCXX__)
-#include <cxxabi.h> // abi::__forced_unwind
+#define NEEDM_HAS_EH_GLOBALS 1
+#elif defined(_LIBCPPABI_VERSION)
+#define NEEDM_HAS_EH_GLOBALS 1
+namespace __cxxabiv1 {
+struct __cxa_eh_globals;
+extern "C" __cxa_eh_globals *__cxa_get_globals();
+} // namespace __cxxabiv1
+#else
+#define NEEDM_HAS_EH_GLOBALS 0
 #endif
 
 namespace needm {
@@ -136,6 +151,42 @@ class deferred {
     deferred *outer_ = nullptr;
 };
 
+// What the C++ runtime notes of this thread's exceptions: those that are being handled, and how many are
+// uncaught (__cxa_eh_globals: Itanium C++ ABI, Exception Handling, 2.2.2; on ARM also those that are passing
+// through cleanups: Exception Handling ABI for the Arm Architecture, 8.4.1). What skips a catch block or an
+// unwinding leaves that as it was there.
+class exception_state {
+  public:
+    exception_state() noexcept : noted_(current()) {}
+    exception_state(const exception_state &) = delete;
+    exception_state &operator=(const exception_state &) = delete;
+
+    // The exceptions of the frames that were skipped are lost.
+    void put_back() const noexcept {
+#if NEEDM_HAS_EH_GLOBALS
+        std::memcpy(__cxxabiv1::__cxa_get_globals(), &noted_, sizeof noted_);
+#endif
+    }
+
+  private:
+    struct globals {
+        void *caught;
+        unsigned uncaught;
+#if defined(__arm__)
+        void *propagating;
+#endif
+    };
+    static globals current() noexcept {
+        globals now{};
+#if NEEDM_HAS_EH_GLOBALS
+        std::memcpy(&now, __cxxabiv1::__cxa_get_globals(), sizeof now);
+#endif
+        return now;
+    }
+
+    const globals noted_;
+};
+
 // The result of a function, or nothing.
 template <class R> class result {
   public:
@@ -169,7 +220,9 @@ template <class F> class invocation {
     R callback() {
         needm_panic_info info = NEEDM_PANIC_INFO_INIT;
         restores list(deferred::current());
+        const exception_state exceptions;
         const int code = needm_callback(in_callback, this, 0, &info);
+        if (info.kind != 0 || (code == 0 && !returned_ && !exception_)) exceptions.put_back();
         if (code == 0) return finish();
         if (info.kind != 0) throw error(code, info);
         throw error(code);

@@ -220,10 +220,56 @@ static void threads_exit_through_callbacks(void) {
 }
 #endif
 
+/* What ends a callback in a catch block, or in a destructor while an exception is thrown. */
+struct ends_in_its_destructor {
+    void (*end)(void *);
+    ~ends_in_its_destructor() { end(nullptr); }
+};
+static void in_a_catch_block(void (*end)(void *)) {
+    try {
+        throw 1;
+    } catch (int) {
+        end(nullptr);
+    }
+}
+static void while_one_is_thrown(void (*end)(void *)) {
+    try {
+        ends_in_its_destructor one{end};
+        throw 2;
+    } catch (int) {
+    }
+}
+static void exceptions_that_are_skipped_are_forgotten(void) {
+    needm::runtime runtime;
+    for (auto where : {in_a_catch_block, while_one_is_thrown})
+        for (auto end : {fault, panic})
+            for (int inside = 0; inside < 2; inside++) {
+                try {
+                    if (inside) throw std::runtime_error("around it");
+                    throw 0;
+                } catch (...) {
+                    const auto around = std::current_exception();
+                    CHECK(caught<needm::error>([=] { needm::callback([=] { where(end); }); }).ended_callback());
+                    CHECK(std::current_exception() == around);
+                    auto recovered = [=] {
+                        needm::callback([=] {
+                            needm::defer saves([] { needm::recover(); });
+                            where(end);
+                        });
+                    };
+                    CHECK(caught<needm::error>(recovered).code() == needm::errc::panic);
+                    CHECK(std::current_exception() == around);
+                    CHECK_EQ(std::uncaught_exceptions(), 0);
+                }
+                CHECK(!std::current_exception());
+            }
+}
+
 int main() {
     RUN(results_come_back);
     RUN(exceptions_cross);
     RUN(endings_are_errors);
+    RUN(exceptions_that_are_skipped_are_forgotten);
     RUN(deferred_functions_run_once);
     RUN(the_world_is_stopped_for_a_scope);
     RUN(a_runtime_ends_with_its_scope);
