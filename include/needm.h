@@ -286,6 +286,8 @@ int needm_ccall(void (*fn)(void *arg), void *arg);
  * in one mapping with a stack from which a callback was made. That is slow, overflows are
  * faults there, and needm_each_m does not show the stack. Where /proc/self/maps cannot be read, and
  * with NEEDM_NO_PROBES, it never counts.
+ * An array in a callback's own frame on a G cannot be such a stack, nor a signal stack whose handlers
+ * call back: calls of needm from there drop callbacks further down on that G, or overwrite them.
  * On the G and on further stacks; lo and hi may be those of one that was entered before. Outside,
  * in C, in a handler on another stack: NEEDM_EINVAL. NEEDM_EINVAL also: old NULL, an empty range,
  * a part of a G, of the stack of a waiting caller, or of a further stack. NEEDM_ENOMEM: too many. */
@@ -380,7 +382,10 @@ int needm_recover(needm_panic_info *info);
  * nothing happens. */
 int needm_interrupt(const needm_m *m, void *value);
 
-/* This thread's M, or NULL. From everywhere, before needm_start and in handlers too. */
+/* This thread's M, or NULL. From everywhere, before needm_start and in handlers too.
+ * C that has jumped past a callback (longjmp) calls it before it does anything else that may fault, on the
+ * thread's own stack: until then a fault further down, or on a stack that C switches to, ends that callback,
+ * whose needm_callback returns a second time. */
 needm_m *needm_self(void);
 
 /* Of an M: its number, from 1 on, until needm_stop (0 for NULL); a pointer that the host keeps
