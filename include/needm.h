@@ -254,9 +254,11 @@ int needm_stop_within(int64_t wait_ns);
  * and go on in any order. On parts of the thread's own stack, less than 4 KiB below a needm_ccall
  * that waits, and once no M is left, callbacks nest, and have to end in the reverse order.
  * A C++ exception that leaves fn goes on in the caller, when the callback has ended.
- * From another stack than the thread's last callback, or a depth that none came from before, it makes
- * one system call: is that a signal stack? A handler on a signal stack that the thread has installed
- * since must not call back if that lies where this is not asked: see README.md.
+ * From another stack than the thread's last callback, or more than 16 KiB below or 4 KiB above all
+ * places on its own that it has called back from, it makes one system call: is that a signal stack?
+ * (Where needm does not know the thread's own stack, as with another C library than glibc: from any new depth.) A
+ * handler on a signal stack that the thread has installed since, within its own stack near such places,
+ * must not call back: see README.md.
  * 0: fn returned, or its panic was recovered. Otherwise the kind of the panic, and *info is
  * filled in (info may be NULL). NEEDM_EOVERFLOW also: the frame does not fit, or no stack is
  * left to nest on. fn did not run: NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM, NEEDM_ESYS (the

@@ -22,6 +22,7 @@ use crate::sync::{
 };
 use crate::table::Table;
 use crate::tools;
+use core::ops::Range;
 use core::ptr;
 
 /// Every record that was ever made.
@@ -171,14 +172,16 @@ impl Thread {
     }
 
     /// Makes this thread ready for faults in callbacks from about `at`. `careful`: the caller may be a
-    /// handler. `is_own`: whether an address is on the stack that the thread was made with.
+    /// handler. `is_own` and `own_part` are as in [`Readiness::prepare`].
     pub(crate) fn prepare(
         &self,
         at: usize,
         careful: bool,
         is_own: impl Fn(usize) -> bool,
+        own_part: impl Fn(usize) -> Option<Range<usize>>,
     ) -> Result<(), Error> {
-        self.ready.prepare(at, careful, state::settings().needs(), tools::stack_mapped, is_own)
+        let needs = state::settings().needs();
+        self.ready.prepare(at, careful, needs, tools::stack_mapped, is_own, own_part)
     }
 
     /// Copies to `m` where callbacks come from that are no handler's: the fast path reads it there. No

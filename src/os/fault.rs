@@ -11,6 +11,7 @@ use super::room::fault as room;
 pub(crate) use super::terms::{Fault, Known, Needs, RESUME, STACK_RAN_OUT};
 use crate::error::Error;
 use core::ffi::c_int;
+use core::ops::Range;
 
 /// Routes faults to `needm_on_fault`, and notes what handled them before. `aborts`: also that a
 /// thread aborts the process (`SIGABRT`). Not from a handler.
@@ -102,7 +103,8 @@ impl Readiness {
     /// the caller whether a handler runs there. `careful`: the caller may be a handler, whose return may undo that; then [`Readiness::needs_checks`] until it
     /// has been found in order often enough. `tell` is given the bounds of a stack that
     /// is made here, and returns the number that valgrind has given it. `is_own`: whether an address is
-    /// on the stack that the thread was made with. An error if there is no
+    /// on the stack that the thread was made with; `own_part`: the part of that which an address is on,
+    /// if that is known without a system call. An error if there is no
     /// memory for one, or the system refuses it.
     pub(crate) fn prepare(
         &self,
@@ -111,8 +113,9 @@ impl Readiness {
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
         is_own: impl Fn(usize) -> bool,
+        own_part: impl Fn(usize) -> Option<Range<usize>>,
     ) -> Result<(), Error> {
-        self.room.prepare(at, careful, needs, tell, is_own)
+        self.room.prepare(at, careful, needs, tell, is_own, own_part)
     }
 
     /// Whether callbacks have to call [`Readiness::prepare`] again.

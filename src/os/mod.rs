@@ -139,6 +139,16 @@ pub(crate) mod thread {
         room::own_stack(block)
     }
 
+    /// The part of that stack which `address` is on, if that is known without a system call. `found` is
+    /// what [`own_stack`] has given before, or empty.
+    pub(crate) fn known_own_part(
+        block: usize,
+        address: usize,
+        found: Range<usize>,
+    ) -> Option<Range<usize>> {
+        room::known_own_part(block, address, found)
+    }
+
     /// Notes where the stack of the process's first thread ends, for [`own_stack_end`]. Not from a handler.
     pub(crate) fn note_first_stack() {
         room::note_first_stack();

@@ -81,7 +81,8 @@ pub(crate) fn prepare(tls: &Tls, thread: &Thread, at: usize, careful: bool) -> R
         }
         thread.notice.watch(tls.address());
     }
-    thread.prepare(at, careful, |address| thread.own_stack_holds(tls, address))
+    let is_own = |address| thread.own_stack_holds(tls, address);
+    thread.prepare(at, careful, is_own, |address| thread.known_own_part(tls, address))
 }
 
 /// This thread's record, allocated now if it has none.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The stack that a thread was made with.
 
+use core::ops::Range;
+
 use crate::os;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -14,6 +16,13 @@ const SEEN: usize = 1;
 const UNKNOWN: (usize, usize) = (1, 1);
 
 impl Thread {
+    /// The part of the stack that this thread was made with which an address is on, if that is known
+    /// without a system call. Also in a handler.
+    pub(crate) fn known_own_part(&self, tls: &Tls, address: usize) -> Option<Range<usize>> {
+        let found = self.stack[0].load(Relaxed)..self.stack[1].load(Relaxed) & !SEEN;
+        os::thread::known_own_part(tls.address(), address, found)
+    }
+
     /// Whether an address is on the stack that this thread was made with. Also in a handler.
     pub(crate) fn own_stack_holds(&self, tls: &Tls, address: usize) -> bool {
         if self.stack[1].load(Relaxed) == 0 {

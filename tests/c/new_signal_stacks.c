@@ -143,35 +143,11 @@ static void a_signal_stack_right_below_the_threads_own(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
-/* An array of the C that a callback has called. */
-__attribute__((noinline)) static void interrupted(void) {
-    volatile unsigned char frame[4096];
-    for (unsigned i = 0; i < sizeof frame; i++) frame[i] = 0x66;
-    a_handler_is_seen();
-    for (unsigned i = 0; i < sizeof frame; i++) CHECK_EQ(frame[i], 0x66);
-}
-static void has_it_in_its_frame(void *arg) {
-    char memory[SIZE] __attribute__((aligned(64)));
-    stack_t before = installs(memory, sizeof memory);
-    interrupted();
-    CHECK_EQ(sigaltstack(&before, NULL), 0);
-    (void)arg;
-}
-static void calls_c(void *arg) { CHECK_EQ(needm_ccall(has_it_in_its_frame, arg), 0); }
-static void *has_one_in_a_frame(void *arg) {
-    calls_back();
-    CHECK_EQ(needm_callback(calls_c, NULL, 0, NULL), 0);
-    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
-    return arg;
-}
-static void a_signal_stack_in_a_frame_of_c(void) { in_a_thread(has_one_in_a_frame); }
-
 int main(int argc, char **argv) {
     binding = parse_binding(argc, argv);
     RUN(a_signal_stack_where_a_coroutine_was);
     RUN(a_signal_stack_where_an_outer_coroutine_was);
     RUN(a_signal_stack_between_those_of_coroutines);
     RUN(a_signal_stack_right_below_the_threads_own);
-    RUN(a_signal_stack_in_a_frame_of_c);
     return SUCCESS;
 }

@@ -46,6 +46,39 @@ static void from_two_places(needm_config config) {
 static void bound_from_two_places(void) { from_two_places((needm_config){0}); }
 static void per_call_from_two_places(void) { from_two_places((needm_config){.binding = NEEDM_BIND_CALL}); }
 
+/* From depths of its own stack that none came from before, up to some KiB off the first. */
+#ifdef __GLIBC__
+static needm_config at_depths;
+enum { SHALLOWER = 8, DEEPER = 24 };
+__attribute__((noinline)) static void calls_from_depths(long *sum, int level) {
+    volatile char room[256];
+    room[0] = 0;
+    if (level == SHALLOWER) {
+        if (needm_callback(add, sum, 0, NULL) != 0) _exit(2);
+        forbid_system_calls();
+    }
+    if (level < SHALLOWER + DEEPER) calls_from_depths(sum, level + 1);
+    if (needm_callback(add, sum, 0, NULL) != 0 || room[0]) _exit(2);
+}
+static void *from_depths(void *arg) {
+    long sum = 0;
+    start(at_depths);
+    calls_from_depths(&sum, 0);
+    _exit(sum == SHALLOWER + DEEPER + 2 ? SUCCESS : 3);
+    return arg;
+}
+static void bound_from_depths(void) { from_depths(NULL); }
+static void per_call_from_depths(void) {
+    at_depths.binding = NEEDM_BIND_CALL;
+    from_depths(NULL);
+}
+static void thread_from_depths(void) { join(thread(from_depths, NULL)); }
+static void thread_per_call_from_depths(void) {
+    at_depths.binding = NEEDM_BIND_CALL;
+    join(thread(from_depths, NULL));
+}
+#endif
+
 /* The first callback of a thread that is attached: no system call, no page fault. */
 enum { DEEP = 40000 };
 static void deep(void *arg) {
@@ -99,6 +132,12 @@ int main(void) {
     CHECK_CHILD(attached_per_call);
     CHECK_CHILD(bound_from_two_places);
     CHECK_CHILD(per_call_from_two_places);
+#ifdef __GLIBC__ /* else needm does not know where the thread's own stack is */
+    CHECK_CHILD(bound_from_depths);
+    CHECK_CHILD(per_call_from_depths);
+    CHECK_CHILD(thread_from_depths);
+    CHECK_CHILD(thread_per_call_from_depths);
+#endif
     CHECK_CHILD(real_time_bound);
     CHECK_CHILD(real_time_deep);
     CHECK_CHILD(real_time_per_call);

@@ -97,6 +97,11 @@ pub(super) fn has_keys() -> bool {
 #[derive(Clone, Copy)]
 pub(super) struct Key(c_uint);
 
+/// Whether it is glibc, or has its threads: beside those only bionic has that function, and `__libc_init`.
+pub(super) fn is_glibc() -> bool {
+    needm_libc.atfork.is_some() && needm_libc.started[1] == 0
+}
+
 /// Makes a key, where there is a C library.
 pub(super) fn key_create(destructor: OnExit) -> Option<Key> {
     let (create, _) = needm_libc.key_create.zip(needm_libc.setspecific)?;

@@ -83,6 +83,25 @@ const FARTHEST: usize = 64 << 20;
 /// not known.
 static FIRST_STACK_END: AtomicUsize = AtomicUsize::new(0);
 
+/// What of the first thread's stack, below [`FIRST_STACK_END`], surely is no other mapping: no limit makes
+/// a stack smaller, and Linux keeps more free below (`MAIN_ROOM`).
+const FIRST_STACK_LEAST: usize = 128 * 1024;
+
+/// The part of this thread's own stack that `address` is on, if that is known without a system call:
+/// glibc notes the stacks of its threads, `found` is what [`own_stack`] has found before, and
+/// the first thread's ends at [`FIRST_STACK_END`].
+pub(crate) fn known_own_part(
+    block: usize,
+    address: usize,
+    found: Range<usize>,
+) -> Option<Range<usize>> {
+    let end = FIRST_STACK_END.load(Relaxed);
+    let first = end.saturating_sub(FIRST_STACK_LEAST)..end;
+    let other = || if found.contains(&address) { found } else { first };
+    let part = robust_list::noted_stack(block).unwrap_or_else(other);
+    part.contains(&address).then_some(part)
+}
+
 /// Notes where the first thread's stack ends.
 pub(crate) fn note_first_stack() {
     FIRST_STACK_END.store(libc::auxiliary(libc::AT_RANDOM).unwrap_or(0), Relaxed);

@@ -7,6 +7,8 @@
 //! been in a handler. Its callbacks then stay on the slow path and check the signal stack,
 //! until one finds no signal blocked, or [`CHECKS`] of them have found the stack in order.
 
+use core::ops::Range;
+
 use super::alt_stack::Readiness;
 use super::shared;
 use super::sigaltstack::{self, Stack};
@@ -21,7 +23,8 @@ const CHECKS: u32 = 32;
 impl Readiness {
     /// Makes sure that this thread has a signal stack that holds our handler, unless that
     /// was checked often enough, and callbacks come from about `at`. `careful`: the thread may be in a
-    /// handler. `is_own`: whether an address is on the stack that the thread was made with.
+    /// handler. `is_own`: whether an address is on the stack that the thread was made with; `own_part`:
+    /// the part of that which an address is on, if that is known without a system call.
     pub(crate) fn prepare(
         &self,
         at: usize,
@@ -29,6 +32,7 @@ impl Readiness {
         needs: Needs,
         tell: impl FnOnce(usize, usize) -> usize,
         is_own: impl Fn(usize) -> bool,
+        own_part: impl Fn(usize) -> Option<Range<usize>>,
     ) -> Result<(), Error> {
         if !needs.handled {
             self.checks_left.store(0, Relaxed);
@@ -47,7 +51,7 @@ impl Readiness {
             // A sandbox that refuses to say it lets the thread change nothing either.
             let now = sigaltstack::current_stack();
             if now.is_err() || now.is_ok_and(|now| self.is_noted(&now)) {
-                self.learn(at, is_own);
+                self.learn(at, is_own, own_part);
                 return Ok(());
             }
             // The thread has changed it.
@@ -70,16 +74,21 @@ impl Readiness {
         let sure = !careful || signal::blocked() == 0;
         let left = if sure { 0 } else { checks_left.saturating_sub(u32::from(fine)) };
         self.checks_left.store(left, Relaxed);
-        self.learn(at, is_own);
+        self.learn(at, is_own, own_part);
         Ok(())
     }
 
     /// Notes that no handler runs at `at`, unless one does.
-    fn learn(&self, at: usize, is_own: impl Fn(usize) -> bool) {
+    fn learn(
+        &self,
+        at: usize,
+        is_own: impl Fn(usize) -> bool,
+        own_part: impl Fn(usize) -> Option<Range<usize>>,
+    ) {
         if !self.known.holds(at) && !self.holds(at) {
             let in_effect = Stack::new(self.base.load(Relaxed), self.size.load(Relaxed));
             let stacks = [in_effect, self.ours().unwrap_or(Stack::NONE)];
-            self.moves.learn(&self.known, at, stacks, is_own);
+            self.moves.learn(&self.known, at, stacks, is_own, own_part);
         }
     }
 

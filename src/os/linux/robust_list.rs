@@ -85,6 +85,16 @@ const SMALLEST_PAGE: usize = 4096;
 /// content. An empty list is a pointer to its own head, which no copy of another thread's head is,
 /// and no memory of zeros.
 fn learned_head(block: usize) -> Option<*mut RobustHead> {
+    let head = head_place(block)?;
+    // SAFETY: `head_place` gives only what can be read, and is aligned. Volatile: if it is not the
+    // thread's own, other threads may write there. Then the value is only compared.
+    let list = unsafe { (&raw const (*head).list).read_volatile() };
+    (list.cast() == head).then_some(head)
+}
+
+/// The address at the learned distance, where the head of this thread may be, and the thread ID before
+/// it: in one page with the block, and followed by the learned offset.
+fn head_place(block: usize) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
     if distance == 0 || !libc::has_keys() {
         return None;
@@ -99,15 +109,9 @@ fn learned_head(block: usize) -> Option<*mut RobustHead> {
     let head = at as *mut RobustHead;
     // SAFETY: these bytes are in one page with the block, which is mapped and readable, because it
     // is this thread's own thread-local storage; and aligned. Volatile: if they are not the
-    // thread's own, other threads may write there. Then the values are only compared.
-    let (list, offset) = unsafe {
-        (
-            (&raw const (*head).list).read_volatile(),
-            (&raw const (*head).futex_offset).read_volatile(),
-        )
-    };
-    let is_empty_head = list.cast() == head && offset.cast_unsigned() == HEAD_OFFSET.load(Relaxed);
-    is_empty_head.then_some(head)
+    // thread's own, other threads may write there. Then the value is only compared.
+    let offset = unsafe { (&raw const (*head).futex_offset).read_volatile() };
+    (offset.cast_unsigned() == HEAD_OFFSET.load(Relaxed)).then_some(head)
 }
 
 /// Bytes from the thread ID in the C library's record of a thread to the robust head there:
@@ -186,4 +190,34 @@ pub(super) fn stack_start(block: usize, mapping: &Range<usize>, guard: usize) ->
             && ends.is_some_and(|ends| ends > head.max(block) && ends <= mapping.end)
     };
     pairs.into_iter().find(holds_both).map(|(start, _)| start)
+}
+
+/// From the end of a thread's stack down to the robust head, and to needm's block: glibc has only its
+/// record and thread-local storage there.
+const HEAD_BELOW_END: usize = 64 * 1024;
+
+/// No stack is larger, and no pointer as small as the size of one.
+const LARGEST_STACK: usize = 1 << 30;
+
+/// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
+/// in nptl/descr.h): an address, then a size. Without a system call. The first thread's is not noted.
+/// The head may have entries.
+///
+/// What is read proves itself: no other pair is a range that holds head and block right below its end.
+pub(super) fn noted_stack(block: usize) -> Option<Range<usize>> {
+    let head = head_place(block).filter(|_| libc::is_glibc())?.addr();
+    let (word, top) = (size_of::<usize>(), head.max(block));
+    let page_end = (block & !(SMALLEST_PAGE - 1)) + SMALLEST_PAGE;
+    let read = |at: usize| {
+        // SAFETY: aligned as the head is, and in one page with the block, which is mapped and readable.
+        // Volatile: where it is not glibc's, other threads may write there. Then the value is only
+        // compared.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    };
+    let mut pairs = (head..page_end - word).step_by(word).map(|at| (read(at), read(at + word)));
+    pairs.find_map(|(start, size)| {
+        let end = start.checked_add(size).filter(|_| size < LARGEST_STACK && start != 0)?;
+        let is_around = start < head.min(block) && end > top && end - top <= HEAD_BELOW_END;
+        ((start | size).is_multiple_of(word) && is_around).then_some(start..end)
+    })
 }

@@ -2,6 +2,8 @@
 //! What the contract says of handler stacks: there are none. Windows runs handlers on the stack of the
 //! fault, and no handler comes between two instructions.
 
+use core::ops::Range;
+
 use crate::error::Error;
 use crate::os::terms::{Known, Needs};
 use crate::sync::AtomicUsize;
@@ -37,6 +39,7 @@ impl Readiness {
         _needs: Needs,
         _tell: impl FnOnce(usize, usize) -> usize,
         _is_own: impl Fn(usize) -> bool,
+        _own_part: impl Fn(usize) -> Option<Range<usize>>,
     ) -> Result<(), Error> {
         self.known.set(0, usize::MAX);
         Ok(())

@@ -78,6 +78,15 @@ unsafe extern "system" fn begin(given: *mut c_void) -> u32 {
     0
 }
 
+/// Not needed: no handler has a stack of its own.
+pub(crate) fn known_own_part(
+    _block: usize,
+    _address: usize,
+    _found: Range<usize>,
+) -> Option<Range<usize>> {
+    None
+}
+
 /// Nothing has to be noted.
 pub(crate) fn note_first_stack() {}
 
