@@ -260,11 +260,9 @@ pub(crate) extern "C" fn fork_child() {
         }
         // The child has them in its memory, but not what was sent with them.
         MS.iter().for_each(M::forget_requests);
-        // Not if this is a handler that has interrupted a change of the list, which goes on later:
-        // then the Ms of threads that do not exist here stay bound.
-        let own = tls.thread();
-        if own.is_none_or(|own| !own.is_in_transfer()) {
-            EXTRA.rebuild(own);
+        match tls.thread() {
+            Some(own) if own.is_in_transfer() => EXTRA.rebuild_around(own),
+            own => EXTRA.rebuild(own),
         }
     });
 }

@@ -180,4 +180,26 @@ impl Extra {
         }
         self.made.store(made, SeqCst);
     }
+    /// The same if this is a handler, or a hook of the host's, in the middle of a change that `own` makes and
+    /// goes on with later. So what may be on its way to or from `own` stays as it is, the list too. What is
+    /// free and not on the list, [`Extra::sweep`] finds.
+    pub(crate) fn rebuild_around(&self, own: &Thread) {
+        for m in MS.iter().filter(|m| is_held(m)) {
+            let state = m.state.load(Relaxed);
+            if state & !(READY | LISTED) == held_by(own) {
+                continue;
+            }
+            if state & READY == 0 {
+                m.state.store(0, Relaxed);
+                self.blank.push(&MS, m.index());
+                continue;
+            }
+            self.reclaimed.fetch_add(1, Relaxed);
+            m.reset();
+            m.prev_held.store(ptr::null_mut(), Relaxed);
+            m.prev_current.store(ptr::null_mut(), Relaxed);
+            m.thread.store(ptr::null_mut(), Relaxed);
+            self.release(m);
+        }
+    }
 }

@@ -189,12 +189,75 @@ __attribute__((unused)) static void children_may_stop_and_start_needm(void) {
     fprintf(stderr, "%d children, needm was stopped in %d of them\n", children, found_stopped);
 }
 
+/* A fork in a hook, or in a handler while the thread waits for an M: in the child the Ms of other
+ * threads are free, and the thread goes on. */
+static volatile int may_fork, is_child;
+static volatile pid_t child;
+static void fork_once(void) {
+    if (!may_fork) return;
+    may_fork = 0;
+    child = fork();
+    CHECK(child >= 0);
+    is_child = !child;
+    if (is_child) alarm(60);
+}
+static void forks_in_a_hook(void *user, needm_m *m) { (void)user, (void)m, fork_once(); }
+static void forks_in_a_handler(int signal) { (void)signal, fork_once(); }
+static void *calls_and_detaches(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    CHECK_EQ(needm_detach(), 0);
+    if (is_child) {
+        CHECK_EQ(needm_stop_the_world_within(2000000000), 0);
+        CHECK_EQ(needm_start_the_world(), 0);
+        CHECK_EQ(stats().ms_bound, 0);
+        CHECK_EQ(needm_stop(), 0);
+        _exit(SUCCESS);
+    }
+    return arg;
+}
+static void fork_beside_a_callback(needm_config config, int in_a_handler) {
+    int status;
+    start(config);
+    pthread_barrier_init(&inside, NULL, 2);
+    pthread_t other = thread(stays, NULL);
+    pthread_barrier_wait(&inside);
+    uint64_t waits = stats().waits;
+    may_fork = 1;
+    pthread_t forker = thread(calls_and_detaches, NULL);
+    if (in_a_handler) {
+        while (stats().waits == waits) sched_yield();
+        usleep(1000); /* not in the middle of what fork needs of the C library */
+        CHECK_EQ(pthread_kill(forker, SIGUSR1), 0);
+    }
+    while (may_fork) sched_yield();
+    while (!child) sched_yield();
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), SUCCESS);
+    pthread_barrier_wait(&inside);
+    join(other);
+    join(forker);
+    CHECK_EQ(needm_stop(), 0);
+    child = 0;
+}
+static void children_of_an_unfinished_change_use_the_ms_of_other_threads(void) {
+    needm_hooks binds = NEEDM_HOOKS_INIT, unbinds = NEEDM_HOOKS_INIT;
+    binds.minit = forks_in_a_hook;
+    unbinds.unminit = forks_in_a_hook;
+    may_fork = 0;
+    handle(SIGUSR1, forks_in_a_handler);
+    fork_beside_a_callback((needm_config){.binding = binding, .max_ms = 1}, 1);
+    fork_beside_a_callback((needm_config){.binding = binding, .hooks = &unbinds}, 0);
+    fork_beside_a_callback((needm_config){.binding = binding, .hooks = &binds}, 0);
+}
+
 int main(int argc, char **argv) {
     (void)argv;
     binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
     RUN(a_child_calls_back_and_reuses_the_ms_of_other_threads);
     RUN(a_child_knows_its_stack);
     RUN(children_of_a_busy_process_call_back);
+    RUN(children_of_an_unfinished_change_use_the_ms_of_other_threads);
 #ifdef __GLIBC__ /* POSIX lets a child of threads do little; musl's may hang where they start needm */
     RUN(children_may_stop_and_start_needm);
 #endif
