@@ -2,6 +2,7 @@
  * parent were doing. */
 #include "busy.h"
 #include <sched.h>
+#include <sys/syscall.h>
 
 static uint32_t binding;
 
@@ -84,6 +85,36 @@ static void a_child_knows_its_stack(void) {
     CHECK_CHILD(nested_on_one_m);
     join(thread(forks_here, NULL));
     join(thread(forks_here, &binding));
+    CHECK_EQ(needm_stop(), 0);
+}
+
+/* The C library is not told of a raw fork, and keeps the parent's ID of the thread. */
+static void *calls_once_here(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    return arg;
+}
+static void knows_its_id(void *arg) {
+    (void)arg;
+    CHECK_EQ(needm_m_thread(needm_self()), syscall(SYS_gettid));
+}
+static void *forks_raw(void *arg) {
+    int status;
+    pid_t child = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+    CHECK(child >= 0);
+    if (child == 0) {
+        needm_atfork_child();
+        CHECK_EQ(needm_callback(knows_its_id, NULL, 0, NULL), 0);
+        _exit(SUCCESS);
+    }
+    CHECK_EQ(waitpid(child, &status, 0), child);
+    CHECK(WIFEXITED(status));
+    CHECK_EQ(WEXITSTATUS(status), SUCCESS);
+    return arg;
+}
+static void a_child_of_a_raw_fork_knows_its_thread(void) {
+    start((needm_config){.binding = binding});
+    for (int i = 0; i < 4; i++) join(thread(calls_once_here, NULL));
+    join(thread(forks_raw, NULL));
     CHECK_EQ(needm_stop(), 0);
 }
 
@@ -256,6 +287,7 @@ int main(int argc, char **argv) {
     binding = argc > 1 ? NEEDM_BIND_CALL : NEEDM_BIND_THREAD;
     RUN(a_child_calls_back_and_reuses_the_ms_of_other_threads);
     RUN(a_child_knows_its_stack);
+    RUN(a_child_of_a_raw_fork_knows_its_thread);
     RUN(children_of_a_busy_process_call_back);
     RUN(children_of_an_unfinished_change_use_the_ms_of_other_threads);
 #ifdef __GLIBC__ /* POSIX lets a child of threads do little; musl's may hang where they start needm */

@@ -22,7 +22,7 @@ use core::mem::offset_of;
 use core::ptr;
 
 use super::robust_list::{
-    RobustHead, entry_without_flag, robust_head, robust_head_of, set_robust_head, tid,
+    RobustHead, entry_without_flag, robust_head, robust_head_of, set_robust_head, tid, trust_no_tid,
 };
 use super::{ids, key, libc};
 use crate::os::terms::OnExit;
@@ -70,6 +70,7 @@ pub(crate) fn end() {
 /// In a forked child: this is the process from now on whose threads are asked about.
 pub(crate) fn note_new_process() {
     ids::note_home();
+    trust_no_tid();
 }
 
 impl Notice {

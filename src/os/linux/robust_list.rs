@@ -129,6 +129,11 @@ const TRUSTED: u32 = u32::MAX;
 /// In [`TID_TRUST`]: it was wrong once.
 const NEVER_TRUSTED: u32 = u32::MAX - 1;
 
+/// In a forked child: a raw fork has not told the C library, whose ID is then the parent's thread's.
+pub(super) fn trust_no_tid() {
+    TID_TRUST.store(0, Relaxed);
+}
+
 /// What Linux says is this thread's ID; 0 in a child of `vfork`, which shares the memory but is
 /// another process.
 fn asked_tid() -> u32 {
