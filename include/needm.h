@@ -126,7 +126,11 @@ typedef struct needm_m needm_m;
  * stopped they wait, so that needm_attach, needm_detach and the exit of a thread wait, too; and a
  * thread that stops the world waits for a hook under way. Like a callback, a hook must not wait
  * for a lock that is held around a stop of the world. The hooks of the thread that has stopped it
- * run. m_free runs when no callback code runs. */
+ * run. m_free runs when no callback code runs.
+ * minit and unminit do not call needm_attach or needm_detach: their thread is just binding or
+ * unbinding an M, and might do so for ever, or be left without a signal stack. Neither m_new, minit
+ * nor unminit is jumped out of (longjmp), by itself or by a handler: it counts as running until its
+ * thread exits, and a stop of the world waits for it. */
 struct needm_panic_info;
 typedef struct needm_hooks {
     size_t size;
@@ -243,7 +247,9 @@ int needm_stop(void);
  * From any thread, outside; inside a callback: NEEDM_EBUSY. Not in a handler, as needm_stop.
  * NEEDM_EBUSY, and needm is open again as if nothing had happened: the callbacks took longer
  * (needm_each_inside shows them), another thread has the world stopped, or is just starting or
- * stopping needm, or this thread has the world stopped. NEEDM_EINVAL: wait_ns is negative. */
+ * stopping needm, or this thread has the world stopped. NEEDM_EINVAL: wait_ns is negative.
+ * A handler must not jump out of it, nor out of needm_start or needm_stop, nor end the thread there:
+ * callbacks stay refused, and so do further starts and stops. */
 int needm_stop_within(int64_t wait_ns);
 
 /* Runs fn(frame) on this thread's G. With framesize 0, frame is passed as it is. Otherwise that

@@ -49,6 +49,9 @@ pub enum FaultAnswer {
 /// `unminit` on another thread's if this one has exited without giving its M back. A hook that
 /// panics aborts the process. The hooks should make no callbacks themselves.
 ///
+/// `minit` and `unminit` do not call [`attach`](crate::attach) or [`detach`](crate::detach): their thread is just
+/// binding or unbinding an M, and might do so for ever, or be left without a signal stack.
+///
 /// `m_new`, `minit` and `unminit` run when callback code may run: while another thread has the
 /// world stopped they wait, and with them [`attach`](crate::attach), [`detach`](crate::detach) and
 /// the exit of a thread. A thread that stops the world waits for a hook under way. `m_free` runs in
