@@ -34,6 +34,12 @@ use crate::thread_record::Thread;
 /// has called. Marks are addresses of words, in which this bit is 0.
 pub(crate) const INTERRUPTED: usize = 1;
 
+/// What is in the frame that has this mark: a word that nothing else is likely to leave just there.
+#[inline]
+pub(crate) const fn seal_of(mark: usize) -> usize {
+    !mark
+}
+
 /// The block.
 #[repr(C)]
 pub(crate) struct Tls {

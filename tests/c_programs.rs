@@ -273,6 +273,9 @@ programs! {
     backtraces_are_whole = "backtrace" Archive [];
     endless_callbacks_are_interrupted = "interrupt" Archive [];
     endless_callbacks_are_interrupted_per_call = "interrupt" Shared ["call"];
+    interrupts_end_a_callback_that_c_has_jumped_back_to = "interrupt_after_jump" Archive [];
+    interrupts_end_a_callback_that_c_has_jumped_back_to_per_call =
+        "interrupt_after_jump" Shared ["call"];
     frames_of_handlers_that_have_returned_are_no_handlers = "stale_frames" Archive [];
     frames_of_handlers_that_have_returned_are_no_handlers_per_call = "stale_frames" Shared ["call"];
     interrupts_keep_their_rules = "interrupt_rules" Archive [];

@@ -29,7 +29,7 @@
 use crate::callback::interrupt;
 use crate::os;
 use crate::sync::{AtomicUsize, Relaxed};
-use crate::tls::{INTERRUPTED, Tls};
+use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ptr;
 
 /// In the frame of a function that is inside needm: what its mark is the address of.
@@ -48,12 +48,6 @@ impl Mark {
         self.0.store(seal_of(at), Relaxed);
         at
     }
-}
-
-/// What is in the frame that has this mark: a word that nothing else is likely to leave just there.
-#[inline]
-const fn seal_of(mark: usize) -> usize {
-    !mark
 }
 
 /// Runs `work` inside needm, on whichever stack. If an interrupt of this thread's callback came

@@ -41,11 +41,12 @@ use crate::os::interrupt::{AFTER_HANDLER, Interrupted, Look};
 use crate::part::Part;
 use crate::pool;
 use crate::request::Standing;
+use crate::running;
 use crate::segment::{BUILT, ENDING, POSTPONED, Segment};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread::reap::while_open;
-use crate::tls::Tls;
+use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ffi::c_void;
 use core::ops::Range;
 use core::ptr;
@@ -193,11 +194,7 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
     };
     let Some(segment) = live else { return 0 };
     segment.unset(POSTPONED);
-    let gsp = segment.gsp.load(Relaxed);
-    // At the end of `needm_on_g0` the stack pointer is back, and the callback is not yet.
-    let is_in_c = gsp != 0 && at.sp <= gsp && stack.contains(&gsp);
-    let is_inside = (at.sp..=stack.end).contains(&tls.inside());
-    if is_inside || is_in_c || segment.is(ENDING) {
+    if is_inside(tls, at.sp, stack.end) || segment.is(ENDING) {
         return 0;
     }
     if is_in_entry(at.pc) {
@@ -213,6 +210,11 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
             inner = dead.outer();
         }
         abandoned::drop_abandoned(tls, at.sp);
+        // C runs on another stack. So it was jumped out of, or `needm_on_g0` is on its way there or back, where
+        // an interrupt may end the callback unless there is a mark.
+        if segment.gsp.swap(0, Relaxed) != 0 && !m.is_running() {
+            running::enter(m);
+        }
     }
     if !segment.request.is_posted() || !segment.recovers() {
         return 0;
@@ -222,6 +224,13 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
         return AFTER_HANDLER;
     }
     end(m, segment, at, at.free_below)
+}
+
+/// Whether the thread was interrupted inside needm: its mark is between these two, and not known to be that
+/// of code that was jumped out of.
+fn is_inside(tls: &Tls, sp: usize, end: usize) -> bool {
+    let mark = tls.inside() & !INTERRUPTED;
+    (sp..=end).contains(&mark) && os::thread::word_at(mark) == Some(seal_of(mark))
 }
 
 /// What the callback of `segment` has in use, from `sp` up, of the stack of the M's that `sp` is on;
