@@ -117,6 +117,7 @@ pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm_entry", 4, "the callback itself, and the unwinder's function, after an exception"),
     ("fault::ask_host", 1, "the host's hook for faults"),
     ("forward::forward", 2, "the previous handler, to which it forwards a signal"),
+    ("shared::is_on_its_g", 1, "the handler of another copy of needm, which it asks"),
     ("needm::needm", 1, "the host's minit"),
     ("thread::record", 3, "the C library's pthread_setspecific"),
     ("needm::dropm", 1, "the host's unminit"),

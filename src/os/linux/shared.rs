@@ -150,6 +150,7 @@ pub(crate) fn is_on_g_of_a_copy(fault: &Fault) -> bool {
 ///
 /// # Safety
 /// `context` is one that Linux has called a handler with, which is running.
+#[inline(never)] // one place that calls a handler
 unsafe fn is_on_its_g(handler: usize, signal: c_int, context: *mut Context) -> bool {
     if !is_of_a_copy(handler) {
         return false;
