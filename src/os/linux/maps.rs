@@ -10,6 +10,7 @@
 
 use core::cell::Cell;
 use core::ops::Range;
+use core::ptr;
 
 use super::{call, ids, libc, memory, robust_list, signal, spares_calls};
 use crate::arch::linux::nr;
@@ -70,9 +71,71 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
         let guard = guard.take();
         let guarded = guard.end == line.start;
         let from = if guarded { guard.start } else { line.start };
-        let kept = robust_list::stack_start(block, &mapping, from).map(|kept| kept.max(line.start));
+        let kept = stack_start(block, &mapping, from).map(|kept| kept.max(line.start));
         let start = kept.unwrap_or(if guarded { line.start } else { block });
         Some(start..block)
+    })
+}
+
+/// From the robust head to the thread's stack in glibc's record of a thread, at most, in words: there are
+/// 1024 bytes and less between the two (`struct pthread` in nptl/descr.h).
+const STACK_AFTER_HEAD: usize = 160;
+
+/// Where the stack of this thread begins, with its guard, as glibc keeps it after the robust head: an
+/// address, then a size. `mapping` is the one that `block` is in, and `guard` begins the inaccessible one
+/// right below it, or is the mapping's start.
+///
+/// What is read proves itself: no other pair is a range that begins in the guard or the mapping, below
+/// `block`, and ends in the mapping, above both `block` and the head.
+fn stack_start(block: usize, mapping: &Range<usize>, guard: usize) -> Option<usize> {
+    let head = robust_list::robust_head_of(block)?.addr();
+    let word = size_of::<usize>();
+    if !mapping.contains(&head) || !head.is_multiple_of(word) {
+        return None;
+    }
+    let end = mapping.end.min(head + STACK_AFTER_HEAD * word);
+    let read = |at: usize| {
+        // SAFETY: aligned, and a whole word of the mapping that this thread's own thread-local storage is in,
+        // which so can be read, and stays while the thread runs. Volatile: where it is not glibc's,
+        // other threads may write there. Then the value is only compared.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    };
+    let pairs = (head..end - word).step_by(word).map(|at| (read(at), read(at + word)));
+    let holds_both = |(start, size): &(usize, usize)| {
+        let ends = start.checked_add(*size);
+        (guard..block).contains(start)
+            && ends.is_some_and(|ends| ends > head.max(block) && ends <= mapping.end)
+    };
+    pairs.into_iter().find(holds_both).map(|(start, _)| start)
+}
+
+/// From the end of a thread's stack down to the robust head, and to needm's block: glibc has only its
+/// record and thread-local storage there.
+const HEAD_BELOW_END: usize = 64 * 1024;
+
+/// No stack is larger, and no pointer as small as the size of one.
+const LARGEST_STACK: usize = 1 << 30;
+
+/// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
+/// in nptl/descr.h): an address, then a size. Without a system call. The first thread's is not noted.
+/// The head may have entries.
+///
+/// What is read proves itself: no other pair is a range that holds head and block right below its end.
+fn noted_stack(block: usize) -> Option<Range<usize>> {
+    let head = robust_list::head_place(block).filter(|_| libc::is_glibc())?.addr();
+    let (word, top) = (size_of::<usize>(), head.max(block));
+    let page_end = (block & !(robust_list::SMALLEST_PAGE - 1)) + robust_list::SMALLEST_PAGE;
+    let read = |at: usize| {
+        // SAFETY: aligned as the head is, and in one page with the block, which is mapped and readable.
+        // Volatile: where it is not glibc's, other threads may write there. Then the value is only
+        // compared.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    };
+    let mut pairs = (head..page_end - word).step_by(word).map(|at| (read(at), read(at + word)));
+    pairs.find_map(|(start, size)| {
+        let end = start.checked_add(size).filter(|_| size < LARGEST_STACK && start != 0)?;
+        let is_around = start < head.min(block) && end > top && end - top <= HEAD_BELOW_END;
+        ((start | size).is_multiple_of(word) && is_around).then_some(start..end)
     })
 }
 
@@ -98,7 +161,7 @@ pub(crate) fn known_own_part(
     let end = FIRST_STACK_END.load(Relaxed);
     let first = end.saturating_sub(FIRST_STACK_LEAST)..end;
     let other = || if found.contains(&address) { found } else { first };
-    let part = robust_list::noted_stack(block).unwrap_or_else(other);
+    let part = noted_stack(block).unwrap_or_else(other);
     part.contains(&address).then_some(part)
 }
 

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A thread's robust-futex list (get_robust_list(2)): where its head is, and what glibc keeps around the
-//! head: the thread ID before it, the thread's stack after it. Head and thread ID without a system call,
-//! where what is read proves itself.
+//! A thread's robust-futex list (get_robust_list(2)): where its head is, and the thread ID that glibc
+//! keeps before the head. Both without a system call, where what is read proves itself.
 
-use core::ops::Range;
 use core::ptr;
 
 use super::{Errno, call, ids, libc};
@@ -75,7 +73,7 @@ pub(super) fn robust_head_of(block: usize) -> Option<*mut RobustHead> {
 }
 
 /// No system that needm runs on has smaller pages (`getpagesize` in every ABI of `arch/`).
-const SMALLEST_PAGE: usize = 4096;
+pub(super) const SMALLEST_PAGE: usize = 4096;
 
 /// The robust head of this thread, without a system call: the address at the learned distance, if
 /// what is there is a head without entries.
@@ -94,7 +92,7 @@ fn learned_head(block: usize) -> Option<*mut RobustHead> {
 
 /// The address at the learned distance, where the head of this thread may be, and the thread ID before
 /// it: in one page with the block, and followed by the learned offset.
-fn head_place(block: usize) -> Option<*mut RobustHead> {
+pub(super) fn head_place(block: usize) -> Option<*mut RobustHead> {
     let distance = HEAD_DISTANCE.load(Relaxed);
     if distance == 0 || !libc::has_keys() {
         return None;
@@ -163,66 +161,4 @@ pub(super) fn tid(block: usize) -> u32 {
     };
     TID_TRUST.store(next, Relaxed);
     tid
-}
-
-/// From the robust head to the thread's stack in glibc's record of a thread, at most, in words: there are
-/// 1024 bytes and less between the two (`struct pthread` in nptl/descr.h).
-const STACK_AFTER_HEAD: usize = 160;
-
-/// Where the stack of this thread begins, with its guard, as glibc keeps it after the robust head: an
-/// address, then a size. `mapping` is the one that `block` is in, and `guard` begins the inaccessible one
-/// right below it, or is the mapping's start.
-///
-/// What is read proves itself: no other pair is a range that begins in the guard or the mapping, below
-/// `block`, and ends in the mapping, above both `block` and the head.
-pub(super) fn stack_start(block: usize, mapping: &Range<usize>, guard: usize) -> Option<usize> {
-    let head = robust_head_of(block)?.addr();
-    let word = size_of::<usize>();
-    if !mapping.contains(&head) || !head.is_multiple_of(word) {
-        return None;
-    }
-    let end = mapping.end.min(head + STACK_AFTER_HEAD * word);
-    let read = |at: usize| {
-        // SAFETY: aligned, and a whole word of the mapping that this thread's own thread-local storage is in,
-        // which so can be read, and stays while the thread runs. Volatile: where it is not glibc's,
-        // other threads may write there. Then the value is only compared.
-        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
-    };
-    let pairs = (head..end - word).step_by(word).map(|at| (read(at), read(at + word)));
-    let holds_both = |(start, size): &(usize, usize)| {
-        let ends = start.checked_add(*size);
-        (guard..block).contains(start)
-            && ends.is_some_and(|ends| ends > head.max(block) && ends <= mapping.end)
-    };
-    pairs.into_iter().find(holds_both).map(|(start, _)| start)
-}
-
-/// From the end of a thread's stack down to the robust head, and to needm's block: glibc has only its
-/// record and thread-local storage there.
-const HEAD_BELOW_END: usize = 64 * 1024;
-
-/// No stack is larger, and no pointer as small as the size of one.
-const LARGEST_STACK: usize = 1 << 30;
-
-/// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
-/// in nptl/descr.h): an address, then a size. Without a system call. The first thread's is not noted.
-/// The head may have entries.
-///
-/// What is read proves itself: no other pair is a range that holds head and block right below its end.
-pub(super) fn noted_stack(block: usize) -> Option<Range<usize>> {
-    let head = head_place(block).filter(|_| libc::is_glibc())?.addr();
-    let (word, top) = (size_of::<usize>(), head.max(block));
-    let page_end = (block & !(SMALLEST_PAGE - 1)) + SMALLEST_PAGE;
-    let read = |at: usize| {
-        // SAFETY: aligned as the head is, and in one page with the block, which is mapped and readable.
-        // Volatile: where it is not glibc's, other threads may write there. Then the value is only
-        // compared.
-        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
-    };
-    let mut pairs = (head..page_end - word).step_by(word).map(|at| (read(at), read(at + word)));
-    pairs.find_map(|(start, size)| {
-        let end = start.checked_add(size).filter(|_| size < LARGEST_STACK && start != 0)?;
-        let is_around = start < head.min(block) && end > top && end - top <= HEAD_BELOW_END;
-        ((start | size).is_multiple_of(word) && is_around).then_some(start..end)
-    })
 }
