@@ -1,6 +1,7 @@
 //! A case: on what system needm is started, with which settings, and what threads do then.
 
 use super::explore;
+use crate::arch::needm_sp;
 use crate::m::M;
 use crate::needm::{self, Want};
 use crate::os::system::{self, Host};
@@ -112,7 +113,7 @@ pub(super) fn exits_by_the_room(_: &Tls) {
 
 /// An M that is bound now: waiting has no end here, and no handler runs in a model.
 pub(super) fn bound(tls: &Tls, want: Want) -> &'static M {
-    let m = needm::needm(tls, want, needm::current(tls)).expect("there is one");
+    let m = needm::needm(tls, want, needm::current(tls), needm_sp()).expect("there is one");
     m.expect("nothing was left")
 }
 

@@ -6,6 +6,7 @@ use super::case::{
 };
 use super::work::{call_back, use_own_m};
 use crate::arch::entry::open_rebind_path;
+use crate::arch::needm_sp;
 use crate::m::MS;
 use crate::needm::{self, Want};
 use crate::os::system;
@@ -124,7 +125,7 @@ fn stops_the_world_and_exits(_: &'static Tls) {
 
 /// A callback, if needm is not stopped first.
 fn comes(tls: &'static Tls) {
-    let m = needm::needm(tls, Want::Callback, needm::current(tls)).ok().flatten();
+    let m = needm::needm(tls, Want::Callback, needm::current(tls), needm_sp()).ok().flatten();
     if let Some(m) = m.filter(|m| running::enter(m)) {
         use_m(m);
         running::leave(m);

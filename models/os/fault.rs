@@ -3,6 +3,8 @@
 //! that no other thread does.
 
 use super::system::block;
+use core::ops::Range;
+
 use crate::error::Error;
 use crate::os::terms::{Fault, Known, Needs};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed, mappings};
@@ -57,9 +59,12 @@ impl Readiness {
 
     pub(crate) fn prepare(
         &self,
+        _: usize,
         _: bool,
         _: Needs,
         _: impl FnOnce(usize, usize) -> usize,
+        _: impl Fn(usize) -> bool,
+        _: impl Fn(usize) -> Option<Range<usize>>,
     ) -> Result<(), Error> {
         self.known.set(0, usize::MAX);
         if self.ready.load(Relaxed) == 0 {
@@ -109,6 +114,10 @@ impl Readiness {
     pub(crate) fn holds(&self, _: usize) -> bool {
         false
     }
+    pub(crate) fn can_make_way(&self) -> bool {
+        true
+    }
+
     pub(crate) fn has_room_below(&self, _: usize, _: Needs) -> bool {
         true
     }

@@ -67,6 +67,10 @@ pub(super) mod thread {
         None
     }
 
+    pub(crate) fn known_own_part(_: usize, _: usize, _: Range<usize>) -> Option<Range<usize>> {
+        None
+    }
+
     pub(crate) fn note_first_stack() {}
 
     pub(crate) fn own_stack_end(_: usize) -> Option<usize> {
