@@ -109,7 +109,7 @@ extern "C" fn back_to_g(out: *const Out<'_>) {
     let stack = out.m.bounds_or_g(out.segment.gsp.load(Relaxed));
     let around = &m::from_g0(out.m, out.segment).around;
     tools::back(stack.lo..stack.hi, around, &out.segment.around);
-    // An exception may go on from here, through all of needm. `gsp` keeps interrupts off still.
+    // An exception may go on from here, through all of needm, and an interrupt may end the callback.
     Tls::current().set_inside(out.inside);
 }
 
