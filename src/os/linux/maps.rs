@@ -15,7 +15,7 @@ use core::ptr;
 use super::{call, ids, libc, memory, robust_list, signal, spares_calls};
 use crate::arch::linux::nr;
 use crate::arch::needm_sp;
-use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, Relaxed};
 
 /// `AT_FDCWD` (include/uapi/linux/fcntl.h): what `openat` ignores for a full path.
 const AT_FDCWD: i32 = -100;
@@ -116,6 +116,13 @@ const HEAD_BELOW_END: usize = 64 * 1024;
 /// No stack is larger, and no pointer as small as the size of one.
 const LARGEST_STACK: usize = 1 << 30;
 
+/// How far after the robust head glibc notes a thread's stack, in bytes, once that was found; 0 before.
+static NOTE_AFTER_HEAD: AtomicUsize = AtomicUsize::new(0);
+
+/// In how many threads it was looked for, and after how many no more is.
+static SEARCHES: AtomicU32 = AtomicU32::new(0);
+const MOST_SEARCHES: u32 = 4;
+
 /// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
 /// in nptl/descr.h): an address, then a size. Without a system call. The first thread's is not noted.
 /// The head may have entries.
@@ -131,12 +138,23 @@ fn noted_stack(block: usize) -> Option<Range<usize>> {
         // compared.
         unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
     };
-    let mut pairs = (head..page_end - word).step_by(word).map(|at| (read(at), read(at + word)));
-    pairs.find_map(|(start, size)| {
+    let noted = |at: usize| {
+        let (start, size) = (read(at), read(at + word));
         let end = start.checked_add(size).filter(|_| size < LARGEST_STACK && start != 0)?;
         let is_around = start < head.min(block) && end > top && end - top <= HEAD_BELOW_END;
         ((start | size).is_multiple_of(word) && is_around).then_some(start..end)
-    })
+    };
+    let mut places = (head..page_end - word).step_by(word);
+    match NOTE_AFTER_HEAD.load(Relaxed) {
+        0 if SEARCHES.load(Relaxed) >= MOST_SEARCHES => None,
+        0 => {
+            SEARCHES.fetch_add(1, Relaxed);
+            let at = places.find(|at| noted(*at).is_some())?;
+            NOTE_AFTER_HEAD.store(at - head, Relaxed);
+            noted(at)
+        }
+        after => places.nth(after / word).and_then(noted),
+    }
 }
 
 /// What [`is_own_stack_down_to`] looks at, at most: there a system call costs a page.
@@ -160,8 +178,10 @@ pub(crate) fn known_own_part(
 ) -> Option<Range<usize>> {
     let end = FIRST_STACK_END.load(Relaxed);
     let first = end.saturating_sub(FIRST_STACK_LEAST)..end;
-    let other = || if found.contains(&address) { found } else { first };
-    let part = noted_stack(block).unwrap_or_else(other);
+    if first.contains(&address) {
+        return Some(first);
+    }
+    let part = noted_stack(block).unwrap_or(found);
     part.contains(&address).then_some(part)
 }
 
