@@ -70,6 +70,8 @@ pub(crate) fn attach() -> Result<(), Error> {
     m.attached.store(true, Relaxed);
     if m.owes_spare.load(Relaxed) {
         m.owes_spare.store(false, Relaxed);
+        // If the hook is jumped out of, the next callback finds that, on the slow path.
+        tls.set_bound_epoch(0);
         if let Some(thread) = tls.thread() {
             thread.in_hook(state::settings().hooks().m_new.is_some(), || EXTRA.newextram(None));
         }

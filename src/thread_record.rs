@@ -135,6 +135,16 @@ impl Thread {
         was
     }
 
+    /// Takes that mark back.
+    pub(crate) fn unmark_hook(&self) {
+        self.in_transfer.store(self.in_transfer.load(Relaxed) & !IN_HOOK, Relaxed);
+    }
+
+    /// Whether its thread lives, and does not return its Ms because it exits.
+    pub(crate) fn is_live_and_stays(&self) -> bool {
+        self.state() & PHASE == LIVE && self.destructor_ran.load(Relaxed) == 0
+    }
+
     /// Says whether this thread runs a hook, for which a thread that stops the world waits.
     pub(crate) fn set_runs_hook(&self, runs: bool) {
         self.runs_hook.store(u32::from(runs), Relaxed);

@@ -88,6 +88,9 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
         if outermost == innermost { inner_goes_on } else { !is_left(tls, outermost, at) };
     if !inner_goes_on && !outer_goes_on {
         tls.set_inside(at);
+        if let Some(thread) = tls.thread() {
+            thread.forget_left_hook();
+        }
         return 0;
     }
     tls.set_outermost(if outer_goes_on { outermost } else { innermost });

@@ -65,6 +65,22 @@ impl Thread {
         self.end_transfer(was & !OUTER);
     }
 
+    /// No code of needm's goes on on this thread, which is live, but the caller's: if it says that it runs a hook,
+    /// that was jumped out of.
+    pub(crate) fn forget_left_hook(&self) {
+        if !self.is_live_and_stays() {
+            return;
+        }
+        self.unmark_hook();
+        if self.runs_hook() {
+            self.set_runs_hook(false);
+            order();
+            if is_closed(gate::value()) {
+                gate::wake_stopper();
+            }
+        }
+    }
+
     /// The record that says so: the caller's own, so that its handlers find it, if it has one.
     fn runner(&self) -> &Self {
         Tls::current().thread().unwrap_or(self)
