@@ -18,7 +18,7 @@ use crate::m::{M, MS};
 use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
-use crate::sync::{Alone, AtomicU32, Relaxed, Release, SeqCst};
+use crate::sync::{Alone, AtomicU32, Relaxed, Release, SeqCst, compiler_fence};
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
@@ -178,8 +178,6 @@ impl Thread {
         let was = self.begin_transfer();
         m.reset();
         let prev = m.prev_held.load(Relaxed);
-        m.prev_held.store(ptr::null_mut(), Relaxed);
-        m.prev_current.store(ptr::null_mut(), Relaxed);
         let own = ptr::from_ref(m).cast_mut();
         let keeps = state::settings().binds_calls() && ptr::eq(self.last.load(Relaxed), own);
         if !keeps {
@@ -191,6 +189,11 @@ impl Thread {
         // Before the release: a handler that calls back after it finds that `m` is not this
         // thread's, binds another M, and writes that to `self.m`. Then `prev` would be lost.
         self.unchain(m, if outermost && state::settings().binds_calls() { last } else { prev });
+        // After that: a handler that waits at the gate looks along this chain for callbacks below, which do not
+        // run meanwhile.
+        compiler_fence(SeqCst);
+        m.prev_held.store(ptr::null_mut(), Relaxed);
+        m.prev_current.store(ptr::null_mut(), Relaxed);
         EXTRA.release(m);
         self.end_transfer(was);
     }

@@ -70,19 +70,59 @@ static void run_in_a_stopped_world(void *(*comes)(void *)) {
     CHECK_EQ(needm_start_the_world(), 0);
     join(stepped);
 }
+/* The end of the callback of a handler that has interrupted another one, which counts as running still: the
+ * stop waits for it, or for its handlers to wait. */
+static volatile int stopper_id;
+static void ends_while_another_thread_stops(void *arg) {
+    ready = 1;
+    WAIT_UNTIL(stopper_id != 0 && sleeps(stopper_id));
+    steps_on();
+    (void)arg;
+}
+static void call_back_and_step(int signal) {
+    (void)signal;
+    CHECK_EQ(needm_callback(ends_while_another_thread_stops, NULL, 0, NULL), 0);
+    steps_off();
+}
+static void is_interrupted(void *arg) {
+    CHECK_EQ(raise(SIGUSR1), 0);
+    (void)arg;
+}
+static void *is_interrupted_in_a_callback(void *arg) {
+    CHECK_EQ(needm_callback(is_interrupted, NULL, 0, NULL), 0);
+    return arg;
+}
+static void run_beside_a_stop(void *(*comes)(void *)) {
+    ready = stopper_id = 0;
+    pthread_t stepped = thread(comes, NULL);
+    WAIT_UNTIL(ready);
+    stopper_id = (int)syscall(SYS_gettid);
+    CHECK_EQ(needm_stop_the_world_within(600000000000), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+    join(stepped);
+}
 /* At every second instruction: the thread counts as running for more than one before it looks. */
-static void at_each_instruction(void *(*comes)(void *)) {
+static void at_each_instruction(void (*run)(void *(*)(void *)), void *(*comes)(void *)) {
     long at = 0;
     for (reached = 1; reached; at += 2) {
         reached = 0;
         countdown = at;
-        run_in_a_stopped_world(comes);
+        run(comes);
     }
     fprintf(stderr, "  to instruction %ld\n", at);
     CHECK(at > 100);
 }
-static void a_handler_waits_where_a_callback_waits(void) { at_each_instruction(comes_by_a_callback); }
-static void a_handler_waits_where_a_callback_comes_back(void) { at_each_instruction(comes_back_from_c); }
+static void a_handler_waits_where_a_callback_waits(void) {
+    at_each_instruction(run_in_a_stopped_world, comes_by_a_callback);
+}
+static void a_handler_waits_where_a_callback_comes_back(void) {
+    at_each_instruction(run_in_a_stopped_world, comes_back_from_c);
+}
+static void a_stop_does_not_wait_for_handlers_over_the_end_of_another(void) {
+    struct sigaction usr1 = {.sa_handler = call_back_and_step, .sa_flags = SA_ONSTACK};
+    CHECK_EQ(sigaction(SIGUSR1, &usr1, NULL), 0);
+    at_each_instruction(run_beside_a_stop, is_interrupted_in_a_callback);
+}
 
 int main(int argc, char **argv) {
     if (emulated()) {
@@ -95,6 +135,7 @@ int main(int argc, char **argv) {
     handle_steps();
     RUN(a_handler_waits_where_a_callback_waits);
     RUN(a_handler_waits_where_a_callback_comes_back);
+    RUN(a_stop_does_not_wait_for_handlers_over_the_end_of_another);
     CHECK_EQ(needm_stop(), 0);
     return SUCCESS;
 }
