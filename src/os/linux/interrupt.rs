@@ -274,11 +274,13 @@ fn explains(stack: &Range<usize>, at: usize, frame: &Context, blocked: u64) -> b
     };
     let calls = |signal, with_info| {
         signal::action(signal, None).is_ok_and(|action| {
-            let blocks = action.blocks(signal) & !was;
+            let is_it = |blocks: u64| {
+                let blocks = blocks & !was;
+                blocks != 0 && (blocks == since || blocks == without_own)
+            };
             action.may_run()
                 && action.takes_info() == with_info
-                && blocks != 0
-                && (blocks == since || blocks == without_own)
+                && action.may_block(signal).into_iter().any(is_it)
         })
     };
     // Linux writes the signal's number beside the context, unless the handler takes no `siginfo_t`.
