@@ -33,6 +33,8 @@ impl Table {
     }
 
     pub(crate) fn add(&mut self, name: &'static str, value: f64, unit: &'static str, goal: Goal) {
+        // A difference of two times that is below 0 is noise.
+        let value = value.max(0.0);
         eprintln!("{name}: {value:.2} {unit}");
         self.rows.push(Row { name, value, unit, goal });
     }
