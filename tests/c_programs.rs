@@ -259,6 +259,8 @@ programs! {
     the_registers_of_interrupted_callbacks_are_shown = "interrupted_registers" Archive [];
     the_registers_of_interrupted_callbacks_are_shown_per_call =
         "interrupted_registers" Shared ["call"];
+    handlers_that_wait_for_an_m_are_not_waited_for = "m_waiters" Archive [];
+    handlers_that_wait_for_an_m_are_not_waited_for_per_call = "m_waiters" Shared ["call"];
     hooks_that_were_left_are_not_waited_for = "hooks_left" Archive [];
     hooks_that_were_left_are_not_waited_for_per_call = "hooks_left" Shared ["call"];
     hooks_wait_for_a_stopped_world = "world_hooks" Archive [];

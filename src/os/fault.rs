@@ -100,8 +100,8 @@ pub(crate) struct Readiness {
 
 impl Readiness {
     /// Makes sure that this thread has a handler stack, and that it is known of the place `at` of
-    /// the caller whether a handler runs there. `careful`: the caller may be a handler, whose return may undo that; then [`Readiness::needs_checks`] until it
-    /// has been found in order often enough. `tell` is given the bounds of a stack that
+    /// the caller whether a handler runs there. `careful`: the caller may be a handler, whose return may
+    /// undo that; then [`Readiness::needs_checks`] until it has been found in order often enough. `tell` is given the bounds of a stack that
     /// is made here, and returns the number that valgrind has given it. `is_own`: whether an address is
     /// on the stack that the thread was made with; `own_part`: the part of that which an address is on,
     /// if that is known without a system call. An error if there is no

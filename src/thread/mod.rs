@@ -70,9 +70,9 @@ pub(crate) fn ready_record(tls: &Tls, at: usize, careful: bool) -> Result<&'stat
     Ok(thread)
 }
 
-/// Makes this thread ready for faults in callbacks from about `at`. If a process that shares the memory was the first to use the
-/// record, finds out which thread's it is; that process has set up its own handler stack, so this
-/// thread's has to be checked.
+/// Makes this thread ready for faults in callbacks from about `at`. If a process that shares the memory was
+/// the first to use the record, finds out which thread's it is; that process has set up its own handler
+/// stack, so this thread's has to be checked.
 pub(crate) fn prepare(tls: &Tls, thread: &Thread, at: usize, careful: bool) -> Result<(), Error> {
     if !thread.notice.is_settled() {
         if !thread.notice.has_thread_id() {
