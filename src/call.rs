@@ -160,6 +160,8 @@ pub(crate) struct Panic {
     pub(crate) info: PanicInfo,
     /// Of a fault: what `os::fault::keep` has kept of it; 0 if nothing.
     pub(crate) kept: usize,
+    /// Where C was that has raised it, or one that it has taken over; else 0.
+    pub(crate) c: usize,
     pub(crate) recovered: bool,
 }
 

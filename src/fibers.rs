@@ -21,6 +21,7 @@ use crate::os;
 use crate::pool;
 use crate::segment::Segment;
 use crate::sync::{AtomicPtr, Relaxed, SeqCst, compiler_fence};
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use core::iter::successors;
 use core::mem::offset_of;
@@ -89,7 +90,18 @@ pub(crate) fn is_its_c(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
     let Some(thread) = tls.thread() else { return true };
     // A handler comes to its end before the code that it has interrupted goes on.
     let by_a_handler = thread.ready.holds(at) || os::fault::handler_stack().holds(at);
-    by_a_handler || thread.own_stack_holds(tls, at) && thread.own_stack_holds(tls, call)
+    by_a_handler || are_on_own_stack(tls, thread, at, call)
+}
+
+fn are_on_own_stack(tls: &Tls, thread: &Thread, one: usize, other: usize) -> bool {
+    thread.own_stack_holds(tls, one) && thread.own_stack_holds(tls, other)
+}
+
+/// Whether C at `at` runs on the stack on which the callback of `segment` has called it, not on one of its own.
+pub(crate) fn is_on_its_stack(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
+    let call = m::g0sp(m, segment);
+    let is_near = || at + CLOSE > call;
+    at < call && (is_near() || tls.thread().is_some_and(|own| are_on_own_stack(tls, own, at, call)))
 }
 
 /// The M below `top` on which a callback waits that has called the C at `at`.

@@ -7,16 +7,17 @@
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
 use crate::abandoned::go_on;
-use crate::call::{Call, Function};
+use crate::call::{ALIGN, Call, Function};
 use crate::callback::inside;
 use crate::callback::inside::Mark;
+use crate::callback::panic::panicked_in_c_at;
 use crate::error::Error;
 use crate::fibers;
 use crate::m;
 use crate::m::{M, g0sp};
 use crate::reconcile::running_segment;
 use crate::running;
-use crate::segment::Segment;
+use crate::segment::{ENDING, Segment};
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::tools;
@@ -87,9 +88,27 @@ unsafe fn call_on_g0(
 ) {
     let call = m::from_g0(m, segment).call.load(Relaxed);
     let out = Out { segment, m, inside, call };
-    // SAFETY: below `g0sp` the system stack is not in use: C above it waits for this callback.
-    unsafe { needm_on_g0(function, arg, &raw const out, g0sp(m, segment)) }
+    // SAFETY: below that the system stack is not in use: C above it waits for this callback.
+    unsafe { needm_on_g0(function, arg, &raw const out, free_below(m, segment)) }
 }
+
+/// From where on down the system stack is free: below the call, or below C that has panicked, because what it
+/// has deferred may use its frames.
+fn free_below(m: &M, segment: &Segment) -> usize {
+    let from = m::from_g0(m, segment);
+    let mut inner = Some(segment);
+    while let Some(at) = inner {
+        let c = if at.is(ENDING) { panicked_in_c_at(at) } else { 0 };
+        if c != 0 && fibers::is_on_its_stack(Tls::current(), m, from, c) {
+            return (c - BELOW_C) & !(ALIGN - 1);
+        }
+        inner = at.outer().filter(|_| !ptr::eq(at, from));
+    }
+    g0sp(m, segment)
+}
+
+/// More than needm's frames below [`Panic::c`](crate::call::Panic::c) have: an unwinder that comes to C reads them.
+const BELOW_C: usize = 512;
 
 /// From `needm_on_g0`, on the system stack, before the function.
 extern "C" fn left_g(out: *const Out<'_>) {

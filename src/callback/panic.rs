@@ -90,7 +90,7 @@ pub(crate) fn recover() -> Option<PanicInfo> {
 /// Runs the deferred functions, then ends the callback. `kept`: see [`Panic::kept`].
 pub(crate) fn raise(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
     begin(segment, &info);
-    go_on(m, segment, info, kept)
+    go_on(m, segment, info, kept, 0)
 }
 
 /// First: from here on no interrupt ends the callback.
@@ -99,19 +99,20 @@ pub(crate) fn begin(segment: &Segment, info: &PanicInfo) {
     RAISED.count(info);
 }
 
-/// The rest, on the G, below the frame that panicked.
-pub(crate) fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> ! {
+/// The rest, on the G, below the frame that panicked. `c`: see [`Panic::c`].
+pub(crate) fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize, c: usize) -> ! {
     leave_part(m, segment);
-    let mut panic = Panic { info, kept, recovered: false };
+    let c = if c == 0 { panicked_in_c_at(segment) } else { c };
+    let mut panic = Panic { info, kept, c, recovered: false };
     segment.panic.store(&raw mut panic, Relaxed);
     while let Some(value) = run_deferred(m, segment) {
         // SAFETY: deferred functions reach it by its address, and have written to it.
-        let Panic { info, recovered, .. } = unsafe { (&raw const panic).read_volatile() };
+        let Panic { info, recovered, c, .. } = unsafe { (&raw const panic).read_volatile() };
         if info.kind == Error::Interrupted.code() && !recovered {
             continue; // another thread has asked for the same end
         }
         // It takes over, as a panic of the deferred function that has run last.
-        let next = Panic { info: interrupted(value), kept: 0, recovered: false };
+        let next = Panic { info: interrupted(value), kept: 0, c, recovered: false };
         RAISED.count(&next.info);
         // SAFETY: the panic is a local of this function, and only this thread, which is here,
         // reads or writes it; a deferred function that did is over.
@@ -130,6 +131,12 @@ pub(crate) fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize) -> !
     // callback.
     panic.info.fill(unsafe { (*call).info });
     finish(m, segment, panic.info.kind)
+}
+
+/// Where C was that has raised the panic of this callback, on whichever stack; 0 if none has.
+pub(crate) fn panicked_in_c_at(segment: &Segment) -> usize {
+    // SAFETY: null, or a panic in a frame further up this G, which stays until its callback ends.
+    unsafe { segment.panic.load(Relaxed).as_ref() }.map_or(0, |panic| panic.c)
 }
 
 /// No frame of a signal is smaller.

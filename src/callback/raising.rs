@@ -43,7 +43,7 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
         raise_from_c(m, segment, info);
     }
     leave_handlers(m, segment);
-    go_on(m, segment, info, 0)
+    go_on(m, segment, info, 0, 0)
 }
 
 /// A panic raised in C that a callback called: the M runs again, and the panic goes on on its G.
@@ -51,8 +51,8 @@ fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
     unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
         // SAFETY: `raise_from_c` passes the addresses of these three, and never leaves its frame.
         unsafe {
-            let info = *(info as *const PanicInfo);
-            go_on(&*(m as *const M), &*(segment as *const Segment), info, 0)
+            let (panic, c) = (*(info as *const PanicInfo), info);
+            go_on(&*(m as *const M), &*(segment as *const Segment), panic, 0, c)
         }
     }
     leave_handlers_of_c(m, segment);

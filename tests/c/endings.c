@@ -153,6 +153,49 @@ static void panics_and_defers_in_c_belong_to_the_callback_around_it(void) {
     CHECK(strcmp(order, "cg") == 0);
 }
 
+/* C that a deferred function calls leaves the frames alone in which C has deferred, and panicked. */
+static void looks_at_its_frame(void *arg) {
+    const unsigned char *bytes = arg;
+    for (int i = 0; i < 4096; i++) CHECK_EQ(bytes[i], 0x5e);
+    note("f");
+}
+static void fills_the_stack(void *arg) {
+    volatile unsigned char bytes[32768];
+    memset((void *)bytes, 0xaa, sizeof bytes);
+    (void)arg;
+}
+static void calls_back_from_c(void *arg) {
+    fills_the_stack(arg);
+    CHECK_EQ(needm_callback(note, "n", 0, NULL), 0);
+}
+static void calls_c(void *arg) {
+    (void)arg;
+    CHECK_EQ(needm_ccall(calls_back_from_c, NULL), 0);
+}
+/* Which is the first one's C, below that: this one is made on the G. */
+static void calls_c_in_a_callback(void *arg) { CHECK_EQ(needm_callback(calls_c, arg, 0, NULL), 0); }
+static void calls_c_and_panics_there(void *arg) {
+    calls_c(arg);
+    CHECK_EQ(needm_ccall((void (*)(void *))needm_panic, arg), 0);
+}
+static void defers_in_c_and_panics(void *last) {
+    unsigned char bytes[4096];
+    needm_defer d[2];
+    memset(bytes, 0x5e, sizeof bytes);
+    CHECK_EQ(needm_defer_push(&d[0], looks_at_its_frame, bytes), 0);
+    CHECK_EQ(needm_defer_push(&d[1], *(void (**)(void *))last, NULL), 0);
+    needm_panic(NULL);
+}
+static void calls_c_that_defers(void *last) { needm_ccall(defers_in_c_and_panics, last); }
+static void deferred_functions_of_c_find_its_frames(void) {
+    void (*lasts[])(void *) = {calls_c, calls_c_in_a_callback, calls_c_and_panics_there, calls_c};
+    for (int i = 0; i < 4; i++) {
+        order[0] = 0;
+        CHECK_EQ(needm_callback(calls_c_that_defers, &lasts[i], 0, NULL), NEEDM_EPANIC);
+        CHECK(strcmp(order, "nf") == 0);
+    }
+}
+
 static void directly(void *arg) {
     char frame[64] = "xyz";
     CHECK_EQ(needm_callback(note, frame, sizeof frame, NULL), 0);
@@ -204,6 +247,7 @@ int main(int argc, char **argv) {
     RUN(frames_are_copied_aligned_and_copied_back_at_every_ending);
     RUN(nesting_holds_to_depth_200_with_a_fault_at_the_bottom);
     RUN(panics_and_defers_in_c_belong_to_the_callback_around_it);
+    RUN(deferred_functions_of_c_find_its_frames);
     RUN(a_callback_made_on_a_g_nests_there);
     RUN(deferred_functions_for_which_a_g_has_no_room_are_refused_and_none_is_lost);
     CHECK_EQ(needm_stop(), 0);
