@@ -20,6 +20,7 @@
 
 #include "needm.h"
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -116,38 +117,58 @@ class deferred {
     deferred &operator=(const deferred &) = delete;
 
   protected:
+    // Those of one callback, and needm's record for them.
+    struct list {
+        deferred *last = nullptr;
+        needm_defer record = {};
+    };
+
     explicit deferred(void (*function)(deferred &)) noexcept
-        : function_(function), list_(current()) {
-        if (list_) {
-            outer_ = *list_;
-            *list_ = this;
-        }
-    }
+        : function_(function), list_(current()) {}
     ~deferred() = default;
 
+    // The fences are the compiler's: a fault may come at any instruction in between, and needm then finds all
+    // that is in the list, in memory.
+    void enlist() noexcept {
+        if (list_) {
+            outer_ = list_->last;
+            std::atomic_signal_fence(std::memory_order_seq_cst);
+            list_->last = this;
+        }
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
     void forget() noexcept {
-        if (list_) *list_ = outer_;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
+        if (list_) list_->last = outer_;
     }
 
   private:
     template <class F> friend class invocation;
 
     // The list of this thread's innermost callback; null outside.
-    static deferred **&current() noexcept {
-        static thread_local deferred **list = nullptr;
-        return list;
+    static list *&current() noexcept {
+        static thread_local list *one = nullptr;
+        return one;
     }
-    // Runs those that a panic has skipped: a deferred function of needm's.
-    static void run_skipped(void *list) {
-        deferred **first = static_cast<deferred **>(list);
-        while (deferred *skipped = *first) {
-            *first = skipped->outer_;
-            skipped->function_(*skipped);
-        }
+    // If a panic skips them, they run.
+    static void watch(list &skipped) noexcept {
+        // There is room: nothing else is deferred yet in this callback. Without, only what a panic
+        // skips is not run.
+        (void)needm_defer_push(&skipped.record, run_skipped, &skipped);
+    }
+    // Runs the last one that a panic has skipped: a deferred function of needm's. Those before it run as the
+    // next one, however it ends.
+    static void run_skipped(void *skipped) {
+        list &all = *static_cast<list *>(skipped);
+        deferred *last = all.last;
+        if (last == nullptr) return;
+        watch(all);
+        all.last = last->outer_;
+        last->function_(*last);
     }
 
     void (*function_)(deferred &);
-    deferred **list_;
+    list *list_;
     deferred *outer_ = nullptr;
 };
 
@@ -219,7 +240,7 @@ template <class F> class invocation {
 
     R callback() {
         needm_panic_info info = NEEDM_PANIC_INFO_INIT;
-        restores list(deferred::current());
+        restores around(deferred::current());
         const exception_state exceptions;
         const int code = needm_callback(in_callback, this, 0, &info);
         if (info.kind != 0 || (code == 0 && !returned_ && !exception_)) exceptions.put_back();
@@ -235,19 +256,17 @@ template <class F> class invocation {
   private:
     // However the callback ends, the list is the one around it again.
     struct restores {
-        explicit restores(deferred **&place) noexcept : list(place) {}
-        ~restores() { deferred::current() = list; }
+        explicit restores(deferred::list *around) noexcept : around_(around) {}
+        ~restores() { deferred::current() = around_; }
         restores(const restores &) = delete;
         restores &operator=(const restores &) = delete;
-        deferred **list;
+        deferred::list *around_;
     };
 
     static void in_callback(void *self) {
         invocation *own = static_cast<invocation *>(self);
         deferred::current() = &own->skipped_;
-        // There is room: nothing else is deferred yet in this callback. Without, only what a panic
-        // skips is not run.
-        (void)needm_defer_push(&own->record_, deferred::run_skipped, &own->skipped_);
+        deferred::watch(own->skipped_);
         own->run();
     }
     static void in_c(void *self) { static_cast<invocation *>(self)->run(); }
@@ -276,8 +295,7 @@ template <class F> class invocation {
     result<R> result_;
     std::exception_ptr exception_;
     bool returned_ = false;
-    deferred *skipped_ = nullptr;
-    needm_defer record_ = {};
+    deferred::list skipped_;
 };
 
 } // namespace detail
@@ -329,7 +347,7 @@ template <class F> std::invoke_result_t<std::decay_t<F> &> ccall(F &&function) {
 //     needm::defer close([&] { ::close(file); });
 template <class F> class [[nodiscard]] defer : detail::deferred {
   public:
-    explicit defer(F function) : deferred(run), function_(std::move(function)) {}
+    explicit defer(F function) : deferred(run), function_(std::move(function)) { enlist(); }
     ~defer() {
         forget();
         function_();

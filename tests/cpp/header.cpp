@@ -146,6 +146,31 @@ static void deferred_functions_run_once(void) {
     CHECK(recovered.code() == needm::errc::panic && !recovered.ended_callback());
 }
 
+/* However one of them ends, those before it run. */
+static void deferred_functions_that_fail_are_not_the_last(void) {
+    needm::runtime runtime;
+    for (auto first : {fault, panic})
+        for (auto second : {fault, panic, overflow}) {
+            std::string order;
+            auto error = caught<needm::error>([&] {
+                needm::callback([&] {
+                    needm::defer one([&] { order += '1'; });
+                    needm::defer two([&] {
+                        order += '2';
+                        second(nullptr);
+                    });
+                    needm::defer three([&] {
+                        order += '3';
+                        second(nullptr);
+                    });
+                    first(nullptr);
+                });
+            });
+            CHECK(error.ended_callback());
+            CHECK(order == "321");
+        }
+}
+
 static void the_world_is_stopped_for_a_scope(void) {
     needm::runtime runtime;
     needm::callback([] {
@@ -271,6 +296,7 @@ int main() {
     RUN(endings_are_errors);
     RUN(exceptions_that_are_skipped_are_forgotten);
     RUN(deferred_functions_run_once);
+    RUN(deferred_functions_that_fail_are_not_the_last);
     RUN(the_world_is_stopped_for_a_scope);
     RUN(a_runtime_ends_with_its_scope);
     RUN(further_stacks_end_with_their_scope);
