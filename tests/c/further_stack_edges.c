@@ -1,6 +1,7 @@
 /* Coroutines inside callbacks, at the edges: jumps, overflows while one is under way, the stopped world,
  * mistakes, and stacks that were not declared. */
 #include "coroutine.h"
+#include <fcntl.h>
 #include <setjmp.h>
 
 /* C jumps out of a callback from a coroutine. */
@@ -257,7 +258,7 @@ static void faults_in_the_mapping_of_the_caller(void) {
     co.arg = (void *)goes_to_the_callers_mapping;
     switch_to(&co);
 }
-static void stacks_that_were_not_declared(void) {
+static void are_the_callbacks(void) {
     struct coroutine co = {0};
     map_stack(&co);
     start((needm_config){.binding = binding});
@@ -275,6 +276,29 @@ static void stacks_that_were_not_declared(void) {
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_stop(), 0);
     unmap_stack(&co);
+}
+static void *goes_on_alone(void *arg) {
+    char path[32], byte;
+    /* Linux has no maps to show for a first thread that has exited. */
+    sprintf(path, "/proc/%d/maps", getpid());
+    if (!emulated())
+        for (ssize_t n = 1; n > 0;) {
+            int file = open(path, O_RDONLY);
+            n = read(file, &byte, 1);
+            close(file);
+        }
+    are_the_callbacks();
+    _exit(SUCCESS);
+    return arg;
+}
+static void after_the_first_thread_has_exited(void) {
+    thread(goes_on_alone, NULL);
+    pthread_exit(NULL);
+}
+static void stacks_that_were_not_declared(void) {
+    are_the_callbacks();
+    int status = in_a_child(after_the_first_thread_has_exited);
+    CHECK(WIFEXITED(status) && WEXITSTATUS(status) == SUCCESS);
     CHECK_DIES(faults_on_the_own_stack, SIGSEGV);
     CHECK_DIES(faults_in_the_mapping_of_the_caller, SIGSEGV);
 }

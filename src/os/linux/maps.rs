@@ -9,6 +9,7 @@
 //! and mapping (`reconcile.rs`).
 
 use core::cell::Cell;
+use core::ffi::CStr;
 use core::ops::Range;
 use core::ptr;
 
@@ -237,14 +238,32 @@ pub(crate) fn guard_below(end: usize) -> Option<Range<usize>> {
 }
 
 /// Calls `wanted` with each line until it returns a range; that range.
+///
+/// `/proc/self` is the first thread's. Once that has exited, its `maps` is empty, and `/proc/thread-self` has
+/// the lines. But that is younger (Linux 3.17), and an emulator may show its own there.
 fn find(wanted: impl Fn(&Line) -> Option<Range<usize>>) -> Option<Range<usize>> {
     if spares_calls() {
         return None;
     }
-    let path = c"/proc/self/maps".as_ptr();
+    for path in [c"/proc/self/maps", c"/proc/thread-self/maps"] {
+        let mut found = None;
+        let has_lines = read(path, |line| {
+            found = wanted(line);
+            found.is_none()
+        });
+        if has_lines {
+            return found;
+        }
+    }
+    None
+}
+
+/// Calls `goes_on` with each line of a file until it says no. Whether there is a line.
+fn read(path: &CStr, mut goes_on: impl FnMut(&Line) -> bool) -> bool {
     // SAFETY: the path is a C string; opening a file touches nothing of ours.
-    let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path, O_CLOEXEC, 0_usize)) }.ok()?;
-    let mut found = None;
+    let file = unsafe { call(nr::OPENAT, (AT_FDCWD, path.as_ptr(), O_CLOEXEC, 0_usize)) };
+    let Ok(file) = file else { return false };
+    let mut has_lines = false;
     let mut line = Line::default();
     let mut buffer = [0_u8; 256];
     'file: loop {
@@ -258,8 +277,8 @@ fn find(wanted: impl Fn(&Line) -> Option<Range<usize>>) -> Option<Range<usize>> 
                 line.take(*byte);
                 continue;
             }
-            found = wanted(&line);
-            if found.is_some() {
+            has_lines = true;
+            if !goes_on(&line) {
                 break 'file;
             }
             line = Line::default();
@@ -267,7 +286,7 @@ fn find(wanted: impl Fn(&Line) -> Option<Range<usize>>) -> Option<Range<usize>> 
     }
     // SAFETY: it was opened above.
     let _ = unsafe { call(nr::CLOSE, (file,)) };
-    found
+    has_lines
 }
 
 /// What matters of a line, as it is read: the range, and the end of the name.
