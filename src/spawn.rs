@@ -15,9 +15,10 @@ use core::iter::successors;
 
 use crate::abandoned;
 use crate::arch;
+use crate::attach;
 use crate::call::PanicInfo;
 use crate::callback::ccall;
-use crate::callback::inside::Mark;
+use crate::callback::inside::{Mark, inside};
 use crate::error::Error;
 use crate::gate;
 use crate::needm;
@@ -121,7 +122,8 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let Some((offered, main)) = handover::take(arg.addr()) else {
         return core::ptr::null_mut();
     };
-    let attached = crate::attach::attach();
+    // Marked as a call of the host's: its hook may run this in a callback, on the thread that spawns.
+    let attached = inside(|_| attach::attach());
     // Now that `spawn` succeeds, a stop has to wait for the callback.
     set_admitted(true);
     offered.answer(attached);
@@ -148,7 +150,7 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
             info.signo, info.addr, info.pc, info.value
         ));
     }
-    let _ = crate::attach::detach();
+    let _ = inside(|_| attach::detach());
     if let Some(over) = main.over {
         // SAFETY: the caller of `spawn` lets it be called with its argument, once.
         unsafe { over(main.arg) };

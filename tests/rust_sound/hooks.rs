@@ -83,10 +83,22 @@ mod body {
             start.run();
             Ok(())
         });
-        needm::start_with(Config::default(), &HERE).expect("it is not started");
-        assert_eq!(spawn(), Ok(()));
-        assert_eq!(needm::callback(|_| spawn()).expect("it returns"), Ok(()));
-        assert_eq!(RAN.load(SeqCst), 2);
+        static IN_A_CALLBACK: Threads =
+            Threads(|start| needm::callback(|_| start.run()).map_err(|_| 11));
+        static IN_C: Threads = Threads(|start| {
+            let called = needm::callback(|cx| cx.ccall(|| start.run()));
+            called.map_err(|_| 11)?.map_err(|_| 12)
+        });
+        for hooks in [&HERE, &IN_A_CALLBACK, &IN_C] {
+            RAN.store(0, SeqCst);
+            needm::start_with(Config::default(), hooks).expect("it is not started");
+            assert_eq!(spawn(), Ok(()));
+            assert_eq!(needm::callback(|_| spawn()).expect("it returns"), Ok(()));
+            assert_eq!(RAN.load(SeqCst), 2);
+            needm::detach().expect("outside");
+            assert_eq!(needm::stats().ms_bound, 0);
+            needm::stop().expect("no callback runs");
+        }
     }
 
     struct Calls;
