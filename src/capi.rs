@@ -175,13 +175,13 @@ extern "C" fn needm_self() -> *const M {
 
 arch::public! {
 extern "C" fn needm_stop_the_world() -> c_int {
-    code(inside(|_| world::stop(None)))
+    code(inside(|_| world::stop(None).map(drop)))
 }
 }
 
 arch::public! {
 extern "C" fn needm_stop_the_world_within(wait_ns: i64) -> c_int {
-    code(inside(|_| limit(wait_ns).and_then(|limit| world::stop(Some(limit)))))
+    code(inside(|_| limit(wait_ns).and_then(|limit| world::stop(Some(limit)).map(drop))))
 }
 }
 

@@ -37,6 +37,9 @@ pub(crate) static STOPPING: AtomicBool = AtomicBool::new(false);
 /// The callback in which the owner has stopped the world; null if it was in none.
 pub(crate) static STOPPED_IN: AtomicPtr<Segment> = AtomicPtr::new(ptr::null_mut());
 
+/// How often the world was stopped. Two words, the lower one first: one alone comes to an old number again.
+static STOPS: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+
 /// Changes when a thread stops running callback code while the gate is closed. The stopper
 /// sleeps on it.
 pub(crate) static STOPPER_WAKE: AtomicU32 = AtomicU32::new(0);
@@ -140,6 +143,21 @@ fn is_owner(thread: &Thread) -> bool {
 pub(crate) fn acquire_world(own: &Thread) -> bool {
     let own = ptr::from_ref(own).cast_mut();
     OWNER.compare_exchange(ptr::null_mut(), own, SeqCst, SeqCst).is_ok()
+}
+
+/// The number of this stop of the world. Only for the owner, which has just become that.
+pub(crate) fn number_stop() -> u64 {
+    let number = stop_number().wrapping_add(1);
+    #[allow(clippy::cast_possible_truncation)] // its two halves
+    let halves = [number as u32, (number >> 32) as u32];
+    STOPS.iter().zip(halves).for_each(|(word, half)| word.store(half, Relaxed));
+    number
+}
+
+/// The number of the stop that this thread, the owner, has begun last.
+pub(crate) fn stop_number() -> u64 {
+    let [low, high] = &STOPS;
+    u64::from(high.load(Relaxed)) << 32 | u64::from(low.load(Relaxed))
 }
 
 /// Gives up the world, and wakes the threads that wait for their turn.

@@ -25,7 +25,7 @@ use crate::callback::inside::inside;
 use crate::error::Error;
 use crate::gate::{
     CLOSED, MAX_SLEEP, OWNER, STOPPED_IN, STOPPER_WAKE, STOPPING, TURN, acquire_world, close, gate,
-    is_closed, owns_the_world, release_world, reopen,
+    is_closed, number_stop, owns_the_world, release_world, reopen, stop_number,
 };
 use crate::m;
 use crate::m::{M, MS};
@@ -139,15 +139,15 @@ pub(crate) fn outside(mut work: impl FnMut()) {
 }
 
 /// See [`crate::stop_the_world`]. With a `limit`, in nanoseconds: see
-/// [`crate::stop_the_world_within`].
+/// [`crate::stop_the_world_within`]. The number of this stop.
 #[inline(never)] // so that little of needm's is above the stack pointer
-pub(crate) fn stop(limit: Option<u64>) -> Result<(), Error> {
+pub(crate) fn stop(limit: Option<u64>) -> Result<u64, Error> {
     stop_at(needm_sp(), limit)
 }
 
 /// The same. `at`: the stack pointer of the entry, which says what callback this is in.
 #[inline(never)]
-fn stop_at(at: usize, limit: Option<u64>) -> Result<(), Error> {
+fn stop_at(at: usize, limit: Option<u64>) -> Result<u64, Error> {
     if !state::is_open() {
         return Err(Error::NotStarted);
     }
@@ -198,7 +198,13 @@ fn stop_at(at: usize, limit: Option<u64>) -> Result<(), Error> {
     }
     heavy_barrier();
     tools::acquire(tools::Order::Left);
-    Ok(())
+    Ok(number_stop())
+}
+
+/// Whether this thread has the world stopped by the stop with this number. needm may have ended that, and
+/// the thread may have stopped the world again since.
+pub(crate) fn is_stopped_by(number: u64) -> bool {
+    owns_the_world() && stop_number() == number
 }
 
 /// See [`crate::Stopped`].

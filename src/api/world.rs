@@ -33,6 +33,8 @@ use crate::world;
 #[derive(Debug)]
 #[must_use = "the world goes on when this is dropped"]
 pub struct Stopped {
+    /// Which stop this is. needm may start the world while this lives, and it may be stopped again.
+    number: u64,
     /// The thread that stopped it is the one that starts it.
     here: PhantomData<*mut ()>,
 }
@@ -42,7 +44,8 @@ pub struct Stopped {
 /// or at its end.
 ///
 /// If a fault, an overflow or [`panic()`](crate::panic()) ends the callback that has stopped
-/// it, with the guard undropped, the world goes on; so it does if the thread exits.
+/// it, with the guard undropped, the world goes on; so it does if the thread exits. The guard is then of no
+/// effect: it shows no M, and its drop starts no later stop.
 ///
 /// A callback that waits for something does not stop: if it waits for a lock that this thread
 /// holds, both wait for ever. So take no lock around this that callbacks take, or have them
@@ -53,7 +56,7 @@ pub struct Stopped {
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::NoMemory`]; [`Error::Already`]: this thread has it stopped.
 pub fn stop_the_world() -> Result<Stopped, Error> {
-    inside(|_| world::stop(None)).map(|()| Stopped { here: PhantomData })
+    inside(|_| world::stop(None)).map(Stopped::of)
 }
 
 /// As [`stop_the_world`], for at most `limit`: if other threads take longer to come to a stop, or
@@ -87,7 +90,7 @@ pub fn stop_the_world() -> Result<Stopped, Error> {
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub fn stop_the_world_within(limit: Duration) -> Result<Stopped, Error> {
-    inside(|_| world::stop(Some(nanos(limit)))).map(|()| Stopped { here: PhantomData })
+    inside(|_| world::stop(Some(nanos(limit)))).map(Stopped::of)
 }
 
 /// Calls `visit` for each M that has callbacks under way, while the world runs: a snapshot, in
@@ -127,6 +130,10 @@ pub fn each_inside<B>(mut visit: impl FnMut(&M) -> ControlFlow<B>) -> Option<B> 
 }
 
 impl Stopped {
+    fn of(number: u64) -> Self {
+        Self { number, here: PhantomData }
+    }
+
     /// Calls `visit` for each M that has callbacks under way, with the addresses that
     /// its G's stack is in use from and to, and then once for each further stack of its callbacks
     /// ([`with_stack`](crate::Context::with_stack)); all its registers are in these ranges, also if a
@@ -143,8 +150,7 @@ impl Stopped {
         mut visit: impl FnMut(&M, core::ops::Range<usize>) -> ControlFlow<B>,
     ) -> Option<B> {
         let mut ended = None;
-        // It is stopped, and by this thread: nothing to refuse. The visits may be made from
-        // another stack, over which no Rust panic goes.
+        // The visits may be made from another stack, over which no Rust panic goes.
         let visit = |m: &m::M, sp, hi| match caught::catch(|| visit(&M::of(m), sp..hi)) {
             Ok(ControlFlow::Continue(())) => 0,
             Ok(ControlFlow::Break(value)) => {
@@ -156,15 +162,22 @@ impl Stopped {
                 1
             }
         };
-        let _ = inside(|_| world::each_m(visit));
+        inside(|_| {
+            if world::is_stopped_by(self.number) {
+                let _ = world::each_m(visit);
+            }
+        });
         ended.map(caught::resume)
     }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        // It is stopped, and by this thread: nothing to refuse.
-        let _ = inside(|_| world::start());
+        inside(|_| {
+            if world::is_stopped_by(self.number) {
+                let _ = world::start();
+            }
+        });
     }
 }
 

@@ -8,6 +8,7 @@ bodies! {
     a_value_is_read_as_what_its_hooks_made => well();
     prefault_and_a_stop_may_meet => well();
     errors_go_to_other_threads => well();
+    a_guard_whose_world_goes_on_starts_no_later_stop => well();
 }
 
 mod body {
@@ -127,5 +128,45 @@ mod body {
         assert_eq!(passes().unwrap_err().to_string(), "needm is not started");
         let refused = moves(needm::callback(|_| ()).unwrap_err());
         assert!(matches!(refused, CallbackError::Refused(Error::NotStarted)));
+    }
+
+    /// Under way in C, inside a callback, until `work` is over.
+    fn beside_a_callback(work: impl FnOnce()) {
+        let (entered, inside) = std::sync::mpsc::channel();
+        let (over, until) = std::sync::mpsc::channel::<()>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let in_c = || {
+                    entered.send(()).expect("it is received");
+                    until.recv().expect("it is sent");
+                };
+                needm::callback(|cx| cx.ccall(in_c)).expect("it returns").expect("on a G");
+            });
+            inside.recv().expect("it is sent");
+            work();
+            over.send(()).expect("it is received");
+        });
+    }
+
+    pub(super) fn a_guard_whose_world_goes_on_starts_no_later_stop() {
+        std::panic::set_hook(Box::new(|_| ()));
+        start();
+        let stale = std::cell::RefCell::new(None);
+        let panics = |_: &needm::Deferred| panic!("it ends the callback, and the guard stays");
+        needm::callback(|cx| {
+            cx.defer(&panics).expect("there is room");
+            *stale.borrow_mut() = Some(needm::stop_the_world().expect("it runs"));
+        })
+        .expect_err("a deferred function panics");
+        let stale = stale.into_inner().expect("it was put there");
+        beside_a_callback(|| {
+            assert_eq!(stale.each_m(|_, _| std::ops::ControlFlow::Break(())), None);
+            let stopped = needm::stop_the_world().expect("it runs");
+            assert_eq!(stale.each_m(|_, _| std::ops::ControlFlow::Break(())), None);
+            drop(stale);
+            assert_eq!(needm::stop_the_world().err(), Some(Error::Already));
+            assert!(stopped.each_m(|_, _| std::ops::ControlFlow::Break(())).is_some());
+        });
+        needm::stop().expect("no callback runs");
     }
 }
