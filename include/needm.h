@@ -273,7 +273,8 @@ int needm_stop_within(int64_t wait_ns);
 int needm_callback(void (*fn)(void *frame), void *frame, size_t framesize, needm_panic_info *info);
 
 /* Runs fn(arg) on the thread's own stack. A stop of the world does not wait for it. A C++ exception
- * that leaves fn goes on in the callback.
+ * that leaves fn goes on in the callback. Of the fibers of a thread others may go on meanwhile; this one goes on
+ * on the same thread.
  * On the G only, or on a further stack of the callback (needm_enter_stack). In C, outside, in a
  * handler: NEEDM_EINVAL. NEEDM_EINVAL also: fn NULL. */
 int needm_ccall(void (*fn)(void *arg), void *arg);

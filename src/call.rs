@@ -139,6 +139,13 @@ impl Call {
         let size = unsafe { (*self.info).size };
         size & FORWARDS_FAULTS == 0 && !(size & UNLESS_PANICKING != 0 && is_panicking())
     }
+
+    /// Whether the safe interface makes it: then no order in which fibers go on may break memory safety. The
+    /// caller must be waiting for the callback.
+    pub(crate) fn is_safe(&self) -> bool {
+        // SAFETY: null, or given by the caller, found valid, who waits.
+        unsafe { self.info.as_ref() }.is_some_and(|info| info.size & FORWARDS_FAULTS != 0)
+    }
 }
 
 /// Whether a Rust panic is under way on this thread. Reads thread-local words, and so may be

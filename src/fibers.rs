@@ -38,25 +38,23 @@ pub(crate) fn waits(m: &M, call: usize) -> bool {
     })
 }
 
-/// The calls on other stacks than those of `m` whose frames wait for callbacks of `m`, while the innermost
-/// of these is in C.
+/// The calls on other stacks than those of `m` whose frames wait for callbacks of `m`.
 fn waiting(m: &M) -> impl Iterator<Item = usize> {
-    let in_c = |inner: &&Segment| inner.gsp.load(Relaxed) != 0 && !m.is_running();
-    let callbacks = successors(m.segment().filter(in_c), |inner| inner.outer());
+    let callbacks = successors(m.segment(), |inner| inner.outer());
     callbacks.filter_map(|inner| {
         let call = inner.call.load(Relaxed) as usize;
         (call != 0 && !m.holds(call) && waits(m, call)).then_some(call)
     })
 }
 
-/// Whether the innermost callback of `m` is in C, and no frame waits for any.
+/// Whether callbacks are under way on `m`, and no frame waits for any.
 pub(crate) fn is_gone(m: &M) -> bool {
-    let in_c = |inner: &Segment| inner.gsp.load(Relaxed) != 0 && !m.is_running();
-    m.segment().is_some_and(in_c) && waiting(m).next().is_none()
+    m.segment().is_some() && waiting(m).next().is_none()
 }
 
-/// Whether a callback of `m`, which is in C, may go on after code of an M below it. One that a handler on
-/// a signal stack has made does not: the handler comes to its end before the code that it has interrupted.
+/// Whether a callback of `m` may go on after code of an M below it: its fiber was left in C, or in the middle of
+/// its own code. One that a handler on a signal stack has made does not: the handler comes to its end before
+/// the code that it has interrupted.
 pub(crate) fn may_go_on(tls: &Tls, m: &M) -> bool {
     let Some(thread) = tls.thread() else { return false };
     let by_a_handler = |call| thread.ready.holds(call) || os::fault::handler_stack().holds(call);

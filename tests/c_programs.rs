@@ -204,6 +204,8 @@ programs! {
     questions_are_answered = "queries" Shared [];
     fibers_call_back = "fibers" Archive [];
     fibers_call_back_per_call = "fibers" Shared ["call"];
+    callbacks_of_fibers_are_left_in_their_middle = "fibers_on_their_gs" Archive [];
+    callbacks_of_fibers_are_left_in_their_middle_per_call = "fibers_on_their_gs" Shared ["call"];
     fibers_beside_the_threads_stack_call_back = "fibers_beside_the_stack" Archive [];
     fibers_beside_the_threads_stack_call_back_per_call = "fibers_beside_the_stack" Shared ["call"];
     callbacks_continue_on_further_stacks = "further_stacks" Archive [];

@@ -66,7 +66,8 @@ pub struct Context<'scope, 'env: 'scope> {
 ///   a Rust panic does the same.
 ///
 /// # Errors
-/// [`CallbackError`] says why there is no result.
+/// [`CallbackError`] says why there is no result. [`Error::TimedOut`] also: another fiber of this thread is in
+/// a callback, and no M is left for this one.
 ///
 /// ```
 /// needm::start(needm::Config::default())?;

@@ -129,7 +129,7 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
                 if !reconcile::may_begin(tls) {
                     return Err(Error::NotStarted);
                 }
-                let Some(place) = find_place(tls, at)? else { continue };
+                let Some(place) = find_place(tls, at, !call.is_safe())? else { continue };
                 place
             }
         };
@@ -182,8 +182,8 @@ fn plain_place(tls: &Tls, at: usize) -> Option<Place> {
 }
 
 /// Where the callback goes that is made at `at`. What was jumped out of is dropped already. `None` if a
-/// handler has left more of that meanwhile.
-fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
+/// handler has left more of that meanwhile. `trusts`: where no M is left for a fiber, the callback nests.
+fn find_place(tls: &Tls, at: usize, trusts: bool) -> Result<Option<Place>, Error> {
     let seen = needm::current(tls);
     if let Some(m) = seen {
         recheck_handler_stack(tls, m, at)?;
@@ -207,7 +207,7 @@ fn find_place(tls: &Tls, at: usize) -> Result<Option<Place>, Error> {
         let gsp = segment.gsp.load(Relaxed);
         // Of a stack that the host has not declared, it is not known how much is left.
         if m.holds(gsp) {
-            return in_c(tls, m, segment, at);
+            return in_c(tls, m, segment, at, trusts);
         }
     }
     Ok(needm::needm(tls, Want::Callback, seen, at)?.map(|m| Place::base(m, true)))
@@ -220,6 +220,7 @@ fn in_c(
     m: &'static M,
     segment: &'static Segment,
     at: usize,
+    trusts: bool,
 ) -> Result<Option<Place>, Error> {
     let below = |m: &'static M, segment: &'static Segment| {
         let below = segment.gsp.load(Relaxed);
@@ -237,7 +238,7 @@ fn in_c(
     abandoned::drop_gone_fiber(tls, MOST_LOOKED_AT);
     match needm::needm(tls, Want::Fiber, needm::current(tls), at) {
         // None is left: this fiber's callback has to end before the other goes on.
-        Err(Error::TimedOut | Error::NoMemory) => below(m, segment),
+        Err(Error::TimedOut | Error::NoMemory) if trusts => below(m, segment),
         other => Ok(other?.map(|m| Place::base(m, true))),
     }
 }

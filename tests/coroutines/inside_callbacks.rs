@@ -2,7 +2,8 @@
 //! process.
 
 use corosensei::CoroutineResult::{Return, Yield};
-use needm::{CallbackError, Config};
+use corosensei::{Coroutine, Yielder};
+use needm::{CallbackError, Config, Error};
 use needm_coroutines::Task;
 use std::cell::Cell;
 use std::hint::black_box;
@@ -20,8 +21,59 @@ fn overflow(depth: u32) -> u32 {
     overflow(depth + 1) + frame[7]
 }
 
+/// A coroutine that is suspended three times in a callback: in its own code, or in C.
+fn is_suspended_inside(name: u8, in_c: bool) -> Coroutine<(), (), Result<u8, CallbackError>> {
+    Coroutine::new(move |yielder: &Yielder<(), ()>, ()| {
+        needm::callback(|cx| {
+            let kept = black_box([name; 512]);
+            for _ in 0..3 {
+                if in_c {
+                    cx.ccall(|| yielder.suspend(())).expect("on a G");
+                } else {
+                    yielder.suspend(());
+                }
+            }
+            assert_eq!(kept, [name; 512]);
+            name
+        })
+    })
+}
+
+/// By the safe interfaces of both alone.
+fn callbacks_that_coroutines_suspend_end_in_any_order() {
+    for (in_c, order) in [(false, [0, 1]), (false, [1, 0]), (true, [0, 1]), (true, [1, 0])] {
+        needm::start(Config::default()).expect("it is not started");
+        let mut both = [is_suspended_inside(0, in_c), is_suspended_inside(1, in_c)];
+        for _ in 0..3 {
+            for one in &mut both {
+                assert!(matches!(one.resume(()), Yield(())));
+            }
+        }
+        for name in order {
+            let Return(ended) = both[usize::from(name)].resume(()) else { panic!("{name}") };
+            assert_eq!(ended.expect("it returns"), name);
+            assert_eq!(needm::callback(|_| 7).expect("it returns"), 7);
+        }
+        needm::stop().expect("no callback runs");
+
+        // With one M, the second one would have to end first.
+        let wait = Some(std::time::Duration::from_millis(1));
+        needm::start(Config { max_ms: 1, wait, ..Config::default() }).expect("it is not started");
+        let mut first = is_suspended_inside(0, in_c);
+        assert!(matches!(first.resume(()), Yield(())));
+        let Return(refused) = is_suspended_inside(1, in_c).resume(()) else { panic!("it ran") };
+        assert!(matches!(refused, Err(CallbackError::Refused(Error::TimedOut))), "{refused:?}");
+        for _ in 0..2 {
+            assert!(matches!(first.resume(()), Yield(())));
+        }
+        assert!(matches!(first.resume(()), Return(Ok(0))));
+        needm::stop().expect("no callback runs");
+    }
+}
+
 #[test]
 fn coroutines_run_inside_callbacks() {
+    callbacks_that_coroutines_suspend_end_in_any_order();
     needm::start(Config::default()).expect("it is not started");
 
     // It yields, and is resumed in the same callback.
