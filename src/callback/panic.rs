@@ -25,6 +25,7 @@ use crate::m;
 use crate::m::M;
 use crate::os;
 use crate::os::process;
+use crate::part::{Bounds, Part};
 use crate::reconcile;
 use crate::segment::{ENDING, FORWARDS, POSTPONED, Segment, UNWOUND};
 use crate::segment_end;
@@ -142,14 +143,27 @@ pub(crate) fn panicked_in_c_at(segment: &Segment) -> usize {
 /// No frame of a signal is smaller.
 pub(crate) const LEAST_FRAME: usize = 512;
 
-/// Handlers that run on the G, over the code of this callback, do not return: the mask is that of
-/// before. An interrupt waits until they have returned.
-pub(crate) fn leave_handlers(m: &M, segment: &Segment) {
+/// Handlers that run on a stack of the callback's, over its code, do not return: the mask is that of
+/// before. An interrupt waits until they have returned. `from`: where the code was; if its stack ran out, this is
+/// on another one.
+pub(crate) fn leave_handlers(m: &M, segment: &Segment, from: usize) {
+    if !state::settings().handles_signals() {
+        return;
+    }
     let (at, top) = (needm_sp(), m.position(segment));
-    let signals = state::settings().handles_signals();
-    let there = || m.bounds_at(at).is_some_and(|stack| stack.holds(top));
-    if signals && at + LEAST_FRAME < top && there() {
-        os::interrupt::leave_handlers(at..top, false);
+    let leave = |at: usize, stack: Bounds| {
+        // On a further stack the code has come from another one.
+        let end = if stack.holds(top) { top } else { stack.hi };
+        if at + LEAST_FRAME < end {
+            os::interrupt::leave_handlers(at..end, false);
+        }
+    };
+    let here = m.bounds_at(at);
+    here.into_iter().for_each(|stack| leave(at, stack));
+    if here.is_none_or(|stack| !stack.holds(from) && !stack.guards(from))
+        && let Some(stack) = m.bounds_at(from).or_else(|| m.part().map(Part::bounds))
+    {
+        leave(from.max(stack.lo), stack);
     }
 }
 

@@ -42,7 +42,7 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
     if segment.gsp.load(Relaxed) != 0 {
         raise_from_c(m, segment, info);
     }
-    leave_handlers(m, segment);
+    leave_handlers(m, segment, needm_sp());
     go_on(m, segment, info, 0, 0)
 }
 
@@ -98,7 +98,7 @@ extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
         ..PanicInfo::new()
     };
     if fault.kept & BLOCKED != 0 {
-        leave_handlers(m, segment);
+        leave_handlers(m, segment, fault.sp);
     }
     raise(m, segment, info, fault.kept & !BLOCKED)
 }

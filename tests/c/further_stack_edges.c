@@ -303,12 +303,47 @@ static void stacks_that_were_not_declared(void) {
     CHECK_DIES(faults_in_the_mapping_of_the_caller, SIGSEGV);
 }
 
+/* A handler over the coroutine's code ends the callback: what its signal has blocked is free again. */
+static void (*ending)(void *);
+static void ends_in_a_handler(int signal) { (void)signal, ending(NULL); }
+static void body_is_interrupted(struct coroutine *co) {
+    volatile char frame[256];
+    frame[0] = co ? 1 : 2;
+    raise(SIGUSR1);
+    CHECK(frame[0]);
+}
+static void an_ending_in_a_handler_leaves_the_mask(void) {
+    static const struct {
+        void (*ending)(void *);
+        int result;
+    } kinds[] = {{fault, NEEDM_EFAULT}, {panics, NEEDM_EPANIC}, {overflow, NEEDM_EOVERFLOW}};
+    struct sigaction action = {.sa_handler = ends_in_a_handler, .sa_flags = SA_SIGINFO};
+    struct coroutine co = {0};
+    sigset_t before, after;
+    sigaddset(&action.sa_mask, SIGUSR2);
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    map_stack(&co);
+    start((needm_config){.binding = binding});
+    CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &before), 0);
+    for (int i = 0; i < rounds(60); i++) {
+        ending = kinds[i % 3].ending;
+        co.declares_itself = i & 1;
+        CHECK_EQ(run(&co, body_is_interrupted, NULL), kinds[i % 3].result);
+        CHECK_EQ(pthread_sigmask(SIG_BLOCK, NULL, &after), 0);
+        for (int j = 1; j < 32; j++) CHECK_EQ(sigismember(&after, j), sigismember(&before, j));
+    }
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(needm_stop(), 0);
+    unmap_stack(&co);
+}
+
 int main(int argc, char **argv) {
     seed = parse_seed(argc, argv, &binding);
     RUN(a_longjmp_past_coroutines_loses_nothing);
     RUN(an_overflow_during_an_overflow);
     RUN(a_stopped_world_shows_each_part);
     RUN(mistakes_are_refused);
+    RUN(an_ending_in_a_handler_leaves_the_mask);
     RUN(stacks_that_were_not_declared);
     return SUCCESS;
 }
