@@ -156,6 +156,9 @@ fn stop_at(at: usize, limit: Option<u64>) -> Result<u64, Error> {
     }
     let tls = Tls::current();
     let own = thread::record(tls)?;
+    // Before this thread owns the world: it takes stack, and if that runs out, the callback's end finds by the
+    // segment what to start.
+    let current = reconcile::current_segment_at(tls, at);
     let mut waiting = Waiting::begin();
     // While it waits for its turn, this thread must not keep another stopper
     // waiting for it.
@@ -185,7 +188,7 @@ fn stop_at(at: usize, limit: Option<u64>) -> Result<u64, Error> {
         release_world();
         return Err(Error::NotStarted);
     }
-    if let Some((m, segment)) = reconcile::current_segment_at(tls, at) {
+    if let Some((m, segment)) = current {
         // So that a plain return of the callback calls `gate::returned`.
         m.set_needs_cleanup();
         STOPPED_IN.store(ptr::from_ref(segment).cast_mut(), SeqCst);
