@@ -120,7 +120,8 @@ typedef struct needm_m needm_m;
 /* Functions of the host's; any may be NULL. m_new and m_free run where Ms are made and
  * unmapped: m_new on a G, in needm_start, in needm_attach, or where a thread waits for an M;
  * m_free in needm_stop. A fault or a panic of m_new on a G ends the callback before which it ran, as
- * if it were the callback's, and the M is not made. minit and unminit run on the thread's own stack.
+ * if it were the callback's, and the M is not made. minit, unminit and thread_start run on the thread's own
+ * stack.
  * If a thread's exit is noticed only afterwards, unminit runs on the thread that notices it.
  * m_new, minit and unminit run when callback code may run: while another thread has the world
  * stopped they wait, so that needm_attach, needm_detach and the exit of a thread wait, too; and a

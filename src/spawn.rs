@@ -67,12 +67,10 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     let Some(offered) = handover::offer(tls, own, &main, mark.seal())? else {
         return Err(Error::NotStarted);
     };
-    // The new thread binds an M before it answers.
-    let answer = start_thread(offered).and_then(|()| {
-        let mut answer = Ok(());
-        ccall::wait_off_g(&mut || answer = offered.wait());
-        answer
-    });
+    // The new thread binds an M before it answers. And what makes it takes locks, of the C library for one: an
+    // overflow of the G would leave them held.
+    let mut answer = Ok(());
+    ccall::wait_off_g(&mut || answer = start_thread(offered).and_then(|()| offered.wait()));
     offered.give_up();
     answer
 }

@@ -212,6 +212,8 @@ programs! {
     callbacks_continue_on_further_stacks_per_call = "further_stacks" Shared ["call"];
     the_edges_of_further_stacks = "further_stack_edges" Archive [];
     the_edges_of_further_stacks_per_call = "further_stack_edges" Shared ["call"];
+    a_stack_may_run_out_at_any_point = "little_stack" Archive [];
+    a_stack_may_run_out_at_any_point_per_call = "little_stack" Shared ["call"];
     memory_that_is_refused_is_an_error = "out_of_memory" Archive [];
     memory_that_is_refused_is_an_error_per_call = "out_of_memory" Shared ["call"];
     registers_are_preserved = "registers" Archive [];
