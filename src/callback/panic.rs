@@ -159,7 +159,9 @@ pub(crate) fn leave_handlers(m: &M, segment: &Segment, from: usize) {
         }
     };
     let here = m.bounds_at(at);
-    here.into_iter().for_each(|stack| leave(at, stack));
+    if let Some(stack) = here {
+        leave(at, stack);
+    }
     if here.is_none_or(|stack| !stack.holds(from) && !stack.guards(from))
         && let Some(stack) = m.bounds_at(from).or_else(|| m.part().map(Part::bounds))
     {
