@@ -122,7 +122,8 @@ typedef struct needm_m needm_m;
  * m_free in needm_stop. A fault or a panic of m_new on a G ends the callback before which it ran, as
  * if it were the callback's, and the M is not made. minit, unminit and thread_start run on the thread's own
  * stack.
- * If a thread's exit is noticed only afterwards, unminit runs on the thread that notices it.
+ * If a thread's exit is noticed only afterwards, unminit runs on the thread that notices it. needm_stop calls
+ * it for the M of its own thread, and not for those that other threads hold: of them only m_free is called.
  * m_new, minit and unminit run when callback code may run: while another thread has the world
  * stopped they wait, so that needm_attach, needm_detach and the exit of a thread wait, too; and a
  * thread that stops the world waits for a hook under way. Like a callback, a hook must not wait

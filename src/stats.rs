@@ -32,7 +32,7 @@ pub struct Stats {
     pub waits: u64,
     /// Times that one gave up.
     pub timeouts: u64,
-    /// Panics raised in callbacks.
+    /// Panics raised in callbacks. A Rust panic is none that unwinds to the callback's caller.
     pub panics: u64,
     /// Faults raised in callbacks, overflows not counted.
     pub faults: u64,

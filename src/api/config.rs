@@ -66,9 +66,9 @@ pub struct Config {
     /// may go on using it. Not one of the faults, nor one that stops the process or ends it in any
     /// case.
     pub interrupt_signal: i32,
-    /// A panic that no deferred function recovers prints a line and ends the process.
     /// A panic that no deferred function recovers prints a line and ends the process. A fault then
-    /// goes to the handler that was there before needm, with the registers that it had.
+    /// goes to the handler that was there before needm, with the registers that it had. A Rust panic that
+    /// [`callback`](crate::callback()) returns is none of these; one of a deferred function is.
     pub unrecovered_aborts: bool,
     /// A callback does not save floating-point control (x86: MXCSR and the x87 control word; ARM:
     /// FPSCR; AArch64: FPCR; RISC-V: fcsr), which on x86 takes about as long as all else that the
@@ -102,7 +102,7 @@ impl Config {
     pub(super) fn settings(&self) -> Result<Settings, Error> {
         // Zero says "for ever" further in, and no time at all is no wait to ask for.
         let wait = self.wait.map_or(Ok(0), |wait| {
-            u64::try_from(wait.as_nanos()).ok().filter(|nanos| *nanos != 0).ok_or(Error::Invalid)
+            Some(nanos(wait)).filter(|nanos| *nanos != 0).ok_or(Error::Invalid)
         });
         Ok(Settings {
             seed_ms: self.seed_ms,

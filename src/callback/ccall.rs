@@ -92,10 +92,19 @@ unsafe fn call_on_g0(
     unsafe { needm_on_g0(function, arg, &raw const out, free_below(m, segment)) }
 }
 
-/// From where on down the system stack is free: below the call, or below C that has panicked, because what it
-/// has deferred may use its frames.
+/// From where on down the system stack is free.
 fn free_below(m: &M, segment: &Segment) -> usize {
     let from = m::from_g0(m, segment);
+    if ptr::eq(from, segment) && !segment.is(ENDING) {
+        return g0sp(m, segment);
+    }
+    below_c(m, segment, from)
+}
+
+/// The same where C may have panicked, in the callback of `from` or inside: below that C, because what it has
+/// deferred may use its frames. Apart, because each ccall's frame stays on the G.
+#[inline(never)]
+fn below_c(m: &M, segment: &Segment, from: &Segment) -> usize {
     let mut inner = Some(segment);
     while let Some(at) = inner {
         let c = if at.is(ENDING) { panicked_in_c_at(at) } else { 0 };
