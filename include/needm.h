@@ -156,7 +156,8 @@ typedef struct needm_hooks {
  * Windows the CONTEXT) of the code that faulted. The hook may change both memory and context. It
  * may call what a signal handler may call, and of needm the functions of an M; not call back. A
  * signal stack that the thread has brought may leave it no more than 2 KiB. A fault in the hook
- * itself is not the callback's. */
+ * itself is not the callback's. It may jump to the callback (siglongjmp), but not on Windows, where
+ * it is not asked about that callback's later faults then. */
 #define NEEDM_FAULT_END     0   /* it ends the callback, as without the hook */
 #define NEEDM_FAULT_RESUME  1   /* the callback goes on, as the context says */
 #define NEEDM_FAULT_FORWARD 2   /* it goes to the handler that was there before needm */

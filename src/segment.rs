@@ -76,7 +76,7 @@ pub(crate) const BUILT: usize = 128;
 pub(crate) const POSTPONED: usize = 256;
 
 /// The host is being asked about a fault of this callback. Where that is on the callback's own stack,
-/// a fault there is none of the callback's.
+/// a fault there is none of the callback's. It stays set if the hook is jumped out of.
 pub(crate) const ASKS: usize = 512;
 
 /// In `deferred`: one more is just being kept.

@@ -13,6 +13,7 @@
 #![allow(unsafe_code)] // fault frames on a G
 
 use crate::abandoned;
+use crate::arch::needm_sp;
 use crate::call::{BLOCKED, FaultFrame, PanicInfo};
 use crate::callback::report;
 use crate::error::Error;
@@ -51,6 +52,11 @@ extern "C" fn on_fault(fault: *const Fault) -> usize {
     let Some((m, segment)) = faulted(fault).and_then(|m| Some((m, m.segment()?))) else { return 0 };
     let ran_out = ran_out(m, fault);
     let forwarded = if ran_out { STACK_RAN_OUT } else { 0 };
+    if segment.is(ASKS) && m.holds(fault.sp) && !m.holds(needm_sp()) {
+        // The hook does not run on this stack, and its frames are gone if the callback goes on: it was
+        // jumped out of.
+        segment.unset(ASKS);
+    }
     if segment.is(FORWARDS | ASKS) {
         // This is the second time, or what the host does about the first.
         return forwarded;

@@ -1,6 +1,7 @@
 /* The hook `fault` is asked about each fault of a callback: it ends the callback, resumes it, or
  * has the fault go to the handler of before. */
 #include "check.h"
+#include <setjmp.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 
@@ -168,6 +169,35 @@ static void the_hook_is_not_asked_about_faults_of_c(void) {
     CHECK_EQ(needm_stop(), 0);
     handle_faults(NULL);
 }
+
+/* The hook goes back to the callback by itself. */
+static sigjmp_buf place;
+static int jumping_hook(void *given, needm_m *m, const needm_panic_info *info, void *context) {
+    (void)given, (void)m, (void)info, (void)context;
+    asked++;
+    if (answer == NEEDM_FAULT_RESUME) siglongjmp(place, 1);
+    return answer;
+}
+static void survives_two_faults(void *arg) {
+    for (int i = 0; i < 2; i++)
+        if (sigsetjmp(place, 1) == 0) fault(arg);
+}
+static void a_hook_that_was_jumped_out_of_is_asked_again(void) {
+    hooks.fault = jumping_hook;
+    start_with_hook(0);
+    long sum = 0;
+    CHECK_EQ(needm_callback(add, &sum, 0, NULL), 0); /* the next ones take the fast path */
+    for (int i = 1; i <= rounds(100); i++) {
+        answer = NEEDM_FAULT_RESUME;
+        CHECK_EQ(needm_callback(survives_two_faults, NULL, 0, NULL), 0);
+        answer = NEEDM_FAULT_END;
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+        CHECK_EQ(asked, 3 * i);
+    }
+    CHECK_EQ(needm_stop(), 0);
+    hooks.fault = fault_hook;
+}
+
 static int faulting_hook(void *given, needm_m *m, const needm_panic_info *info, void *context) {
     (void)given, (void)m, (void)info, (void)context;
     fault(NULL);
@@ -200,6 +230,7 @@ int main(void) {
     RUN(the_hook_is_told_what_the_caller_gets);
     RUN(the_hook_may_forward_a_fault);
     RUN(the_hook_is_not_asked_about_faults_of_c);
+    RUN(a_hook_that_was_jumped_out_of_is_asked_again);
     RUN(an_older_struct_of_hooks_is_accepted);
     RUN(a_fault_of_the_hook_ends_the_process);
     return SUCCESS;
