@@ -16,6 +16,7 @@ use crate::api::config::Config;
 use crate::api::error::Fault;
 use crate::api::m::M;
 use crate::call::PanicInfo;
+use crate::callback::inside::inside;
 use crate::error::Error;
 use crate::os;
 use crate::os::wait::{wait, wake};
@@ -280,7 +281,7 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
         thread_start: Some(Thunks::<H>::thread_start),
         fault: Some(Thunks::<H>::fault),
     };
-    lifecycle::start(settings)
+    inside(|_| lifecycle::start(settings))
 }
 
 /// The value that `m` carries for hooks of this type, if needm was started with such.

@@ -89,6 +89,7 @@ mod joinable {
     use crate::api::error::CallbackError;
     use crate::api::panics as caught;
     use crate::call::FORWARDS_FAULTS;
+    use crate::callback::inside::inside;
     use crate::error::Error;
     use crate::spawn::{self, Main};
 
@@ -193,12 +194,13 @@ mod joinable {
         let shared = Arc::new(Shared { state, over: Condvar::new() });
         let handle = JoinHandle { shared: Arc::clone(&shared) };
         let handed = Box::into_raw(Box::new(Handed { function: Some(f), shared }));
-        let made = spawn::spawn(Main {
+        let main = Main {
             function: run::<F, R>,
             arg: handed.cast(),
             tags: FORWARDS_FAULTS,
             over: Some(over::<F, R>),
-        });
+        };
+        let made = inside(|_| spawn::spawn(main));
         if made.is_err() {
             // SAFETY: then no other thread has it, or will.
             drop(unsafe { Box::from_raw(handed) });

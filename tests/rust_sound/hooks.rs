@@ -7,6 +7,7 @@ bodies! {
     a_start_that_is_run_in_spite_of_an_error_has_made_a_thread => well();
     a_start_may_be_run_on_the_thread_that_spawns => well();
     hooks_that_call_needm_are_refused_or_served => well();
+    a_refused_start_is_not_interrupted_in_its_middle => well();
 }
 
 mod body {
@@ -14,7 +15,7 @@ mod body {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
-    use needm::{Config, Error, Hooks, M, Refused, Start};
+    use needm::{CallbackError, Config, Error, Hooks, M, Refused, Start};
 
     struct Threads(fn(Start) -> Result<(), i32>);
 
@@ -158,5 +159,32 @@ mod body {
         for what in ["m_new", "m_free", "minit", "unminit"] {
             assert!(seen.iter().any(|line| line.starts_with(what)), "{what} was not called");
         }
+    }
+
+    pub(super) fn a_refused_start_is_not_interrupted_in_its_middle() {
+        static PLAIN: Threads = Threads(|_| Err(11));
+        needm::start_with(Config::default(), &PLAIN).expect("it is not started");
+        let (send, receive) = std::sync::mpsc::channel();
+        let watchdog = std::thread::spawn(move || {
+            for m in receive {
+                std::thread::sleep(Duration::from_micros(200));
+                // SAFETY: from when it has sent its M, the callback only calls `start_with`.
+                unsafe { needm::interrupt(&m, std::ptr::null_mut()) }.expect("it is in a callback");
+            }
+        });
+        for _ in 0..200 {
+            // SAFETY: the callback's frames hold nothing that has a destructor, nor a lock.
+            let ended: Result<(), _> = unsafe {
+                needm::callback_catching_faults(|cx| {
+                    let m = cx.m().expect("a callback has one");
+                    cx.ccall(|| send.send(m).expect("the watchdog waits")).expect("on the G");
+                    while needm::start_with(Config::default(), &PLAIN) == Err(Error::Already) {}
+                })
+            };
+            assert!(matches!(ended, Err(CallbackError::Interrupted(_))), "{ended:?}");
+        }
+        drop(send);
+        watchdog.join().expect("it has no M left");
+        assert_eq!(needm::stop(), Ok(()));
     }
 }
