@@ -20,7 +20,7 @@ use super::forward;
 use super::frame::leaves_fp_control;
 use super::sigaltstack::Stack;
 use super::signal::{self, Info, SIGURG};
-use super::{call, ids};
+use super::{ESRCH, call, ids};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::context::{Context, INFO};
 use crate::arch::linux::nr;
@@ -108,10 +108,12 @@ fn send_to(thread: u32) -> bool {
     };
     // SAFETY: `info` is a siginfo_t, and stays for the call. The handler is needm's or one that
     // was there before.
-    if unsafe { call(nr::RT_TGSIGQUEUEINFO, (process, thread, signal, &raw const info)).is_ok() } {
-        return true;
+    match unsafe { call(nr::RT_TGSIGQUEUEINFO, (process, thread, signal, &raw const info)) } {
+        Ok(_) => return true,
+        // The thread has exited.
+        Err(ESRCH) => return false,
+        Err(_) => WITHOUT_VALUES.store(true, Relaxed),
     }
-    WITHOUT_VALUES.store(true, Relaxed);
     // SAFETY: the signal's handler is needm's, or one that was there before.
     unsafe { call(nr::TGKILL, (process, thread, signal)).is_ok() }
 }
