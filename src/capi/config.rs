@@ -62,7 +62,7 @@ pub(super) struct CConfig {
 /// # Safety
 /// All zeros is a valid value.
 unsafe trait Versioned: Copy {
-    /// Its size in the first version.
+    /// Where the members of the first version end.
     const FIRST: usize;
 }
 
@@ -95,7 +95,9 @@ unsafe fn versioned<T: Versioned>(given: *const T) -> Result<T, Error> {
             }
         }
         let mut whole = MaybeUninit::<T>::zeroed();
-        let known = size.min(size_of::<T>());
+        // Where a later member is, the first version may have had padding: on arm, `needm_config`.
+        let is_first = size <= T::FIRST.next_multiple_of(align_of::<T>());
+        let known = if is_first { T::FIRST } else { size.min(size_of::<T>()) };
         ptr::copy_nonoverlapping(bytes, whole.as_mut_ptr().cast(), known);
         Ok(whole.assume_init())
     }

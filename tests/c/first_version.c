@@ -18,9 +18,17 @@ int main(void) {
     struct {
         needm_config config;
         unsigned char behind[64];
-    } config = {.config = NEEDM_CONFIG_INIT};
+    } config;
     memset(hooks.behind, 0xff, sizeof hooks.behind);
-    memset(config.behind, 0xff, sizeof config.behind);
+    /* Nor is the padding at the end of the older struct, where arm has room for the next member. */
+    memset(&config, 0xff, sizeof config);
+    config.config.size = sizeof config.config;
+    config.config.max_ms = 0;
+    config.config.stack_size = 0;
+    config.config.signal_stack_size = 0;
+    config.config.binding = NEEDM_BIND_THREAD;
+    config.config.flags = 0;
+    config.config.wait_ns = 0;
     hooks.hooks.user = &made;
     hooks.hooks.m_new = m_new;
     config.config.hooks = &hooks.hooks;
