@@ -93,11 +93,8 @@ pub(crate) fn is_in_entry(pc: usize) -> bool {
     (from..to).contains(&pc)
 }
 
-// What the rooms' assembly defines; each routine's head says what it does. Those that take one of
-// needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
-// `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
-/// Where the unwinding of a frame goes on, if it came back from a call to `ip`: by the frame's table of
-/// `SITES` (`elf.h`), 32-bit distances from where they stand.
+/// Where the unwinding of a frame goes on that is in a call whose return address is `ip`: by the frame's
+/// table of `SITES` (`elf.h`), which are 32-bit distances, each from its own place.
 ///
 /// # Safety
 /// `sites` is such a table.
@@ -118,6 +115,9 @@ unsafe fn landing_pad(sites: *const i32, ip: usize) -> Option<usize> {
     None
 }
 
+// What the rooms' assembly defines; each routine's head says what it does. Those that take one of
+// needm's records are declared beside that record: `needm_on_g0` (src/callback/ccall.rs),
+// `needm_unwind` (src/callback/panic.rs). `needm_sigjump` is declared in src/os/linux/fault.rs.
 unsafe extern "C" {
     /// `entry.S`: a callback, in and out.
     pub(crate) fn needm_entry(

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* A call on a G, from C that a callback on it has called, and back: arch/i386/call_on.S has the
-   comments. The Rust side is src/callback/panic.rs (`raise_from_c`). */
+   comments. The Rust side is src/callback/raising.rs (`raise_from_c`). */
 #include "asm.h"
 #include "teb.h"
 #include "frame.h"

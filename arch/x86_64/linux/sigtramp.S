@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* The edges of a signal handler: where Linux enters it, where it returns to, and how it is left
-   by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/fault.rs
-   (`sigpanic`), src/os/linux/forward.rs (which installs needm_handler) and
+   by a jump. The Rust side is src/os/linux/fault.rs (`handle`), src/callback/raising.rs
+   (`sigpanic`), src/os/linux/actions.rs (which installs needm_handler) and
    src/os/linux/signal.rs (needm_sigreturn). */
 #include "asm.h"
 
