@@ -26,7 +26,9 @@ use super::robust_list::{
 };
 use super::{ids, key, libc};
 use crate::os::terms::OnExit;
-use crate::sync::{Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
+use crate::sync::{
+    Acquire, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, compiler_fence, fence,
+};
 
 /// 32-bit words reserved before the entry. A C library's `futex_offset` may point to any of them.
 /// On 64 bits glibc's list is doubly linked: when it links a lock in front of the entry, it
@@ -208,6 +210,8 @@ impl Notice {
                 self.head[0].store(0, Relaxed);
                 self.head[1].store(head as usize, Relaxed);
             }
+            // Last: a handler in between may exit the thread, and Linux then follows the list.
+            compiler_fence(SeqCst);
             (*head).list = self.entry_address() as *mut usize;
             // Release: a reaper that sees the place sees the thread ID in the futex, too.
             // model: a_watch_that_begins_too_early
