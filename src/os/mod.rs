@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What needm asks of the operating system: a contract in some thirty names. A system is a
-//! *room*, a folder below this one that has these names; this file alone chooses the room.
+//! What needm asks of the operating system: a contract of names. A system is a *room*, a folder
+//! below this one that has these names; this file alone chooses the room.
 //! Portable code asks through this file, and through nothing else. What belongs to faults
 //! is in `fault.rs`, interrupts are in `interrupt.rs`, memory is in `memory.rs`.
 //!
@@ -19,6 +19,7 @@
 //! A room imports `arch`, `sync`, `error`, `layout` and `terms.rs`. It calls needm by
 //! - `needm_on_fault` (defined in `callback/fault.rs`): a fault has happened;
 //! - `needm_on_interrupt` (defined in `callback/interrupt.rs`): a thread was interrupted;
+//! - `needm_has_request` (defined there, too): whether a callback of this thread is to be ended;
 //! - `needm_lent_stack` (defined in `callback/fault.rs`): on which stack handlers would run
 //!   without needm;
 //! - `needm_is_on_g` (defined in `callback/fault.rs`): whether a callback of this copy runs there;

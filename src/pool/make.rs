@@ -180,6 +180,7 @@ impl Extra {
         }
         self.made.store(made, SeqCst);
     }
+
     /// The same if this is a handler, or a hook of the host's, in the middle of a change that `own` makes and
     /// goes on with later. So what may be on its way to or from `own` stays as it is, the list too. What is
     /// free and not on the list, [`Extra::sweep`] finds.
