@@ -182,7 +182,7 @@ fn leave_part(m: &M, segment: &Segment) {
 /// Ends the callback with `code`: 0, that of an error, or `layout::call::UNWOUND`.
 pub(crate) fn finish(m: &M, segment: &Segment, code: c_int) -> ! {
     gate::unwound(segment);
-    segment.flags.store(segment.flags.load(Relaxed) | UNWOUND, Relaxed);
+    segment.set(UNWOUND);
     // SAFETY: the segment's call is in a frame that waits for this very callback.
     unsafe { needm_unwind(segment.call.load(Relaxed), m, code, m::exit_sp(m, segment)) }
 }

@@ -10,7 +10,7 @@
 
 use super::alt_stack::Readiness;
 use super::sigaltstack::{self, Stack};
-use super::signal::{self, FAULTS, SIGKILL, SIGSTOP};
+use super::signal::{self, SIGKILL, SIGSTOP};
 use crate::os::terms::Needs;
 use crate::sync::{AtomicUsize, Relaxed};
 
@@ -153,8 +153,7 @@ impl Readiness {
             kept.size.store(if old.enabled() { old.size() } else { DISABLED }, Relaxed);
         }
         if left.size() < 2 * needs.least {
-            let faults = FAULTS.into_iter().fold(0, |mask, fault| mask | signal::bit(fault));
-            let open = faults | signal::c_library();
+            let open = signal::faults() | signal::c_library();
             signal::set_blocked(kept.held().unwrap_or(0) | !open);
         } else {
             kept.let_signals_in();

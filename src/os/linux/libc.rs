@@ -93,14 +93,15 @@ pub(super) fn has_keys() -> bool {
     needm_libc.key_create.is_some() && needm_libc.setspecific.is_some()
 }
 
-/// A thread-specific key whose destructor runs as its thread exits.
-#[derive(Clone, Copy)]
-pub(super) struct Key(c_uint);
-
-/// Whether it is glibc, or has its threads: beside those only bionic has that function, and `__libc_init`.
+/// Whether the C library is glibc, or one with glibc's threads: beside those only bionic has
+/// `__register_atfork`, and that has `__libc_init`, too.
 pub(super) fn is_glibc() -> bool {
     needm_libc.atfork.is_some() && needm_libc.started[1] == 0
 }
+
+/// A thread-specific key whose destructor runs as its thread exits.
+#[derive(Clone, Copy)]
+pub(super) struct Key(c_uint);
 
 /// Makes a key, where there is a C library.
 pub(super) fn key_create(destructor: OnExit) -> Option<Key> {

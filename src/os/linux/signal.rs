@@ -161,21 +161,6 @@ pub(super) struct Info {
     rest: [usize; REST],
 }
 
-impl Info {
-    /// One that no instruction and no process has sent.
-    pub(super) fn of(signo: c_int) -> Self {
-        Self {
-            signo,
-            errno: 0,
-            code: 0,
-            #[cfg(target_pointer_width = "64")]
-            pad: 0,
-            addr: 0,
-            rest: [0; REST],
-        }
-    }
-}
-
 const REST: usize = if usize::BITS == 64 { 13 } else { 28 };
 const _: () = assert!(size_of::<Info>() == 128);
 
@@ -195,6 +180,11 @@ pub(super) fn called_by_linux(address: usize, interrupted: &Context, blocks: u64
 }
 
 impl Info {
+    /// One that no instruction and no process has sent.
+    pub(super) fn of(signo: c_int) -> Self {
+        Self::new(signo, 0, 0)
+    }
+
     /// One of a fault.
     pub(super) fn new(signo: c_int, code: c_int, addr: usize) -> Self {
         Self {
