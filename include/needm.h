@@ -223,9 +223,9 @@ typedef struct needm_stats {
 /* Starts needm. NULL: all defaults.
  * From any thread, outside. Inside a callback it is started: NEEDM_EALREADY. Not in a handler:
  * it asks the C library for memory, and may deadlock there.
- * NEEDM_EALREADY: it is started, or another thread is just starting it. NEEDM_EINVAL: a size
- * that is too small, max_ms below seed_ms, a negative wait_ns, an unknown binding or flag, sizes
- * that no address space holds. NEEDM_ENOMEM: the Ms could not be made, or m_new refused one.
+ * NEEDM_EALREADY: it is started, or another thread is just starting or stopping it. NEEDM_EINVAL: a
+ * size that is too small, max_ms below seed_ms, a negative wait_ns, an unknown binding or flag, sizes
+ * that no address space holds, an interrupt_signal that is none for this. NEEDM_ENOMEM: the Ms could not be made, or m_new refused one.
  * NEEDM_ESYS with ENOTSUP: this thread has a shadow stack (x86 SHSTK, arm64 GCS, Zicfiss), which
  * needm cannot unwind. */
 int needm_start(const needm_config *config);
@@ -238,11 +238,13 @@ int needm_start(const needm_config *config);
  * order of their starts.
  * From any thread, outside; inside a callback: NEEDM_EBUSY. Not in a handler: it may wait for
  * the code that the handler has interrupted, and then returns NEEDM_EBUSY.
- * NEEDM_EBUSY: a callback runs, or the world is stopped. A second stop: NEEDM_ENOTSTARTED. */
+ * NEEDM_EBUSY: a callback or a hook runs, needm_spawn is making a thread, the world is stopped, or
+ * another thread is just starting or stopping needm. NEEDM_ENOMEM: there is no room to note this
+ * thread. A second stop: NEEDM_ENOTSTARTED. */
 int needm_stop(void);
 
 /* As needm_stop, but waits for the callbacks under way, for at most wait_ns nanoseconds; 0 does
- * not wait. From its begin on no other callback begins: needm_callback, and needm_attach on a
+ * not wait. Meanwhile no other callback begins: needm_callback, and needm_attach on a
  * thread without an M, return NEEDM_ENOTSTARTED. Callbacks inside one that is under way still run
  * (of C that it has called, of a handler, on a fiber), because it may need them to come to its
  * end; so does that of a thread which needm_spawn has made. A callback that waits for one of
@@ -250,7 +252,8 @@ int needm_stop(void);
  * From any thread, outside; inside a callback: NEEDM_EBUSY. Not in a handler, as needm_stop.
  * NEEDM_EBUSY, and needm is open again as if nothing had happened: the callbacks took longer
  * (needm_each_inside shows them), another thread has the world stopped, or is just starting or
- * stopping needm, or this thread has the world stopped. NEEDM_EINVAL: wait_ns is negative.
+ * stopping needm, or this thread has the world stopped. NEEDM_ENOMEM: as needm_stop. NEEDM_EINVAL:
+ * wait_ns is negative.
  * A handler must not jump out of it, nor out of needm_start or needm_stop, nor end the thread there:
  * callbacks stay refused, and so do further starts and stops. */
 int needm_stop_within(int64_t wait_ns);

@@ -15,24 +15,25 @@ use core::fmt;
 #[non_exhaustive]
 #[repr(i32)]
 pub enum Error {
-    /// needm has not been started, or has been stopped.
+    /// needm has not been started, or has been stopped, or is about to be
+    /// ([`stop_within`](crate::stop_within)).
     NotStarted = -1,
-    /// needm has been started already.
+    /// needm has been started already; or this thread has already stopped the world.
     Already = -2,
     /// An argument, or the place of the call, makes no sense.
     Invalid = -3,
-    /// The system has no memory for it.
+    /// The system has no memory for it; or too many functions are deferred.
     NoMemory = -4,
     /// No M became free within the configured wait (with bound Ms, `max_ms`
     /// threads that have called back are alive); or the world did not stop in time.
     TimedOut = -5,
-    /// A callback is running where none may.
+    /// Not while a callback runs, nor while the world is stopped; or not in a signal handler.
     Busy = -6,
     /// A panic ended the callback.
     Panic = -7,
     /// A hardware fault ended the callback.
     Fault = -8,
-    /// The stack of a G does not hold it.
+    /// The stack of a callback ran out; or a frame does not fit on it.
     Overflow = -9,
     /// The system refused; its own reason is in `errno` where there is one.
     System = -10,

@@ -8,13 +8,13 @@ use crate::error::Error;
 use crate::lifecycle;
 use crate::settings::Settings;
 
-/// How long an M stays with the thread that took it.
+/// How long an M stays bound to a thread.
 ///
 /// ```
 /// let config = needm::Config { binding: needm::Binding::Call, ..needm::Config::default() };
 /// needm::start(config)?;
 /// needm::callback(|_| ())?;
-/// assert_eq!(needm::stats().ms_bound, 0); // given back
+/// assert_eq!(needm::stats().ms_bound, 0); // unbound again
 /// # needm::stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -63,8 +63,9 @@ pub struct Config {
     /// Install no handler and no signal stack: faults are the process's own.
     pub no_signals: bool,
     /// The signal by which [`interrupt`](crate::interrupt) ends callbacks; 0 means `SIGURG`. Others
-    /// may go on using it. Not one of the faults, nor one that stops the process or ends it in any
-    /// case.
+    /// may go on using it. Not a signal of faults, nor `SIGABRT`, `SIGKILL`, `SIGCHLD`, the C
+    /// library's own (from 32 on, below `SIGRTMIN`), or one that stops the process or lets it go on.
+    /// On Windows 0.
     pub interrupt_signal: i32,
     /// A panic that no deferred function recovers prints a line and ends the process. A fault then
     /// goes to the handler that was there before needm, with the registers that it had. A Rust panic that
@@ -128,9 +129,9 @@ impl Config {
 /// Starts needm without hooks; see [`Config`] for an example.
 ///
 /// # Errors
-/// [`Error::Already`]: it is started, or another thread is starting it right now.
+/// [`Error::Already`]: it is started, or another thread is starting or stopping it right now.
 /// [`Error::Invalid`]: `max_ms` below `seed_ms`, a wait of zero, sizes that no address
-/// space holds. [`Error::NoMemory`]: the seed could not be mapped. [`Error::System`]: this thread
+/// space holds, a signal that is not for interrupts. [`Error::NoMemory`]: the seed could not be mapped. [`Error::System`]: this thread
 /// has a shadow stack, which needm cannot unwind.
 pub fn start(config: Config) -> Result<(), Error> {
     let settings = config.settings()?;
@@ -138,11 +139,13 @@ pub fn start(config: Config) -> Result<(), Error> {
 }
 
 /// Stops needm and undoes all that it did: handlers, keys, mappings. Ms may be bound to
-/// threads outside callbacks; a signal stack that another live thread still has stays
-/// mapped until that thread ends.
+/// threads outside callbacks. While another thread lives that has called back, its signal stack and
+/// needm's tables stay mapped, for the next start, or until a stop after its exit.
 ///
 /// # Errors
-/// [`Error::NotStarted`]; [`Error::Busy`] while a callback runs or the world is stopped.
+/// [`Error::NotStarted`]; [`Error::Busy`] while a callback or a hook runs, a thread is being spawned,
+/// the world is stopped, or another thread starts or stops needm; [`Error::NoMemory`]: there is no
+/// room to note this thread.
 ///
 /// ```
 /// needm::start(needm::Config::default())?;
@@ -164,7 +167,8 @@ pub fn stop() -> Result<(), Error> {
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Busy`] inside a callback, in a world that this thread has
-/// stopped, while another thread stops needm, or if the limit has passed.
+/// stopped, while another thread starts or stops needm, or if the limit has passed;
+/// [`Error::NoMemory`]: there is no room to note this thread.
 ///
 /// ```
 /// use std::time::Duration;

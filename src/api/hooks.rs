@@ -91,13 +91,13 @@ pub trait Hooks: Sync + 'static {
         let _ = (m, local);
     }
 
-    /// This thread has just taken the M.
+    /// The M was just bound to this thread.
     fn minit(&self, m: &M, local: Option<&'static Self::Local>) {
         let _ = (m, local);
     }
 
-    /// This thread is about to give the M back, or has exited with it. A stop calls it for the Ms of the thread that
-    /// stops, and not for those that other threads still hold: of them only `m_free` is called.
+    /// The M is about to be unbound from this thread, or from one that has exited. A stop calls it for the Ms of the
+    /// thread that stops, and not for those that other threads still hold: of them only `m_free` is called.
     fn unminit(&self, m: &M, local: Option<&'static Self::Local>) {
         let _ = (m, local);
     }

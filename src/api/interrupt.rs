@@ -21,7 +21,8 @@ use crate::error::Error;
 ///
 /// # Errors
 /// [`Error::Invalid`]: `m` is in no callback, or needm was started with
-/// [`no_signals`](crate::Config::no_signals). [`Error::NotStarted`]: also if needm has been stopped
+/// [`no_signals`](crate::Config::no_signals), or the system takes no more signals
+/// (`RLIMIT_SIGPENDING`, if the signal is a real-time one). [`Error::NotStarted`]: also if needm has been stopped
 /// since.
 ///
 /// # Safety

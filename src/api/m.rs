@@ -41,8 +41,8 @@ impl M {
         self.id
     }
 
-    /// The ID that the system has for the thread which holds it now, as `gettid` returns it
-    /// there; `None` if no thread does, or if needm has been stopped since. A thread that has
+    /// The ID that the system has for the thread which it is bound to now, as `gettid` returns it
+    /// there; `None` if it is idle, or if needm has been stopped since. A thread that has
     /// exited counts until its exit is noticed.
     ///
     /// ```

@@ -27,8 +27,9 @@ pub use joinable::{JoinHandle, spawn_joinable};
 /// panics as errors.
 ///
 /// # Errors
-/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread has
-/// the world stopped, and there are [`Hooks`](crate::Hooks), or it is in a signal handler.
+/// [`Error::NotStarted`]; [`Error::System`]: no thread could be made, or it can have no signal stack;
+/// [`Error::TimedOut`], [`Error::NoMemory`]: the thread found no M; [`Error::Busy`]: this thread has
+/// the world stopped, or is in a signal handler.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -172,8 +173,8 @@ mod joinable {
     /// panic that ended it. A fault still ends the process, and [`panic()`](crate::panic()) too.
     ///
     /// # Errors
-    /// [`Error::NotStarted`]; [`Error::System`]: no thread could be made; [`Error::Busy`]: this thread
-    /// has the world stopped, and there are [`Hooks`](crate::Hooks), or it is in a signal handler.
+    /// As for [`spawn`](crate::spawn), but in a world that this thread has stopped [`Error::Busy`] only
+    /// if there are [`Hooks`](crate::Hooks).
     ///
     /// ```
     /// # needm::start(needm::Config { stack_size: 256 << 10, ..needm::Config::default() })?;

@@ -9,12 +9,14 @@ use crate::error::Error;
 use crate::lifecycle;
 use crate::reconcile;
 
-/// Takes an M for this thread now, so that its first callback costs nothing; it stays
-/// until [`detach`] or the thread's exit, in both bindings. The uppermost page of its
-/// stack is touched ahead; [`prefault`] does more. Not from a signal handler.
+/// Binds an M to this thread now, so that its first callback costs no more than later ones. It stays
+/// bound until [`detach`] or the thread's exit, with either binding. The uppermost page of its
+/// stack is touched ahead; [`prefault`] does more. Inside a callback nothing happens. Not from a
+/// signal handler: its return takes the signal stack away again.
 ///
 /// # Errors
-/// [`Error::NotStarted`], [`Error::TimedOut`], [`Error::NoMemory`].
+/// [`Error::NotStarted`]; [`Error::TimedOut`]; [`Error::NoMemory`]; [`Error::System`]: the thread can
+/// have no signal stack.
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -36,8 +38,7 @@ pub fn attach() -> Result<(), Error> {
     inside(|_| attaching::attach_ready())
 }
 
-/// Touches the uppermost `bytes` of this thread's stack for callbacks ahead (all of it,
-/// if it has no more), so that a callback which uses no more than that meets no page fault: for
+/// Touches the uppermost `bytes` of this thread's G ahead (all of it, if it has no more), so that a callback which uses no more than that meets no page fault: for
 /// real-time threads, after [`attach`], where there is an example.
 ///
 /// # Errors
@@ -47,7 +48,8 @@ pub fn prefault(bytes: usize) -> Result<(), Error> {
     inside(|_| attaching::prefault(bytes))
 }
 
-/// Gives this thread's M back now, and its signal stack; see [`attach`] for an example.
+/// Unbinds this thread's M now, if it has one, and takes needm's signal stack off; see [`attach`] for
+/// an example. Not from a signal handler: its return installs that signal stack again.
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
