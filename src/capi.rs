@@ -53,7 +53,7 @@ fn code(result: Result<(), Error>) -> c_int {
 
 arch::public! {
 unsafe extern "C" fn needm_start(config: *const CConfig) -> c_int {
-    // SAFETY: the caller's.
+    // SAFETY: C gives null, or a struct that is as long as its size says.
     let settings = unsafe { settings(config) };
     code(inside(|_| settings.and_then(lifecycle::start)))
 }
@@ -95,7 +95,7 @@ unsafe extern "C" fn needm_enter_stack(
     if old.is_null() {
         return Error::Invalid.code();
     }
-    // SAFETY: where C wants it written.
+    // SAFETY: it is not null, so C gives room for a `needm_stack` there.
     let keep = |entered| unsafe { old.write(entered) };
     code(inside(|_| stacks::enter_stack(lo as usize, hi as usize)).map(keep))
 }
@@ -201,7 +201,7 @@ arch::public! {
 unsafe extern "C" fn needm_each_m(visit: Option<Visit>, arg: *mut c_void) -> c_int {
     let Some(visit) = visit else { return Error::Invalid.code() };
     let visit = |m: &M, sp, hi| {
-        // SAFETY: the caller's function, with its own argument.
+        // SAFETY: C gives the function for such calls, with the argument that goes with it.
         unsafe { visit(m, sp as *mut c_void, hi as *mut c_void, arg) }
     };
     let visited = inside(|_| world::each_m(visit));

@@ -40,9 +40,10 @@ pub(crate) fn fork_child(tls: &Tls) {
 /// When needm is stopped: unmaps what the hand-overs were in.
 ///
 /// # Safety
-/// No other thread is in [`spawn`], but for one that waits for its new thread.
+/// needm is stopped, and no other thread is in [`spawn`], but for one that waits for its new thread.
 pub(crate) unsafe fn forget_rows() {
-    // SAFETY: the caller says so.
+    // SAFETY: no other thread is in `offer`, which only `spawn` calls; needm is stopped, by the caller's
+    // promise.
     unsafe { handover::forget_rows() };
 }
 
@@ -100,7 +101,7 @@ fn start_thread(offered: HandOver) -> Result<(), Error> {
     let refused = match hooks.thread_start {
         // SAFETY: the host's own function, as `include/needm.h` says it is called.
         Some(hook) => unsafe { hook(hooks.user, spawned_main, arg) },
-        // SAFETY: `spawned_main` is made for this argument.
+        // SAFETY: `spawned_main` may run on any thread, and takes a ticket, which `arg` is.
         None => unsafe { os_thread::start(spawned_main, arg) }.err().unwrap_or(0),
     };
     if refused == 0 {

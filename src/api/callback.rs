@@ -79,7 +79,7 @@ pub fn callback<'env, F, R>(f: F) -> Result<R, CallbackError>
 where
     F: for<'scope> FnOnce(&'scope Context<'scope, 'env>) -> R,
 {
-    // SAFETY: a fault in `f` does not come back.
+    // SAFETY: with this tag neither a fault nor an interrupt comes back, so none skips a frame of `f`.
     unsafe { enter(f, FORWARDS_FAULTS) }
 }
 

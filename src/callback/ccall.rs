@@ -58,7 +58,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
         let work = unsafe { &mut *work.cast::<W>() };
         work();
     }
-    // SAFETY: the function is for this work.
+    // SAFETY: `run::<W>` takes the address of a `W`, and this is that of `work`, which waits here.
     unsafe {
         let inside = Tls::current().inside();
         call_on_g0(m, segment, run::<W>, ptr::from_mut(work).cast(), inside);

@@ -111,7 +111,7 @@ pub(super) unsafe fn settings(config: *const CConfig) -> Result<Settings, Error>
     if config.is_null() {
         return Ok(Settings::DEFAULT);
     }
-    // SAFETY: the caller's.
+    // SAFETY: it is not null, so it is as long as its size says, by this function's own contract.
     let config = unsafe { versioned(config)? };
     if config.binding != BIND_THREAD && config.binding != BIND_CALL {
         return Err(Error::Invalid);
@@ -129,7 +129,7 @@ pub(super) unsafe fn settings(config: *const CConfig) -> Result<Settings, Error>
     let hooks = if config.hooks.is_null() {
         Hooks::NONE
     } else {
-        // SAFETY: the caller's.
+        // SAFETY: it is not null, so C gives a struct that is as long as its size says.
         let hooks = unsafe { versioned(config.hooks)? };
         Hooks {
             user: hooks.user,

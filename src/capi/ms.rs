@@ -21,7 +21,7 @@ type Visit = unsafe extern "C" fn(*const M, *mut c_void) -> c_int;
 
 arch::public! {
 unsafe extern "C" fn needm_m_id(m: *const M) -> u64 {
-    // SAFETY: null, or an M, which stays where it is.
+    // SAFETY: C gives null, or an M that needm gave it; a row of the table does not move.
     unsafe { m.as_ref() }.map_or(0, M::id)
 }
 }
@@ -53,7 +53,7 @@ unsafe extern "C" fn needm_g_bounds(
     let (low, high) = m.g_bounds();
     for (out, bound) in [(lo, low), (hi, high)] {
         if !out.is_null() {
-            // SAFETY: where C wants it written.
+            // SAFETY: it is not null, so C gives room for a pointer there.
             unsafe { out.write(bound as *mut c_void) };
         }
     }
@@ -81,7 +81,7 @@ unsafe extern "C" fn needm_g0_sp(m: *const M, sp: *mut *mut c_void) -> c_int {
     let m = unsafe { m.as_ref() };
     let Some(left) = m.and_then(world::g0sp_of) else { return Error::Invalid.code() };
     if !sp.is_null() {
-        // SAFETY: where C wants it written.
+        // SAFETY: it is not null, so C gives room for a pointer there.
         unsafe { sp.write(left as *mut c_void) };
     }
     0
@@ -91,7 +91,7 @@ unsafe extern "C" fn needm_g0_sp(m: *const M, sp: *mut *mut c_void) -> c_int {
 arch::public! {
 unsafe extern "C" fn needm_each_inside(visit: Option<Visit>, arg: *mut c_void) -> c_int {
     let Some(visit) = visit else { return Error::Invalid.code() };
-    // SAFETY: the caller's function, with its own argument.
+    // SAFETY: C gives the function for such calls, with the argument that goes with it.
     let visited = world::each_inside(ptr::from_ref, |m| unsafe { visit(m, arg) });
     visited.unwrap_or_else(Error::code)
 }

@@ -146,7 +146,7 @@ impl Readiness {
             // The thread has taken away the other copy's, if it was on one. That is not written to.
             self.joined.store(0, Relaxed);
             if self.ours().is_none_or(|ours| ours.base() != stack.base()) {
-                // SAFETY: the caller promises the same.
+                // SAFETY: this thread has it, or had it a moment ago, by this function's own contract.
                 unsafe { self.join_shared(stack) };
             }
         }

@@ -264,7 +264,7 @@ impl Notice {
         }
         if self.head[0].swap(0, Relaxed) != 0 {
             // The whole list is ours, and in a record that may be unmapped.
-            // SAFETY: without a list Linux looks at nothing.
+            // SAFETY: with null Linux has no list of this thread to walk.
             let _ = unsafe { set_robust_head(ptr::null_mut()) };
             return;
         }

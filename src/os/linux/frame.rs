@@ -55,7 +55,8 @@ pub(super) unsafe fn copy(
     by: usize,
 ) -> *mut Context {
     let copied = (context as usize).wrapping_add(by) as *mut Context;
-    // SAFETY: the caller promises both.
+    // SAFETY: by the caller's promise the frame is there for all of `len`, and so is the copy's place, which
+    // nothing else uses.
     unsafe {
         ptr::copy_nonoverlapping(start as *const u8, start.wrapping_add(by) as *mut u8, len);
         Context::relocate(copied, by, start.wrapping_add(by) + len);

@@ -99,7 +99,7 @@ impl Readiness {
         if fine && !self.is_noted(&now) {
             // The thread has changed it. Or this handler has interrupted the first check, before that
             // noted the stack.
-            // SAFETY: Linux has just said so.
+            // SAFETY: Linux has just said that it is in effect.
             unsafe { self.note_in_effect(&now) };
         }
         fine
@@ -120,7 +120,7 @@ impl Readiness {
         if self.brings_the_same() {
             // This copy may have left it.
             if self.joined.load(Relaxed) == 0 {
-                // SAFETY: Linux says so.
+                // SAFETY: `brings_the_same` has just asked Linux: it is in effect.
                 unsafe { self.join_shared(&Stack::current()) };
             }
             return Ok(());
@@ -130,7 +130,7 @@ impl Readiness {
             if !own.enabled() || own.size() < needs.least {
                 return Err(Error::NoMemory);
             }
-            // SAFETY: Linux has just said so.
+            // SAFETY: Linux has just said that it is in effect.
             unsafe { self.note_in_effect(&own) };
             return Ok(());
         };
@@ -144,11 +144,11 @@ impl Readiness {
             // sandbox refuses always.
             let own = sigaltstack::current_stack().ok().filter(Stack::in_use);
             let own = own.ok_or(Error::System)?;
-            // SAFETY: Linux has just said so.
+            // SAFETY: Linux has just said that it is in effect.
             unsafe { self.note_in_effect(&own) };
             return Ok(());
         };
-        // SAFETY: it has just been installed.
+        // SAFETY: `set_stack` has just installed it.
         unsafe { self.note_in_effect(&ours) };
         if old.enabled() && old.base() == ours.base() {
             return Ok(());

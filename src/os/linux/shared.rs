@@ -171,10 +171,10 @@ unsafe fn is_on_its_g(handler: usize, signal: c_int, context: *mut Context) -> b
 /// They are the arguments of [`is_on_its_g`]'s call, and what this copy's handler has added.
 #[inline(never)] // its frame is not the handler's otherwise
 pub(super) unsafe fn answer(number: c_int, info: *mut Info, context: *mut Context) {
-    // SAFETY: the caller promises both.
+    // SAFETY: both are what a handler is given, which so can be read, by the caller's promise.
     let (signal, sp) = unsafe { ((*info).signo, (*context).sp()) };
     let before = actions::before_one(Which::called(number), signal);
-    // SAFETY: by the caller's promise.
+    // SAFETY: the context is that of a fault whose handler is running, by the caller's promise.
     if needm_is_on_g(sp) || unsafe { is_on_its_g(before, signal, context) } {
         // SAFETY: it is a variable of the caller's.
         unsafe { (*info).errno = YES };

@@ -73,7 +73,7 @@ unsafe fn futex(
 
 /// Sleeps while `word` is `value`, at most `nanos`; whether that time has passed.
 pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
-    // SAFETY: the word is valid.
+    // SAFETY: the word is borrowed for the call.
     unsafe { futex(word, FUTEX_WAIT_PRIVATE, value, nanos) == Err(ETIMEDOUT) }
 }
 
@@ -81,7 +81,7 @@ pub(crate) fn wait(word: &AtomicU32, value: u32, nanos: Option<u64>) -> bool {
 /// exits. Linux does not wake it as a private futex, so this does not wait on one.
 #[cfg(feature = "freestanding")]
 pub(super) fn wait_for_clear(word: &AtomicU32, value: u32) {
-    // SAFETY: the word is valid.
+    // SAFETY: the word is borrowed for the call.
     let _ = unsafe { futex(word, FUTEX_WAIT, value, None) };
 }
 

@@ -45,7 +45,7 @@ pub(crate) fn run() -> bool {
         FlushProcessWriteBuffers();
         return true;
     }
-    // SAFETY: `register` stored the function of this type.
+    // SAFETY: it is not null, so it is `NtGetNextThread`, which `register` has stored.
     let next = unsafe { transmute::<*mut c_void, NextThread>(next) };
     last_error::keeping(|| alone(|| suspend_each(next)))
 }

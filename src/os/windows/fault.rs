@@ -151,7 +151,7 @@ unsafe extern "C" fn c_handler(
 /// What Windows does at a thread's start with an exception that nothing has taken.
 fn ask_last_filter(record: *mut ExceptionRecord, context: *mut Context) -> c_int {
     let pointers = ExceptionPointers { record, context };
-    // SAFETY: both are Windows's own.
+    // SAFETY: Windows gave both to the handler that calls this, and it has not returned.
     match unsafe { UnhandledExceptionFilter(&raw const pointers) } {
         CONTINUE_EXECUTION => RESUME,
         EXECUTE_HANDLER => {

@@ -28,7 +28,7 @@ pub(super) extern "C" fn mend(sp: usize) {
         if !(now.reservation..=now.base).contains(&sp) {
             let known = of_own_g(sp).or_else(|| of_left_stack(sp));
             let Some(fields) = known.or_else(|| of_reservation(sp)) else { return };
-            // SAFETY: the thread runs at `sp`.
+            // SAFETY: they are those of the stack with `sp`, on which the thread runs, or is about to.
             unsafe { fields.set() };
         }
         // SAFETY: this thread runs at `sp`, on the stack that its block describes by now, and has
@@ -87,7 +87,7 @@ fn of_left_stack(sp: usize) -> Option<StackFields> {
 /// # Safety
 /// There is one, and it can be read.
 unsafe fn word(start: usize, at: usize) -> usize {
-    // SAFETY: by this function's own contract.
+    // SAFETY: the word is there and can be read, by this function's own contract.
     unsafe { *((start + at * size_of::<usize>()) as *const usize) }
 }
 
