@@ -6,10 +6,11 @@
 //     int sum = needm::callback([&] { return add(1, 2); });   // on this thread's G
 //
 // An exception that leaves the function of needm::callback or needm::ccall is carried across the
-// boundary, as std::exception_ptr, and goes on on the other stack. A panic, a hardware fault or an
-// overflow that ends a callback is thrown in its caller, as needm::error.
+// boundary, as std::exception_ptr, and goes on on the other stack. A panic, a hardware fault, an
+// overflow or an interrupt (needm_interrupt) that ends a callback is thrown in its caller, as
+// needm::error.
 //
-// These three skip the frames of the callback as longjmp does: no destructor in them runs, except
+// These four skip the frames of the callback as longjmp does: no destructor in them runs, except
 // that of needm::defer. So where one may happen, hold what must be released by needm::defer, and
 // hold no lock. An exception that was being handled there, or thrown, is lost; afterwards
 // std::current_exception() and std::uncaught_exceptions() are what they were before the callback.
@@ -64,6 +65,7 @@ enum class errc : int {
     fault = NEEDM_EFAULT,
     overflow = NEEDM_EOVERFLOW,
     system = NEEDM_ESYS,
+    interrupted = NEEDM_EINTERRUPTED,
 };
 
 namespace detail {
@@ -326,8 +328,8 @@ class runtime {
 };
 
 // Runs function() on this thread's G, and returns what it returns. An exception goes on in the
-// caller. Throws needm::error if the callback was refused, or was ended by a panic, a fault or an
-// overflow; with errc::panic and no info, if such an end was recovered.
+// caller. Throws needm::error if the callback was refused, or was ended by a panic, a fault, an
+// overflow or an interrupt; with errc::panic and no info, if such an end was recovered.
 template <class F> std::invoke_result_t<std::decay_t<F> &> callback(F &&function) {
     std::decay_t<F> kept(std::forward<F>(function));
     return detail::invocation<std::decay_t<F>>(kept).callback();
@@ -340,8 +342,8 @@ template <class F> std::invoke_result_t<std::decay_t<F> &> ccall(F &&function) {
     return detail::invocation<std::decay_t<F>>(kept).ccall();
 }
 
-// Runs a function at the end of its scope, also where a panic, a fault or an overflow that ends the
-// callback of needm::callback skips the scope. Then it runs as a deferred function, the last one
+// Runs a function at the end of its scope, also where a panic, a fault, an overflow or an interrupt that
+// ends the callback of needm::callback skips the scope. Then it runs as a deferred function, the last one
 // first, and may call needm::recover. An object of automatic storage; the function must not throw.
 //
 //     needm::defer close([&] { ::close(file); });

@@ -81,6 +81,10 @@ static void endings_are_errors(void) {
     int value;
     auto panicked = caught<needm::error>([&] { needm::callback([&] { needm_panic(&value); }); });
     CHECK(panicked.code() == needm::errc::panic && panicked.info().value == &value);
+    auto interrupted = caught<needm::error>([&] {
+        needm::callback([&] { CHECK_EQ(needm_interrupt(needm_self(), &value), 0); });
+    });
+    CHECK(interrupted.code() == needm::errc::interrupted && interrupted.info().value == &value);
     auto refused = caught<needm::error>([] { needm::ccall([] {}); });
     CHECK(refused.code() == needm::errc::invalid && !refused.ended_callback());
     std::error_code code = needm::errc::busy;
