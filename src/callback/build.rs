@@ -52,15 +52,15 @@ pub(crate) fn build(
         build_again(m, outer, flags & WAS_RUNNING != 0);
         return false;
     }
-    if hold {
-        segment.kept.hold();
-    }
+    // Before signals are blocked: the caller's frame may not be there, and that is a fault of C's.
     if call.size != 0 {
         // SAFETY: the caller passes `size` bytes at `frame`; the G's stack has as many free from
         // `arg` upwards, in the part of this callback.
         unsafe { ptr::copy_nonoverlapping(call.frame, call.arg, call.size) };
     }
-    if !hold {
+    if hold {
+        segment.kept.hold();
+    } else {
         unblock_faults(segment);
     }
     true

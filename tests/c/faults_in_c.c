@@ -35,9 +35,18 @@ static void *fresh(void *arg) {
     fault_here();
     return arg;
 }
+/* A frame that is not there, of a callback that a handler on the signal stack makes. */
+static void calls_back_with_no_frame(int signal) {
+    (void)signal;
+    handled = 0;
+    if (sigsetjmp(back, 1) == 0) needm_callback(nothing, page + 9, 16, NULL);
+    CHECK_EQ(handled, SIGSEGV);
+}
 static void a_fault_of_c_goes_to_the_previous_handler(void) {
     struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO}, now;
     sigaction(SIGSEGV, &action, NULL);
+    struct sigaction calls = {.sa_handler = calls_back_with_no_frame, .sa_flags = SA_ONSTACK};
+    sigaction(SIGUSR1, &calls, NULL);
     start((needm_config){0});
     fault_here();
     for (int i = 0; i < rounds(100); i++) {
@@ -46,6 +55,7 @@ static void a_fault_of_c_goes_to_the_previous_handler(void) {
         CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
         fault_here();
         CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+        raise(SIGUSR1);
     }
     join(thread(fresh, NULL));
     CHECK_EQ(needm_stop(), 0);
