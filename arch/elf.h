@@ -21,6 +21,9 @@
 /* The same, unless that code brings its own. */
 #define WEAK_ROUTINE(name)      .text; .p2align 4; .weak name; .type name, %function; name:
 #define END(name)               .size name, . - name
+/* A routine that other copies of needm in the process know by the 16 bytes before it: is_of_a_copy in
+   src/os/linux/shared.rs. */
+#define HANDLER_ROUTINE(name)   .text; .p2align 4; .ascii "needm's handler1"; SYMBOL(name, function)
 
 /* What a routine does if C++ code, or the end of a thread, unwinds it: the table at `sites` says
    where its landing pad is, and the returns of which calls it is for (arch/dwarf.rs). Both

@@ -311,3 +311,10 @@ fn the_shared_library_unloads_and_two_copies_work_in_one_process() {
     let [library, copy] = [library, copy].map(|path| path.display().to_string());
     run(&program, &[&library, &copy]);
 }
+
+#[test]
+fn a_program_and_a_library_have_another_build_of_needm_each() {
+    let test = "a_program_and_a_library_have_another_build_of_needm_each";
+    let program = compile(test, "another_build", Link::Archive);
+    run(&program, &[&libraries().join("libneedm.so").display().to_string()]);
+}

@@ -32,7 +32,7 @@ END(needm_sigreturn)
    The handler of the fault signals; goes on in `handle`, with the return address as a fourth
    argument: it is needm_sigreturn if Linux itself has called. Linux aligns its stack, and enters
    it as an indirect call does. */
-ROUTINE(needm_handler)
+HANDLER_ROUTINE(needm_handler)
         .cfi_startproc
         LANDING_PAD
         mov     x3, x30
@@ -43,7 +43,7 @@ END(needm_handler)
 /* extern "C" fn needm_handler_2(signal (w0), info (x1), context (x2))
 
    The same, with FAULT_SECOND beside the signal's number. */
-ROUTINE(needm_handler_2)
+HANDLER_ROUTINE(needm_handler_2)
         .cfi_startproc
         LANDING_PAD
         orr     w0, w0, #FAULT_SECOND

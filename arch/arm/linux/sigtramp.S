@@ -45,7 +45,7 @@ END(needm_sigreturn)
 
    The handler of the fault signals; goes on in `handle`, with the return address as a fourth
    argument: it is needm_sigreturn if Linux itself has called. Linux aligns its stack. */
-ROUTINE(needm_handler)
+HANDLER_ROUTINE(needm_handler)
         .fnstart
         .cfi_startproc
         mov     r3, lr
@@ -57,7 +57,7 @@ END(needm_handler)
 /* extern "C" fn needm_handler_2(signal (r0), info (r1), context (r2))
 
    The same, with FAULT_SECOND beside the signal's number. */
-ROUTINE(needm_handler_2)
+HANDLER_ROUTINE(needm_handler_2)
         .fnstart
         .cfi_startproc
         orr     r0, r0, #FAULT_SECOND

@@ -42,7 +42,7 @@ END(needm_sigreturn)
         signal, info, context, return address   <- esp
 
    eax: what goes beside the signal's number, which stays as it is in the signal's frame. */
-ROUTINE(needm_handler)
+HANDLER_ROUTINE(needm_handler)
         .cfi_startproc
         xorl    %eax, %eax
 2:
@@ -75,7 +75,7 @@ END(needm_handler)
 /* extern "C" fn needm_handler_2(signal (esp+4), info (esp+8), context (esp+12))
 
    The same, with FAULT_SECOND beside the signal's number. */
-ROUTINE(needm_handler_2)
+HANDLER_ROUTINE(needm_handler_2)
         .cfi_startproc
         movl    $FAULT_SECOND, %eax
         jmp     2b

@@ -30,7 +30,7 @@ END(needm_sigreturn)
 
    The handler of the fault signals; goes on in `handle`, with the return address as a fourth
    argument, which tells whether Linux itself has called. Linux aligns its stack. */
-ROUTINE(needm_handler)
+HANDLER_ROUTINE(needm_handler)
         .cfi_startproc
         mv      a3, ra
         tail    needm_handle
@@ -40,7 +40,7 @@ END(needm_handler)
 /* extern "C" fn needm_handler_2(signal (a0), info (a1), context (a2))
 
    The same, with FAULT_SECOND beside the signal's number. */
-ROUTINE(needm_handler_2)
+HANDLER_ROUTINE(needm_handler_2)
         .cfi_startproc
         ori     a0, a0, FAULT_SECOND
         tail    needm_handler

@@ -32,7 +32,7 @@ END(needm_sigreturn)
 
         return address          <- CFA - 8
         flags                             <- rsp, for a moment */
-ROUTINE(needm_handler)
+HANDLER_ROUTINE(needm_handler)
         .cfi_startproc
         pushfq
         .cfi_adjust_cfa_offset 8
@@ -55,7 +55,7 @@ END(needm_handler)
 /* extern "C" fn needm_handler_2(signal (edi), info (rsi), context (rdx))
 
    The same, with FAULT_SECOND beside the signal's number. */
-ROUTINE(needm_handler_2)
+HANDLER_ROUTINE(needm_handler_2)
         .cfi_startproc
         orl     $FAULT_SECOND, %edi
         jmp     needm_handler

@@ -69,17 +69,19 @@ pub(super) unsafe fn is_used(ours: &Stack) -> bool {
     head.mark.load(Relaxed) == MARK && head.users.load(SeqCst) != 0
 }
 
-/// Whether a handler's code is that of needm's, in another copy of it.
+/// What `sigtramp.S` has before each handler of needm's (`HANDLER_ROUTINE` in `elf.h`). Not the code: another
+/// build's may branch elsewhere.
+const NAME: u128 = u128::from_ne_bytes(*b"needm's handler1");
+
+/// Whether a handler is needm's, in another copy of it.
 fn is_of_a_copy(handler: usize) -> bool {
-    const BYTES: usize = 16;
     let own = [needm_handler as *const () as usize, needm_handler_2 as *const () as usize];
-    let readable = || signal::can_read(handler) && signal::can_read(handler + BYTES - 1);
-    if own.contains(&handler) || !readable() {
+    let name = handler.wrapping_sub(size_of_val(&NAME));
+    if own.contains(&handler) || !signal::can_read(name) || !signal::can_read(handler - 1) {
         return false;
     }
-    // SAFETY: Linux has just read the one, and the others are code.
-    let code = |at: usize| u128::from_ne_bytes(unsafe { (at as *const [u8; BYTES]).read() });
-    own.into_iter().any(|own| code(own) == code(handler))
+    // SAFETY: Linux has just read both ends of it, which are in one page or in two.
+    u128::from_ne_bytes(unsafe { ptr::with_exposed_provenance::<[u8; 16]>(name).read() }) == NAME
 }
 
 /// Whether a signal stack that is installed, and that this copy has not made, may be another copy's.
