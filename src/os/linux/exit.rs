@@ -35,7 +35,8 @@ use crate::sync::{
 /// overwrites the last two of these words with the link back.
 const BEFORE_ENTRY: usize = 8;
 
-/// In [`Notice::futex`]: the entry is not linked yet, because the C library was changing the list.
+/// In [`Notice::futex`]: the entry is not linked yet, because the C library was changing the list, or
+/// had an entry there that this one cannot be linked before.
 const POSTPONED: u32 = u32::MAX;
 
 /// The bit that Linux sets in a robust futex whose owner died (include/uapi/linux/futex.h).
@@ -188,6 +189,13 @@ impl Notice {
             if !(&raw const (*head).pending).read_volatile().is_null() {
                 return self.futex.store(POSTPONED, Relaxed);
             }
+            let first = (*head).list;
+            // musl's entries lead back on 32 bits, too, where glibc's have another word in that place. So
+            // the watch waits until there is no entry that would have to be told.
+            let is_musls = libc::has_keys() && !libc::is_glibc();
+            if size_of::<usize>() == 4 && is_musls && first.cast() != head {
+                return self.futex.store(POSTPONED, Relaxed);
+            }
             let offset = (*head).futex_offset;
             let place = BEFORE_ENTRY.checked_add_signed(offset / 4);
             let place = place.filter(|_| offset % 4 == 0);
@@ -197,7 +205,6 @@ impl Notice {
             // model: a_watch_that_begins_too_early here
             // Linux marks a futex only if it holds the thread ID of the exiting thread.
             futex.store(self.tid.load(Relaxed), Relaxed);
-            let first = (*head).list;
             self.entry.store(first as usize, Relaxed);
             if size_of::<usize>() == 8 {
                 // The pointer before an entry leads back, on 64 bits (glibc's `__prev`).
