@@ -8,9 +8,9 @@
 //! | `wait.rs`, `barrier.rs` | futexes and the clock; `membarrier` |
 //! | `thread.rs`, `clone.rs`, `image.rs`, `maps.rs`, `ids.rs` | threads, by the C library or without; where their stacks are; their numbers |
 //! | `exit.rs`, `robust_list.rs`, `key.rs` | how an exit is noticed: the robust-futex list; a key's destructor |
-//! | `fault.rs`, `actions.rs`, `forward.rs`, `alt_stack.rs`, `prepare.rs`, `handler_callback.rs`, `known.rs`, `shared.rs`, `sigaltstack.rs`, `signal.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them |
+//! | `fault.rs`, `actions.rs`, `forward.rs`, `alt_stack.rs`, `prepare.rs`, `handler_callback.rs`, `known.rs`, `shared.rs`, `sigaltstack.rs`, `signal.rs`, `frame.rs` | fault signals; the actions of before; the alternate signal stack; the system calls for them; a signal's frame |
 //! | `interrupt.rs` | the signal that interrupts callbacks |
-//! | `libc.rs`, `process.rs` | what the C library has: keys, threads, fork handlers, `errno`; the end |
+//! | `libc.rs`, `unwinder.rs`, `process.rs` | what the C library has: keys, threads, fork handlers, `errno`, an unwinder; the end |
 //! | `program.rs`, `start.rs` | a program without a C library; its `_start` |
 //!
 //! # Safety

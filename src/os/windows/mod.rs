@@ -7,7 +7,7 @@
 //! | --- | --- |
 //! | `memory.rs` | memory, the size of a page; the reserve of a stack as Windows wants it |
 //! | `wait.rs`, `barrier.rs` | `WaitOnAddress` and the clock; `FlushProcessWriteBuffers` |
-//! | `suspend.rs` | another thread's registers |
+//! | `interrupt.rs`, `suspend.rs` | interrupts; another thread's registers |
 //! | `thread.rs` | threads, and where their stacks are |
 //! | `exit.rs` | how an exit is noticed: a callback of fiber-local storage; the thread's own handle |
 //! | `fault.rs`, `kinds.rs` | faults: a vectored handler, and the handler of a callback's lowest frame; what they are called |
