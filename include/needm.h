@@ -254,8 +254,9 @@ int needm_stop(void);
  * (needm_each_inside shows them), another thread has the world stopped, or is just starting or
  * stopping needm, or this thread has the world stopped. NEEDM_ENOMEM: as needm_stop. NEEDM_EINVAL:
  * wait_ns is negative.
- * A handler must not jump out of it, nor out of needm_start or needm_stop, nor end the thread there:
- * callbacks stay refused, and so do further starts and stops. */
+ * If a handler jumps out of it, or out of needm_start or needm_stop, callbacks may be refused, and so are
+ * further starts and stops, until the thread calls needm from further up its stack, or the frame of the
+ * call is overwritten. If a handler ends the thread there: until another one starts or stops needm. */
 int needm_stop_within(int64_t wait_ns);
 
 /* Runs fn(frame) on this thread's G. With framesize 0, frame is passed as it is. Otherwise that

@@ -177,6 +177,14 @@ pub(crate) fn disown(thread: &Thread) {
     }
 }
 
+/// A stop of `own`, this thread's record, was jumped out of: gives up the world, if that stop had it, or was about to
+/// have it stopped. A thread that has stopped the world has the gate closed, and does not stop needm.
+pub(crate) fn release_left(own: &Thread) {
+    if is_owner(own) && (STOPPING.load(SeqCst) || !is_closed(value())) {
+        reopen();
+    }
+}
+
 /// The callback of `segment` is unwound, or was jumped out of. If it has stopped the world, this
 /// starts the world, because no code is left that would.
 pub(crate) fn unwound(segment: &Segment) {

@@ -105,6 +105,7 @@ mod needm;
 mod running;
 mod segment_end;
 mod thread;
+mod lifecycle_lock;
 mod gate;
 mod tls;
 mod pool;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Starting needm, stopping it, and what a forked child has to put right.
 //!
-//! Settings are written under [`LIFECYCLE`] while the gate is closed and no thread is
+//! Settings are written with the lock (`lifecycle_lock.rs`) while the gate is closed and no thread is
 //! on the way in, and only read while needm is open.
 //!
 //! # Safety
@@ -10,68 +10,46 @@
 #![allow(unsafe_code)] // the tables' ends
 
 use crate::barrier;
+use crate::callback::inside;
+use crate::callback::inside::Mark;
 use crate::error::Error;
 use crate::gate;
 use crate::gate::STOPPER_WAKE;
+use crate::lifecycle_lock;
+use crate::lifecycle_lock::{LifecycleGuard, Stage};
 use crate::m::{M, MS};
 use crate::os;
 use crate::pool::EXTRA;
+use crate::running;
 use crate::settings::Settings;
 use crate::spawn;
 use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
-use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst};
+use crate::sync::{AtomicBool, Relaxed, SeqCst};
 use crate::thread;
 use crate::thread::reap;
 use crate::thread_record::Thread;
-use crate::tls::Tls;
+use crate::tls::{INTERRUPTED, Tls};
 use crate::tools;
 use crate::waiting::Waiting;
 use crate::world;
-use core::ptr;
-use spin::Mutex;
-use spin::MutexGuard;
-
-/// Held by the thread that starts or stops needm. No thread waits for it: one that finds it held
-/// returns an error.
-static LIFECYCLE: Mutex<()> = Mutex::new(());
-
-/// The thread-local block of the thread that holds it. A forked child without that thread unlocks
-/// it.
-static HOLDER: AtomicUsize = AtomicUsize::new(0);
 
 /// Whether the fork handler is registered; it cannot be taken back.
 static FORK_HANDLER: AtomicBool = AtomicBool::new(false);
 
-/// Proof that this thread, and no other, starts or stops needm.
-struct LifecycleGuard {
-    _lock: MutexGuard<'static, ()>,
-}
-
-impl LifecycleGuard {
-    /// The guard, unless another thread has it.
-    pub(crate) fn new(tls: &Tls) -> Option<Self> {
-        let lock = LIFECYCLE.try_lock()?;
-        HOLDER.store(ptr::from_ref(tls).addr(), SeqCst);
-        Some(Self { _lock: lock })
+/// The lock, for this thread; before that, what a start or a stop has left that was jumped out of, or whose thread has
+/// exited there, is put right.
+fn lock(tls: &Tls, mark: &Mark) -> Option<LifecycleGuard> {
+    // Where the host's call of needm is, which is further up.
+    let at = tls.inside() & !INTERRUPTED;
+    let is_left = |mark| inside::is_left_for_sure(tls, mark, at);
+    let guard = LifecycleGuard::new(tls, mark.seal(), is_left)?;
+    if guard.was_lost {
+        running::reap_dead_owner();
     }
-
-    /// In a forked child: whether this thread starts or stops needm. No other does.
-    pub(crate) fn fork_child(tls: &Tls) -> bool {
-        let is_own = HOLDER.load(SeqCst) == ptr::from_ref(tls).addr();
-        if !is_own && LIFECYCLE.is_locked() {
-            // SAFETY: the thread that locked it does not exist here. Or this is a handler of that
-            // thread, which forks between the lock and the store to `HOLDER`: nothing that the
-            // lock protects has been changed by then.
-            unsafe { LIFECYCLE.force_unlock() };
-        }
-        is_own
+    if Stage::now() == Stage::Changing {
+        undo_left(tls);
     }
-}
-
-impl Drop for LifecycleGuard {
-    fn drop(&mut self) {
-        HOLDER.store(0, SeqCst);
-    }
+    Some(guard)
 }
 
 /// Starts needm.
@@ -85,13 +63,15 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     })?;
     // If two threads are here at once it is registered twice, which does no harm.
     if !FORK_HANDLER.load(SeqCst) {
-        os::fork::on_child(fork_child);
+        os::fork::on_child(forked);
         FORK_HANDLER.store(true, SeqCst);
     }
-    let _guard = LifecycleGuard::new(Tls::current()).ok_or(Error::Already)?;
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let _guard = lock(tls, &mark).ok_or(Error::Already)?;
     if is_open() {
         return Err(Error::Already);
     }
+    Stage::Changing.set();
     settings().set(&checked);
     os::spare_calls(checked.spares_calls);
     barrier::begin();
@@ -103,8 +83,9 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     EPOCH.store(epoch, SeqCst);
     if let Err(error) = EXTRA.seed(checked.seed_ms) {
         EXTRA.end();
-        thread::stop(Tls::current());
+        thread::stop(tls);
         os::memory::unmap_spare_room();
+        Stage::Stopped.set();
         return Err(error);
     }
     if settings().handles_signals() {
@@ -113,22 +94,23 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     }
     // The gate first: a thread that finds needm open may close it.
     gate::open_first(epoch_open());
+    Stage::Started.set();
     OPEN.store(true, SeqCst);
     Ok(())
 }
 
 /// Stops needm and undoes all that it did.
 pub(crate) fn stop() -> Result<(), Error> {
-    let tls = Tls::current();
-    let _guard = begin_stop(tls)?;
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let _guard = begin_stop(tls, &mark)?;
     try_stop(tls, thread::record(tls)?)
 }
 
 /// Lets no callback begin but those inside others, waits until all are over, for at most `limit`
 /// nanoseconds, and stops needm. If that takes longer, all callbacks may begin again.
 pub(crate) fn stop_within(limit: u64) -> Result<(), Error> {
-    let tls = Tls::current();
-    let _guard = begin_stop(tls)?;
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let _guard = begin_stop(tls, &mark)?;
     let own = thread::record(tls)?;
     if gate::owns_the_world() {
         return Err(Error::Busy);
@@ -156,14 +138,15 @@ pub(crate) fn stop_within(limit: u64) -> Result<(), Error> {
 const CLOSING_NAP: u64 = 1_000_000;
 
 /// Before a stop: nothing refuses it that waiting would not change.
-fn begin_stop(tls: &Tls) -> Result<LifecycleGuard, Error> {
-    if !is_open() {
+fn begin_stop(tls: &Tls, mark: &Mark) -> Result<LifecycleGuard, Error> {
+    let refused = || if is_open() { Error::Busy } else { Error::NotStarted };
+    if Stage::now() == Stage::Stopped {
         return Err(Error::NotStarted);
     }
     if crate::reconcile::is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
-    let guard = LifecycleGuard::new(tls).ok_or(Error::Busy)?;
+    let guard = lock(tls, mark).ok_or_else(refused)?;
     if is_open() { Ok(guard) } else { Err(Error::NotStarted) }
 }
 
@@ -209,6 +192,7 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
         OPEN.store(true, SeqCst);
         return Err(Error::Busy);
     }
+    Stage::Changing.set();
     // A thread that acquires the world now finds needm stopped.
     gate::release_world();
     undo(tls);
@@ -232,19 +216,40 @@ fn undo(tls: &Tls) {
             spawn::forget_rows();
         }
     }
+    Stage::Stopped.set();
 }
 
-/// In the child of a fork: this thread is the only one.
-pub(crate) extern "C" fn fork_child() {
+/// Undoes what a start did that was jumped out of, or the last part of a stop did not come to. needm is not open, and no
+/// thread has bound an M in that start, or none is in use any more.
+fn undo_left(tls: &Tls) {
+    // The start may have opened it.
+    gate::close();
+    world::give_up_left(tls);
+    undo(tls);
+    // A handler that was installed, and not noted yet; or noted no more, and still installed.
+    os::fault::agree_with_memory();
+}
+
+/// In the child of a fork, from the C library: this thread is the only one.
+extern "C" fn forked() {
+    let (tls, mark) = (Tls::current(), Mark::new());
+    let before = inside::begin(tls, &mark);
+    fork_child();
+    // No callback ends here: the C library is in its fork.
+    tls.set_inside(before);
+}
+
+/// In the child of a fork: this thread is the only one. Inside needm.
+pub(crate) fn fork_child() {
     if !os::fork::EXIST {
         return;
     }
     os::last_error::keeping(|| {
         let tls = Tls::current();
         os::exit::note_new_process();
-        os::fault::fork_child();
+        os::fault::agree_with_memory();
         os::interrupt::fork_child();
-        let goes_on = LifecycleGuard::fork_child(tls);
+        let goes_on = lifecycle_lock::fork_child(tls);
         if goes_on && !is_open() {
             return; // this thread forked within `start` or `stop`, which goes on
         }
@@ -256,7 +261,7 @@ pub(crate) extern "C" fn fork_child() {
         thread::fork_child(tls);
         if !is_open() {
             // Another thread was about to start needm, or to undo its start.
-            return undo(tls);
+            return undo_left(tls);
         }
         // The child has them in its memory, but not what was sent with them.
         MS.iter().for_each(M::forget_requests);

@@ -234,6 +234,11 @@ impl Thread {
         self.set_phase(LIVE);
     }
 
+    /// Whether it is being dismantled.
+    pub(crate) fn is_being_dismantled(&self) -> bool {
+        self.state() & PHASE == EXITING
+    }
+
     /// Whether a thread has it, or it is being dismantled.
     pub(crate) fn is_in_use(&self) -> bool {
         // model: a_stop_that_unmaps_records_of_the_exiting

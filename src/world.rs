@@ -312,6 +312,16 @@ fn live_from(stack: Bounds, gsp: usize) -> usize {
     if stack.holds(gsp) { gsp } else { stack.lo }
 }
 
+/// needm is stopped, and this thread has the lock of starts and stops: gives up the world of the thread that had it
+/// before, and was jumped out of, or has exited.
+pub(crate) fn give_up_left(tls: &Tls) {
+    // SAFETY: a record is in use while it is the owner's. None is unmapped but by the thread that has the lock.
+    let Some(owner) = (unsafe { OWNER.load(SeqCst).as_ref() }) else { return };
+    if tls.thread().is_some_and(|own| ptr::eq(own, owner)) || owner.seen_exited(true).is_some() {
+        release_world();
+    }
+}
+
 /// In a forked child: no other thread has the world stopped, nor starts or stops needm.
 pub(crate) fn fork_child() {
     if !OWNER.load(SeqCst).is_null() && !owns_the_world() {

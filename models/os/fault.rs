@@ -11,7 +11,7 @@ use crate::sync::{AtomicU32, AtomicUsize, Relaxed, mappings};
 
 pub(crate) fn install(_aborts: bool) {}
 pub(crate) fn uninstall() {}
-pub(crate) fn fork_child() {}
+pub(crate) fn agree_with_memory() {}
 
 /// Nothing faults.
 pub(crate) const KEEP_MORE: usize = 0;

@@ -27,6 +27,7 @@
 //! overwrites.
 
 use crate::callback::interrupt;
+use crate::lifecycle_lock;
 use crate::os;
 use crate::sync::{AtomicUsize, Relaxed};
 use crate::tls::{INTERRUPTED, Tls, seal_of};
@@ -78,6 +79,7 @@ pub(crate) fn begin(tls: &Tls, mark: &Mark) -> usize {
 #[cold]
 #[inline(never)]
 fn begin_again(tls: &Tls, at: usize) -> usize {
+    lifecycle_lock::give_up_left(tls, at, |mark| is_left_for_sure(tls, mark, at));
     let before = tls.inside();
     let innermost = before & !INTERRUPTED;
     let outermost = if before == innermost { innermost } else { tls.outermost() };
@@ -91,6 +93,7 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
         if let Some(thread) = tls.thread() {
             thread.forget_left_hook();
         }
+        lifecycle_lock::give_up_left(tls, at, |_| true);
         return 0;
     }
     tls.set_outermost(if outer_goes_on { outermost } else { innermost });
@@ -102,15 +105,23 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
     }
 }
 
+/// Whether an address is on the stack that this thread was made with. A thread without a record may be in a start of
+/// needm.
+fn own_stack_holds(tls: &Tls, address: usize) -> bool {
+    match tls.thread() {
+        Some(thread) => thread.own_stack_holds(tls, address),
+        None => os::thread::own_stack(tls.address()).is_some_and(|own| own.contains(&address)),
+    }
+}
+
 /// Whether the code that has set this mark was jumped out of: its frame is overwritten, or further down on
 /// the thread's own stack than `at`, where a handler is further down than what it has interrupted.
 fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
-    let Some(thread) = tls.thread() else { return false };
     let handlers = os::fault::handler_stack();
     let own = |address| {
         !handlers.holds(address)
-            && !thread.ready.holds(address)
-            && thread.own_stack_holds(tls, address)
+            && tls.thread().is_none_or(|thread| !thread.ready.holds(address))
+            && own_stack_holds(tls, address)
     };
     let is_below = own(at) && !(at < mark && own(mark));
     // A live frame has no other one at its place.
@@ -120,7 +131,7 @@ fn is_left(tls: &Tls, mark: usize, at: usize) -> bool {
 /// Whether this thread, which is at `at`, was jumped out of the frame with this sealed word: it is overwritten,
 /// or further down on the thread's own stack. The frame may be on a G, and its function wait off it.
 pub(crate) fn is_left_for_sure(tls: &Tls, mark: usize, at: usize) -> bool {
-    let own = |address| tls.thread().is_some_and(|thread| thread.own_stack_holds(tls, address));
+    let own = |address| own_stack_holds(tls, address);
     let handlers = os::fault::handler_stack();
     let is_handlers =
         || handlers.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));

@@ -25,9 +25,10 @@ pub(crate) fn uninstall() {
     room::uninstall();
 }
 
-/// In a forked child: makes what is installed agree with what the memory says.
-pub(crate) fn fork_child() {
-    room::fork_child();
+/// In a forked child, or after a jump out of [`install`] or [`uninstall`]: makes what is installed agree with what
+/// the memory says.
+pub(crate) fn agree_with_memory() {
+    room::agree_with_memory();
 }
 
 /// Copies the system's frame of `fault` to `[room, room + fault.frame + KEEP_MORE)`, from where

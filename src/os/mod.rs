@@ -215,6 +215,16 @@ pub(crate) mod exit {
         room::end();
     }
 
+    /// The ID by which the system knows the calling thread; 0 if it does not say.
+    pub(crate) fn own_id() -> u32 {
+        room::own_id()
+    }
+
+    /// Whether this process has a thread of this ID, or may have one. One system call.
+    pub(crate) fn is_alive(id: u32) -> bool {
+        room::is_alive(id)
+    }
+
     /// In a forked child, before anything else here: notes that this is another process.
     pub(crate) fn note_new_process() {
         room::note_new_process();

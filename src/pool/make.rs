@@ -12,14 +12,25 @@ use crate::pool::{
     Extra, HELD, LISTED, READY, held_by, held_from, is_held, is_ready, trim, waiters,
 };
 use crate::state;
-use crate::sync::{AtomicUsize, Relaxed, SeqCst};
+use crate::sync::{AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
 use crate::tools;
 use core::ptr;
 
+/// The row, plus one, of the M that a start of needm is making; and of the one that a stop is unmaking. They stay
+/// where that was jumped out of.
+static SEEDING: AtomicUsize = AtomicUsize::new(0);
+static UNMAKING: AtomicUsize = AtomicUsize::new(0);
+
+/// The M in the row that is noted there.
+fn noted_in(note: &AtomicUsize) -> Option<&'static M> {
+    let row = note.load(Relaxed).checked_sub(1);
+    row.and_then(|row| u32::try_from(row).ok()).and_then(|row| MS.get(row))
+}
+
 impl Extra {
     /// Makes an M, bound to `thread` or on the list; `None` if there are `max_ms` already.
-    /// `making`: says which one that is, by its row plus one, while the host's hook runs for it.
+    /// `making`: says which one that is, by its row plus one, until it is made.
     pub(crate) fn make(
         &self,
         thread: Option<&Thread>,
@@ -49,7 +60,16 @@ impl Extra {
             None => MS.add().map_err(|_| Error::NoMemory)?,
         };
         let m = MS.get(index).ok_or(Error::NoMemory)?;
+        let say = |row: usize| {
+            compiler_fence(SeqCst);
+            if let Some(making) = making {
+                making.store(row, Relaxed);
+            }
+            compiler_fence(SeqCst);
+        };
+        say(index as usize + 1);
         if let Err(error) = m.stack.map(settings.stack_size(), settings.guard_size()) {
+            say(0);
             self.blank.push(&MS, index);
             return Err(error);
         }
@@ -60,38 +80,38 @@ impl Extra {
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);
         m.fill(index);
-        let say = |row: usize| making.into_iter().for_each(|making| making.store(row, Relaxed));
-        say(index as usize + 1);
-        let accepted = settings.hooks().m_new(m);
-        say(0);
-        if !accepted {
-            self.unmake(m);
+        if !settings.hooks().m_new(m) {
+            self.unmake(m, making);
             return Err(Error::NoMemory);
         }
         match thread {
             Some(thread) => m.state.store(READY | held_by(thread), SeqCst),
             None => {
                 m.state.store(READY | LISTED, SeqCst);
+                say(0);
                 self.enlist(m);
             }
         }
+        say(0);
         Ok(m)
     }
 
-    /// Undoes what [`Extra::make`] was doing, if its hook does not return: a fault, a panic or a jump has
-    /// left it.
+    /// Undoes what [`Extra::make`] was doing, if it does not go on: a fault, a panic or a jump has left it, or its
+    /// hook.
     pub(crate) fn give_up(&self, making: &AtomicUsize) {
-        let row = making.swap(0, Relaxed).checked_sub(1).and_then(|row| u32::try_from(row).ok());
-        if let Some(m) = row.and_then(|row| MS.get(row)) {
-            self.unmake(m);
-            self.made.fetch_sub(1, SeqCst);
-            self.wake();
+        match noted_in(making).filter(|m| !is_ready(m)) {
+            Some(m) => {
+                self.unmake(m, Some(making));
+                self.made.fetch_sub(1, SeqCst);
+                self.wake();
+            }
+            None => making.store(0, Relaxed),
         }
     }
 
     /// Undoes what [`Extra::make`] did, except for the count. The row of a bound M stays reserved
-    /// for its thread.
-    fn unmake(&self, m: &M) {
+    /// for its thread. May be repeated after a jump out of it while `note` has the row.
+    fn unmake(&self, m: &M, note: Option<&AtomicUsize>) {
         let stays = |state: u32| if state & HELD == 0 { 0 } else { state & !(READY | LISTED) };
         let before = m.state.fetch_update(SeqCst, Relaxed, |state| Some(stays(state)));
         trim::forget(m.index());
@@ -99,6 +119,12 @@ impl Extra {
         // SAFETY: the M is new, or needm is stopped, so nothing runs on it; and it is not READY,
         // so no callback enters it.
         unsafe { m.stack.unmap() };
+        compiler_fence(SeqCst);
+        // Before the push: what is pushed twice makes a circle of the list.
+        if let Some(note) = note {
+            note.store(0, Relaxed);
+        }
+        compiler_fence(SeqCst);
         if before.is_ok_and(|before| stays(before) == 0) {
             self.blank.push(&MS, m.index());
         }
@@ -118,16 +144,23 @@ impl Extra {
 
     /// Makes `count` Ms for the list.
     pub(crate) fn seed(&self, count: u32) -> Result<(), Error> {
-        (0..count).try_for_each(|_| self.make(None, None).map(drop))
+        (0..count).try_for_each(|_| self.make(None, Some(&SEEDING)).map(drop))
     }
 
     /// Unmaps the stack of every M, and leaves its row blank.
     ///
-    /// Only for `lifecycle.rs`, when no thread is in a callback or enters one.
+    /// Only for `lifecycle.rs`, when no thread is in a callback or enters one. May be repeated after a jump out of it,
+    /// or out of [`Extra::seed`].
     pub(crate) fn end(&self) {
+        self.give_up(&SEEDING);
+        // Its hook has been called already.
+        if let Some(m) = noted_in(&UNMAKING) {
+            self.unmake(m, Some(&UNMAKING));
+        }
         for m in MS.iter().filter(|m| is_ready(m)) {
+            UNMAKING.store(m.index() as usize + 1, Relaxed);
             state::settings().hooks().m_free(m);
-            self.unmake(m);
+            self.unmake(m, Some(&UNMAKING));
         }
         self.made.store(0, SeqCst);
         self.forget_list();

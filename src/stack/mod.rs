@@ -29,7 +29,7 @@ mod plan;
 
 use crate::error::Error;
 use crate::os::memory::{self, Side};
-use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::tools;
 
 pub(crate) use plan::Deferred;
@@ -76,12 +76,14 @@ impl Stack {
             unsafe { memory::unmap(map, plan.len) };
             return Err(Error::NoMemory);
         }
-        self.map.store(map, Relaxed);
         self.lo.store(map + plan.lo, Relaxed);
         self.hi.store(map + plan.hi, Relaxed);
         self.opened.store(false, Relaxed);
         self.written.store(false, Relaxed);
         self.tool.store(tools::stack_mapped(map + plan.reserve, map + plan.hi), Relaxed);
+        // Last, because `unmap` goes by it, also after a jump out of here.
+        compiler_fence(SeqCst);
+        self.map.store(map, Relaxed);
         Ok(())
     }
 

@@ -186,13 +186,36 @@ fn exit_thread(tls: &Tls, thread: &Thread) {
     }
 }
 
+/// The row, plus one, of the record that [`stop`] is dismantling for its own thread. It stays where that was jumped
+/// out of.
+static STOPPERS: AtomicU32 = AtomicU32::new(0);
+
+/// If [`stop`] was jumped out of as it dismantled a record: that is as before, and this thread's again, if it was.
+/// Whether it is.
+fn resume_left(tls: &Tls) -> bool {
+    let row = STOPPERS.load(SeqCst).checked_sub(1);
+    let left = row.and_then(|row| THREADS.get(row)).filter(|left| left.is_being_dismantled());
+    let is_own = left.is_some_and(|left| {
+        left.resume_live();
+        let had_it = left.notice.thread_id() == u64::from(exit::own_id());
+        // Else it is another's, which has exited.
+        had_it
+            && (tls.set_thread(left).is_ok() || tls.thread().is_some_and(|own| ptr::eq(own, left)))
+    });
+    STOPPERS.store(0, SeqCst);
+    is_own
+}
+
 /// Frees the records of this thread and of all threads that have exited. Returns whether any
-/// other thread still has one. Only for `lifecycle.rs`.
+/// other thread still has one. Only for `lifecycle.rs`. May be repeated after a jump out of it.
 pub(crate) fn stop(tls: &Tls) -> bool {
     exit::end();
+    let was_left = resume_left(tls);
     // Not if this is a handler that has interrupted code which uses the record.
-    if let Some(own) = tls.thread().filter(|own| !own.is_in_transfer()) {
+    if let Some(own) = tls.thread().filter(|own| was_left || !own.is_in_transfer()) {
+        STOPPERS.store(own.index() + 1, SeqCst);
         exit_thread(tls, own);
+        STOPPERS.store(0, SeqCst);
     }
     for thread in THREADS.iter() {
         if let Some(state) = thread.seen_exited(true) {
@@ -234,6 +257,7 @@ pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
     FREE_THREADS.clear();
     COUNTS.record_changes.store(0, SeqCst);
+    STOPPERS.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
             thread.notice.rewatch_in_child(tls.address());

@@ -271,9 +271,9 @@ pub(crate) fn uninstall() {
     }
 }
 
-/// In a forked child. The system copies the actions before the memory, and another thread
-/// may have started or stopped needm in between: what the memory says counts.
-pub(crate) fn fork_child() {
+/// In a forked child the system copies the actions before the memory, and another thread may have started or stopped
+/// needm in between; and a thread may be jumped out of between the two: what the memory says counts.
+pub(crate) fn agree_with_memory() {
     let installed = INSTALLED.load(SeqCst);
     for (index, signal) in handled() {
         let Ok(now) = signal::action(signal, None) else { continue };

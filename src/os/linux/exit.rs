@@ -70,6 +70,16 @@ pub(crate) fn end() {
     key::end();
 }
 
+/// The calling thread's ID.
+pub(crate) fn own_id() -> u32 {
+    ids::current()
+}
+
+/// Whether a thread of this process has this ID.
+pub(crate) fn is_alive(id: u32) -> bool {
+    ids::alive(id)
+}
+
 /// In a forked child: this is the process from now on whose threads are asked about.
 pub(crate) fn note_new_process() {
     ids::note_home();
@@ -81,6 +91,12 @@ impl Notice {
     pub(crate) fn begin(&self, block: usize) {
         self.tid.store(tid(block), Relaxed);
         self.futex.store(0, Relaxed);
+        self.forget_head();
+    }
+
+    /// The entry is linked nowhere.
+    fn forget_head(&self) {
+        self.head[1].store(0, Relaxed);
         self.head[0].store(0, Relaxed);
     }
 
@@ -139,6 +155,7 @@ impl Notice {
     pub(crate) fn rewatch_in_child(&self, block: usize) {
         self.tid.store(ids::current(), Relaxed);
         self.futex.store(0, Relaxed);
+        self.forget_head();
         self.watch(block);
     }
 }
@@ -261,20 +278,24 @@ impl Notice {
         (robust_head() == Some(head)).then_some(head)
     }
 
-    /// Takes the entry off this thread's list.
+    /// Takes the entry off this thread's list. May be repeated after a jump out of it.
     pub(crate) fn unwatch(&self) {
         // SeqCst, as in `marked_place`: a reaper that reads the place after this does not look at the
         // futex. One that has read it before finds that the record's state has changed
         // (`Thread::begin_exit`).
-        if [0, POSTPONED].contains(&self.futex.swap(0, SeqCst)) {
-            return;
-        }
-        if self.head[0].swap(0, Relaxed) != 0 {
+        self.futex.swap(0, SeqCst);
+        if self.head[0].load(Relaxed) != 0 {
             // The whole list is ours, and in a record that may be unmapped.
             // SAFETY: with null Linux has no list of this thread to walk.
             let _ = unsafe { set_robust_head(ptr::null_mut()) };
-            return;
+        } else if self.head[1].load(Relaxed) != 0 {
+            self.unlink();
         }
+        self.forget_head();
+    }
+
+    /// Takes the entry off the list of a C library that it may be linked to.
+    fn unlink(&self) {
         let head = self.head[1].load(Relaxed) as *mut RobustHead;
         let ours = self.entry_address();
         // SAFETY: `watch` linked the entry to this list, which is this thread's own. The C library

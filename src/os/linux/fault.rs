@@ -15,7 +15,7 @@ use core::ffi::{c_int, c_void};
 use core::ptr;
 
 use super::actions::Which;
-pub(crate) use super::actions::{fork_child, install, uninstall};
+pub(crate) use super::actions::{agree_with_memory, install, uninstall};
 pub(crate) use super::alt_stack::Readiness;
 pub(crate) use super::frame::{KEEP_MORE, keep, raise_again};
 pub(crate) use super::handler_callback::Kept;

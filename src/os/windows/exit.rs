@@ -23,8 +23,9 @@ use super::stack_fields;
 use super::suspend;
 use super::sys::{
     CloseHandle, DuplicateHandle, FLS_OUT_OF_INDEXES, FlsAlloc, FlsFree, FlsSetValue,
-    GetCurrentProcess, GetCurrentThread, GetCurrentThreadId, Handle, RtlDllShutdownInProgress,
-    SYNCHRONIZE, WAIT_OBJECT_0, WaitForSingleObject,
+    GetCurrentProcess, GetCurrentProcessId, GetCurrentThread, GetCurrentThreadId,
+    GetProcessIdOfThread, Handle, OpenThread, RtlDllShutdownInProgress, SYNCHRONIZE,
+    THREAD_QUERY_LIMITED_INFORMATION, WAIT_OBJECT_0, WaitForSingleObject,
 };
 use crate::arch::needm_sp;
 use crate::arch::windows::teb;
@@ -54,6 +55,31 @@ pub(crate) fn end() {
         // SAFETY: the index is one of `begin`'s.
         last_error::keeping(|| unsafe { FlsFree(index) });
     }
+}
+
+/// The calling thread's ID.
+pub(crate) fn own_id() -> u32 {
+    GetCurrentThreadId()
+}
+
+/// Whether a thread of this process has this ID.
+pub(crate) fn is_alive(id: u32) -> bool {
+    last_error::keeping(|| {
+        // SAFETY: any number may be asked for. Windows gives a handle, or null.
+        let thread = unsafe { OpenThread(SYNCHRONIZE | THREAD_QUERY_LIMITED_INFORMATION, 0, id) };
+        if thread.is_null() {
+            return false;
+        }
+        // SAFETY: the handle was just made, with both rights, and is used no more afterwards.
+        let (process, answer) = unsafe {
+            let told = (GetProcessIdOfThread(thread), WaitForSingleObject(thread, 0));
+            CloseHandle(thread);
+            told
+        };
+        // What the thread wrote before is seen by the thread that learns of its end.
+        fence(Acquire);
+        process == GetCurrentProcessId() && answer != WAIT_OBJECT_0
+    })
 }
 
 /// Windows has no forks.

@@ -69,8 +69,8 @@ pub(crate) fn uninstall() {
     }
 }
 
-/// Windows has no forks.
-pub(crate) fn fork_child() {}
+/// Windows has no forks, and no handlers that jump.
+pub(crate) fn agree_with_memory() {}
 
 /// The vectored handler. An answer is given for every exception of the process, so it is given
 /// early for those of other threads.
