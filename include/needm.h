@@ -316,7 +316,8 @@ int needm_leave_stack(const needm_stack *old);
 
 /* Binds an M to this thread now, so that the first callback costs no more than later ones. It
  * stays bound until needm_detach or the thread's exit, with either binding. If the thread has an
- * M already, that one stays.
+ * M already, that one stays. If a handler has jumped out of it, or out of needm_detach or
+ * needm_callback, an M may be left bound: a later call unbinds it, as src/guide/safety.md says.
  * From any thread, outside; inside a callback: 0, and nothing happens. Not in a handler: its
  * return takes the signal stack away again, and the thread's next stack overflow kills.
  * NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM, NEEDM_ESYS (as needm_callback). */

@@ -16,7 +16,7 @@
 use crate::call::Call;
 use crate::fibers::{self, may_go_on, waits};
 use crate::m;
-use crate::m::M;
+use crate::m::{M, MS};
 use crate::needm;
 use crate::os;
 use crate::part::Bounds;
@@ -24,6 +24,7 @@ use crate::pool;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment, USED_RESERVE};
 use crate::segment_end::drop_segment;
+use crate::state;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ptr;
@@ -112,6 +113,8 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
 /// Drops the segments of `m` from the innermost to `last`. Whether that has unbound `m`.
 pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
     let mut bound_here = false;
+    // The segment says that its end unbinds the M.
+    let change = needm::begin_change(tls);
     while let Some(inner) = m.segment() {
         bound_here |= inner.is(BOUND_HERE);
         let used_reserve = inner.is(USED_RESERVE);
@@ -135,6 +138,7 @@ pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
         // It was bound when its thread was not allowed the fast path, and has been attached since.
         needm::allow_fast_path(tls, m);
     }
+    needm::end_change(tls, change, None);
     unbinds
 }
 
@@ -190,6 +194,45 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
         segment = outer;
     }
     Some(segment)
+}
+
+/// If a change of this thread's was jumped out of, unbinds what it has left bound. The caller has not begun
+/// one.
+pub(crate) fn undo_left_change(tls: &Tls) {
+    let Some(thread) = tls.thread().filter(|thread| thread.is_in_change()) else { return };
+    if tls.has_interrupted_needm() || !thread.is_live_and_stays() || !state::is_open() {
+        return;
+    }
+    // Until the end the change is not over: if this is jumped out of, a later call goes on with it. needm is
+    // not stopped meanwhile.
+    let _ = thread.begin_transfer();
+    for m in MS.iter().filter(|m| pool::is_held_by(m, thread)) {
+        let is_published =
+            core::iter::successors(tls.m(), |m| m.prev_current()).any(|one| ptr::eq(one, m));
+        if !is_published {
+            while let Some(left) = m.segment() {
+                drop_segment(m, left);
+            }
+            thread.return_one(m);
+        }
+    }
+    // The end of a callback forgets that it is to unbind its M, just before it is over.
+    for m in core::iter::successors(tls.m(), |m| m.prev_current()) {
+        if let Some(outermost) = last_segment(m).filter(|_| pool::unbinds_on_exit(m)) {
+            outermost.set(BOUND_HERE);
+        }
+    }
+    // No callback is on these.
+    while let Some(m) = needm::current(tls).filter(|m| m.segment().is_none()) {
+        if m.is_running() {
+            running::leave(m);
+        }
+        if !pool::unbinds_on_exit(m) {
+            break;
+        }
+        needm::dropm(tls, m);
+    }
+    thread.end_transfer(0);
 }
 
 /// So many callbacks that may have been jumped out of are kept, not more: they would fill the G.

@@ -2,15 +2,18 @@
 //! Attaching: a thread binds an M ahead of its first callback, touches the memory that
 //! callbacks will use, and unbinds the M again.
 
+use crate::abandoned::undo_left_change;
 use crate::arch::needm_sp;
 use crate::error::Error;
 use crate::gate;
 use crate::needm;
-use crate::needm::{Want, bound_epoch_for, dropm, needm};
+use crate::needm::{Want, begin_change, bound_epoch_for, dropm, end_change, needm};
+use crate::pool;
 use crate::pool::{EXTRA, trim};
-use crate::reconcile::{is_inside, is_inside_for_sure};
+use crate::reconcile::{is_in_a_handler, is_inside, is_inside_for_sure};
 use crate::state;
 use crate::sync::Relaxed;
+use crate::thread;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 
@@ -54,20 +57,31 @@ pub(crate) fn attach() -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
+    undo_left_change(tls);
     let m = loop {
         let outside = || (!is_inside(tls)).then(|| needm::current(tls));
         match tls.undisturbed(outside) {
             None => return Ok(()),
-            Some(Some(m)) => break m,
+            Some(Some(m)) => {
+                m.attached.store(true, Relaxed);
+                break m;
+            }
             Some(None) if gate::is_closing() => return Err(Error::NotStarted),
             Some(None) => {
-                if let Some(m) = needm(tls, Want::Attach, None, needm_sp())? {
+                thread::record(tls)?;
+                let change = begin_change(tls);
+                let bound = needm(tls, Want::Attach, None, needm_sp());
+                let m = bound.as_ref().ok().copied().flatten();
+                if let Some(m) = m {
+                    m.attached.store(true, Relaxed);
+                }
+                end_change(tls, change, m);
+                if let Some(m) = bound? {
                     break m;
                 }
             }
         }
     };
-    m.attached.store(true, Relaxed);
     if m.owes_spare.load(Relaxed) {
         m.owes_spare.store(false, Relaxed);
         // If the hook is jumped out of, the next callback finds that, on the slow path.
@@ -92,6 +106,8 @@ pub(crate) fn detach() -> Result<(), Error> {
         return Err(Error::Busy);
     }
     let Some(thread) = tls.thread() else { return Ok(()) };
+    undo_left_change(tls);
+    let change = begin_change(tls);
     let was_in_transfer = thread.begin_transfer();
     // More than one, if C has jumped out of callbacks below it.
     while state::is_open()
@@ -101,7 +117,17 @@ pub(crate) fn detach() -> Result<(), Error> {
         dropm(tls, m);
         trim::note_returned(m, thread);
     }
+    // C may have jumped out of a handler on the rebind path, which notes no change: the handler has found the M
+    // claimed, and not published yet. But this may be such a handler, although none should call this.
+    while state::is_open()
+        && let Some(m) = thread.held().filter(|m| pool::is_held_by(m, thread))
+        && !tls.has_interrupted_needm()
+        && !is_in_a_handler(tls)
+    {
+        thread.return_one(m);
+    }
     thread.end_transfer(was_in_transfer);
+    end_change(tls, change, None);
     // Also without an M: with one for each call, the signal stack stays after it. Before and after: a
     // handler that calls back in between would otherwise find, or leave, a word which says that the old
     // handler stack need not be checked.

@@ -48,7 +48,11 @@ const MEANINGS: [(Error, &core::ffi::CStr, &core::ffi::CStr); 11] = [
     (Error::Invalid, c"NEEDM_EINVAL", c"invalid argument, or invalid here"),
     (Error::NoMemory, c"NEEDM_ENOMEM", c"no memory for it, or m_new has refused"),
     (Error::TimedOut, c"NEEDM_ETIMEDOUT", c"not in the time that was allowed"),
-    (Error::Busy, c"NEEDM_EBUSY", c"not now: a callback or a handler runs, or the world is stopped"),
+    (
+        Error::Busy,
+        c"NEEDM_EBUSY",
+        c"not now: a callback or a handler runs, or the world is stopped",
+    ),
     (Error::Panic, c"NEEDM_EPANIC", c"a panic ended the callback"),
     (Error::Fault, c"NEEDM_EFAULT", c"a fault ended the callback"),
     (Error::Overflow, c"NEEDM_EOVERFLOW", c"the stack of the G does not hold it"),

@@ -9,6 +9,7 @@
 //! when no other live thread has a record, so that no pointer to a row is left.
 #![allow(unsafe_code)] // the tables' ends
 
+use crate::abandoned;
 use crate::barrier;
 use crate::callback::inside;
 use crate::callback::inside::Mark;
@@ -146,6 +147,7 @@ fn begin_stop(tls: &Tls, mark: &Mark) -> Result<LifecycleGuard, Error> {
     if crate::reconcile::is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
+    abandoned::undo_left_change(tls);
     let guard = lock(tls, mark).ok_or_else(refused)?;
     if is_open() { Ok(guard) } else { Err(Error::NotStarted) }
 }

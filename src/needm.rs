@@ -16,27 +16,26 @@
 //! that assembly passes is from such a record, too.
 #![allow(unsafe_code)] // an M from assembly
 
-use crate::barrier;
 use crate::error::Error;
 use crate::m::M;
 use crate::os;
 use crate::pool;
-use crate::pool::{EXTRA, is_temporary, unbinds_on_exit};
+use crate::pool::EXTRA;
 use crate::segment_end::drop_segment;
 use crate::state;
 use crate::sync::{Relaxed, SeqCst, compiler_fence};
 use crate::thread;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
-use crate::tools;
 use core::iter::successors;
 use core::ptr;
 
 mod acquire;
+mod change;
+mod epochs;
 
-crate::arch::upcalls! {
-    "needm_dropm" => dropm_rebound,
-}
+pub(crate) use change::{begin_change, end_change};
+pub(crate) use epochs::{allow_fast_path, bound_epoch_for, epoch_of};
 
 /// This thread's M, unless it is of an earlier start of needm: then its row is still reserved for
 /// this thread, but is no M any more.
@@ -86,9 +85,6 @@ pub(crate) fn needm(
             Some(Acquired::Fresh(m))
                 if tls.publish(m.prev_current(), Some(m), bound_epoch_for(thread, m)) =>
             {
-                if !is_temporary(m) {
-                    tls.set_rebind_epoch(rebind_epoch_for(thread, m));
-                }
                 return Ok(Some(m));
             }
             // A handler has published another M.
@@ -154,54 +150,10 @@ fn acquire_m(
     }
 }
 
-/// The gate's value for which `m`, bound to `thread`, is allowed the bound fast path; 0 if it is
-/// not. If needm was stopped since `m` was made, the gate has another value by now.
-pub(crate) fn bound_epoch_for(thread: &Thread, m: &M) -> u32 {
-    if unbinds_on_exit(m) || !fast_path_allowed(thread) {
-        return 0;
-    }
-    // If a handler has bound it, the stack of the code that it has interrupted was not known then.
-    thread.note_known_stack(m);
-    gate_of(m)
-}
-
-/// Allows the current M, `m`, on which no callback is under way, the bound fast path, if it may take it.
-pub(crate) fn allow_fast_path(tls: &Tls, m: &M) {
-    if let Some(thread) = tls.thread() {
-        tls.set_bound_epoch(bound_epoch_for(thread, m));
-    }
-}
-
-/// As [`bound_epoch_for`], while a callback may be under way on `m`.
-pub(crate) fn epoch_of(thread: &Thread, m: &M) -> u32 {
-    if unbinds_on_exit(m) || !fast_path_allowed(thread) { 0 } else { gate_of(m) }
-}
-
-/// The gate's value while it is open in the start of needm in which `m` was made.
-pub(crate) fn gate_of(m: &M) -> u32 {
-    state::gate_of(m.epoch.load(Relaxed))
-}
-
-/// The gate's value for which this thread is allowed the rebind fast path; 0 if it is not.
-fn rebind_epoch_for(thread: &Thread, m: &M) -> u32 {
-    let settings = state::settings();
-    let hooks = settings.hooks();
-    let plain = hooks.minit.is_none() && hooks.unminit.is_none() && !settings.scrubs_stacks();
-    if plain && settings.binds_calls() && fast_path_allowed(thread) { gate_of(m) } else { 0 }
-}
-
-/// Whether a callback needs no fence, no check of the handler stack, and no report to a sanitizer.
-fn fast_path_allowed(thread: &Thread) -> bool {
-    !barrier::enters_with_fence()
-        && !thread.ready.needs_checks()
-        && !thread.ready.blocks_faults()
-        && thread.notice.is_settled()
-        && !tools::WATCH_SWITCHES
-}
-
 /// Unbinds this thread's current M.
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
+    let change = begin_change(tls);
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     if !tls.publish(Some(m), m.prev_current(), epoch) {
         // A handler has left an M on it.
@@ -233,33 +185,13 @@ pub(crate) fn dropm(tls: &Tls, m: &M) {
         None if stays => EXTRA.release(m),
         None => {}
     }
+    end_change(tls, change, None);
     // This was a handler's callback. The callback which that handler has interrupted may have been
     // asked to end meanwhile.
     let asked = |m: &M| m.segment().is_some_and(|segment| segment.request.is_posted());
     if thread.is_some() && tls.m().is_some_and(asked) {
         os::interrupt::send_here();
     }
-}
-
-/// From `needm_entry`, rebind path, where assembly cannot unbind the M by its one store: the gate
-/// has closed meanwhile, or the M is not on the list, and only a push brings it back there, or a handler has
-/// left a callback, on it or on an M that it has bound meanwhile.
-extern "C" fn dropm_rebound(m: *const M) {
-    // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
-    let (tls, m) = (Tls::current(), unsafe { &*m });
-    let left = || {
-        let thread = tls.thread()?;
-        thread.held().filter(|left| !ptr::eq(*left, m) && pool::is_held_by(left, thread))
-    };
-    if tls.m().is_some_and(|current| ptr::eq(current, m))
-        && m.prev_current().is_none()
-        && let Some(left) = left()
-    {
-        // It was published before `m` was, in its place.
-        m.prev_bound_epoch.store(0, Relaxed);
-        m.prev_current.store(ptr::from_ref(left).cast_mut(), Relaxed);
-    }
-    dropm(tls, m);
 }
 
 impl Thread {

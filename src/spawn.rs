@@ -11,7 +11,6 @@
 mod handover;
 
 use core::ffi::c_void;
-use core::iter::successors;
 
 use crate::abandoned;
 use crate::arch;
@@ -21,13 +20,11 @@ use crate::callback::ccall;
 use crate::callback::inside::{Mark, inside};
 use crate::error::Error;
 use crate::gate;
-use crate::needm;
-use crate::os;
 use crate::os::{last_error, thread as os_thread};
+use crate::reconcile;
 use crate::spawn::handover::HandOver;
 pub(crate) use crate::spawn::handover::{Main, is_under_way};
 use crate::state::{is_open, settings};
-use crate::sync::Relaxed;
 use crate::thread;
 use crate::tls::Tls;
 
@@ -61,7 +58,7 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
-    if is_in_a_handler(tls) {
+    if reconcile::is_in_a_handler(tls) {
         return Err(Error::Busy);
     }
     let (own, mark) = (thread::record(tls)?, Mark::new());
@@ -74,25 +71,6 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     ccall::wait_off_g(&mut || answer = start_thread(offered).and_then(|()| offered.wait()));
     offered.give_up();
     answer
-}
-
-/// How far a handler's own frames, and those of what it calls, are taken to reach, in bytes.
-const FAR: usize = 1 << 18;
-
-/// Whether this thread is in a handler, or in a callback that one has made. `pthread_create` may wait
-/// for locks that the interrupted code holds. A handler on the stack of that code which blocks no signal
-/// is not seen.
-fn is_in_a_handler(tls: &Tls) -> bool {
-    let stack = os::fault::handler_stack();
-    let on_handler_stack =
-        |at| stack.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));
-    let is_handlers = |at: usize| {
-        on_handler_stack(at) || os::interrupt::a_handler_seems_to_run(at..at.saturating_add(FAR))
-    };
-    let ms = successors(needm::current(tls), |m| m.prev_current());
-    let callbacks = ms.flat_map(|m| successors(m.segment(), |inner| inner.outer()));
-    let mut calls = callbacks.map(|inner| inner.call.load(Relaxed) as usize);
-    stack.in_use() || is_handlers(arch::needm_sp()) || calls.any(is_handlers)
 }
 
 fn start_thread(offered: HandOver) -> Result<(), Error> {

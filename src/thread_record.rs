@@ -55,6 +55,8 @@ pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
 const IN_TRANSFER: u32 = 1;
 /// In `in_transfer`: a hook runs for one.
 const IN_HOOK: u32 = 2;
+/// In `in_transfer`: the thread is changing which Ms it holds: `needm/change.rs`.
+const IN_CHANGE: u32 = 4;
 
 /// A thread's record.
 #[repr(C, align(64))]
@@ -70,7 +72,8 @@ pub(crate) struct Thread {
     pub(crate) ready: Readiness,
     /// Not 0 while this thread binds an M or unbinds one: Ms that say they are its
     /// own may then be missing from the chain that starts at `m`. [`IN_HOOK`] while a hook of the
-    /// host's runs for one.
+    /// host's runs for one; [`IN_CHANGE`] from before it claims or withdraws one until a callback runs on it,
+    /// or it is free.
     pub(crate) in_transfer: AtomicU32,
     /// 1 while this thread runs a hook and no callback code: `thread/hook.rs`.
     runs_hook: AtomicU32,
@@ -135,9 +138,31 @@ impl Thread {
         was
     }
 
+    /// No code of needm's goes on on this thread: takes the marks back that it has left. That of a change
+    /// stays, until what was left of the change is undone.
+    pub(crate) fn forget_left_marks(&self) {
+        let left = self.in_transfer.load(Relaxed);
+        let kept = if left & IN_CHANGE == 0 { 0 } else { left & !IN_HOOK };
+        self.in_transfer.store(kept, Relaxed);
+    }
+
+    /// Marks this thread as changing which Ms it holds. False if it is marked so already.
+    pub(crate) fn mark_change(&self) -> bool {
+        let was = self.in_transfer.load(Relaxed);
+        self.in_transfer.store(was | IN_CHANGE, Relaxed);
+        compiler_fence(SeqCst);
+        was & IN_CHANGE == 0
+    }
+
     /// Takes that mark back.
-    pub(crate) fn unmark_hook(&self) {
-        self.in_transfer.store(self.in_transfer.load(Relaxed) & !IN_HOOK, Relaxed);
+    pub(crate) fn unmark_change(&self) {
+        compiler_fence(SeqCst);
+        self.in_transfer.store(self.in_transfer.load(Relaxed) & !IN_CHANGE, Relaxed);
+    }
+
+    /// Whether it is marked so.
+    pub(crate) fn is_in_change(&self) -> bool {
+        self.in_transfer.load(Relaxed) & IN_CHANGE != 0
     }
 
     /// Whether its thread lives, and does not return its Ms because it exits.
@@ -213,7 +238,7 @@ impl Thread {
     pub(crate) fn is_in_transfer(&self) -> bool {
         match self.state() & PHASE {
             FREE => false,
-            LIVE => self.in_transfer.load(Relaxed) != 0,
+            LIVE => self.in_transfer.load(Relaxed) & (IN_TRANSFER | IN_HOOK) != 0,
             _ => true,
         }
     }

@@ -103,6 +103,11 @@ impl Tls {
         self.bound_epoch.store(gate, Relaxed);
     }
 
+    /// The gate's value for which the rebind fast path is allowed, or 0.
+    pub(crate) fn rebind_epoch(&self) -> u32 {
+        self.rebind_epoch.load(Relaxed)
+    }
+
     /// Allows the rebind fast path while the gate has this value; 0 forbids it.
     pub(crate) fn set_rebind_epoch(&self, gate: u32) {
         self.rebind_epoch.store(gate, Relaxed);

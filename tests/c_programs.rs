@@ -161,6 +161,8 @@ programs_that_leave_fp_control! {
     jumps_out_of_callbacks_of_handlers_lose_nothing = "single_step_jumps" [];
     jumps_out_of_callbacks_of_handlers_lose_nothing_per_call = "single_step_jumps" ["call"];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" ["call"];
+    jumps_out_of_needm_leave_no_m_bound = "single_step_leaves" [];
+    jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" ["call"];
 }
 
 macro_rules! programs {
@@ -302,6 +304,8 @@ programs! {
     handlers_wait_where_their_thread_does = "single_step_gate" Archive [];
     handlers_wait_where_their_thread_does_per_call = "single_step_gate" Shared ["call"];
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];
+    jumps_out_of_needm_leave_no_m_bound = "single_step_leaves" Archive [];
+    jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" Shared ["call"];
 }
 
 #[test]

@@ -8,9 +8,9 @@ use crate::arch::Gate;
 use crate::call::Call;
 use crate::layout::{self, call::PENDING};
 use crate::m::M;
-use crate::needm;
 use crate::os::system::{self, Block};
 use crate::segment::Segment;
+use crate::state;
 use crate::sync::{Acquire, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, Release, SeqCst, fence};
 use crate::thread_record::Thread;
 use crate::tls::Tls;
@@ -74,13 +74,13 @@ fn gate() -> &'static Gate {
 /// Makes this thread's next callbacks, with the M that it has, take the bound path: for a check,
 /// in which needm would have found the system's barrier.
 pub(crate) fn open_bound_path(tls: &Tls, m: &M) {
-    tls.set_bound_epoch(needm::gate_of(m));
+    tls.set_bound_epoch(state::gate_of(m.epoch.load(Relaxed)));
 }
 
 /// The same for the rebind path, and the M that this thread had last.
 pub(crate) fn open_rebind_path(tls: &Tls) {
     if let Some(last) = tls.thread().and_then(Thread::last) {
-        tls.set_rebind_epoch(needm::gate_of(last));
+        tls.set_rebind_epoch(state::gate_of(last.epoch.load(Relaxed)));
     }
 }
 

@@ -144,7 +144,12 @@ extern "C" fn back_to_g(out: *const Out<'_>) {
 /// Back from C, still on the system stack: drops what C has jumped out of, and passes the gate.
 fn come_back(m: &M, segment: &Segment) {
     let tls = Tls::current();
-    fibers::make_current(tls, m);
+    if tls.m().is_none_or(|current| !ptr::eq(current, m)) {
+        let mark = Mark::new();
+        let before = inside::begin(tls, &mark);
+        fibers::make_current(tls, m);
+        tls.set_inside(before);
+    }
     go_on(m, segment);
 }
 

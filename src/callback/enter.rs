@@ -121,17 +121,23 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
     }
     loop {
         let at = ptr::from_ref(call) as usize;
-        let place = match plain_place(tls, at) {
-            Some(place) => place,
-            None => {
-                drop_abandoned(tls, at);
-                running::start_if_left();
-                if !reconcile::may_begin(tls) {
-                    return Err(Error::NotStarted);
-                }
-                let Some(place) = find_place(tls, at, !call.is_safe())? else { continue };
-                place
+        let plain = plain_place(tls, at);
+        if plain.is_none() {
+            abandoned::undo_left_change(tls);
+            drop_abandoned(tls, at);
+            running::start_if_left();
+            if !reconcile::may_begin(tls) {
+                return Err(Error::NotStarted);
             }
+            thread::record(tls)?;
+        }
+        let change = needm::begin_change(tls);
+        let found =
+            plain.map_or_else(|| find_place(tls, at, !call.is_safe()), |place| Ok(Some(place)));
+        let Ok(Some(place)) = found else {
+            needm::end_change(tls, change, None);
+            found?;
+            continue;
         };
         let m = place.m;
         let was_running = m.is_running();
@@ -149,6 +155,7 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             Err(Error::NotStarted)
         };
         if let Ok(Some(sp)) = entered {
+            needm::end_change(tls, change, place.bound_here.then_some(m));
             return Ok(sp);
         }
         if passed && !was_running {
@@ -157,6 +164,7 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
         if current && place.bound_here && pool::unbinds_on_exit(m) {
             needm::dropm(tls, m);
         }
+        needm::end_change(tls, change, None);
         if let Err(error) = entered
             && (current || !passed)
         {

@@ -29,6 +29,7 @@ use core::ptr;
 
 crate::arch::upcalls! {
     "needm_exit" => exit,
+    "needm_dropm" => dropm_rebound,
     "needm_on_g_cleanup" => on_g_cleanup,
     "needm_on_g_epilogue" => on_g_epilogue,
 }
@@ -52,6 +53,8 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     }
     let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));
     let used_reserve = segment.is(USED_RESERVE);
+    // From here on no segment says that the M is to be unbound.
+    let change = needm::begin_change(tls);
     gate::returned(segment);
     pop(m, segment, segment.is(UNWOUND));
     if m.segment().is_none() {
@@ -73,7 +76,31 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
             needm::allow_fast_path(tls, m);
         }
     }
+    needm::end_change(tls, change, None);
     code
+}
+
+/// From `needm_entry`, rebind path, where assembly cannot unbind the M by its one store: the gate
+/// has closed meanwhile, or the M is not on the list, and only a push brings it back there, or a handler has
+/// left a callback, on it or on an M that it has bound meanwhile.
+extern "C" fn dropm_rebound(m: *const M) {
+    // SAFETY: assembly has just bound this M to this thread, so its row is mapped.
+    let m = unsafe { &*m };
+    inside(|tls| {
+        let left = || {
+            let thread = tls.thread()?;
+            thread.held().filter(|left| !ptr::eq(*left, m) && pool::is_held_by(left, thread))
+        };
+        if tls.m().is_some_and(|current| ptr::eq(current, m))
+            && m.prev_current().is_none()
+            && let Some(left) = left()
+        {
+            // It was published before `m` was, in its place.
+            m.prev_bound_epoch.store(0, Relaxed);
+            m.prev_current.store(ptr::from_ref(left).cast_mut(), Relaxed);
+        }
+        needm::dropm(tls, m);
+    });
 }
 
 /// The callback of `call` is about to be over, and with it all inside it that C jumped out of. Its segment,

@@ -15,6 +15,7 @@
 use crate::abandoned;
 use crate::arch::needm_sp;
 use crate::call::{BLOCKED, FaultFrame, PanicInfo};
+use crate::callback::mark::{self, Mark};
 use crate::callback::report;
 use crate::error::Error;
 use crate::fatal;
@@ -168,7 +169,10 @@ fn faulted(fault: &Fault) -> Option<&'static M> {
         let inside = current.segment().is_some();
         if inside && current.holds(fault.sp) {
             // Ms bound on top of it, and callbacks further down on it, were jumped out of.
+            let mark = Mark::new();
+            let before = mark::begin(tls, &mark);
             abandoned::drop_abandoned(tls, fault.sp);
+            tls.set_inside(before);
             return Some(current);
         }
         // A frame larger than the guard leaves the stack pointer beyond it.

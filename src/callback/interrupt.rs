@@ -33,6 +33,7 @@ use crate::abandoned;
 use crate::arch::{CALL_ROOM, is_in_entry, needm_sp};
 use crate::barrier;
 use crate::callback::fault::place_interrupt;
+use crate::callback::mark::{self, Mark};
 use crate::callback::panic::{interrupted, raise};
 use crate::error::Error;
 use crate::m::M;
@@ -209,7 +210,10 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
             dead.request.move_to(&segment.request);
             inner = dead.outer();
         }
+        let mark = Mark::new();
+        let before = mark::begin(tls, &mark);
         abandoned::drop_abandoned(tls, at.sp);
+        tls.set_inside(before);
         // C runs on another stack. So it was jumped out of, or `needm_on_g0` is on its way there or back, where
         // an interrupt may end the callback unless there is a mark.
         if segment.gsp.swap(0, Relaxed) != 0 && !m.is_running() {

@@ -9,6 +9,7 @@ pub(crate) mod exit;
 pub(crate) mod fault;
 pub(crate) mod inside;
 pub(crate) mod interrupt;
+mod mark;
 pub(crate) mod report;
 pub(crate) mod panic;
 pub(crate) mod raising;

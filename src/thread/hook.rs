@@ -66,12 +66,12 @@ impl Thread {
     }
 
     /// No code of needm's goes on on this thread, which is live, but the caller's: if it says that it runs a hook,
-    /// that was jumped out of.
+    /// or that an M is on its way, that was jumped out of.
     pub(crate) fn forget_left_hook(&self) {
         if !self.is_live_and_stays() {
             return;
         }
-        self.unmark_hook();
+        self.forget_left_marks();
         if self.runs_hook() {
             self.set_runs_hook(false);
             order();
