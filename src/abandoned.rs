@@ -128,10 +128,11 @@ pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
         m.clean_up();
     }
     let outside = m.segment().is_none_or(|segment| segment.gsp.load(Relaxed) != 0);
+    // As at the end of a callback: `callback/exit.rs`.
+    let unbinds = m.segment().is_none() && bound_here && pool::unbinds_on_exit(m);
     if outside {
         running::leave(m);
     }
-    let unbinds = m.segment().is_none() && bound_here && pool::unbinds_on_exit(m);
     if unbinds {
         needm::dropm(tls, m);
     } else if bound_here && m.segment().is_none() && tls.m().is_some_and(|now| ptr::eq(now, m)) {

@@ -158,10 +158,12 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             needm::end_change(tls, change, place.bound_here.then_some(m));
             return Ok(sp);
         }
+        // As at the end of a callback: `exit.rs`.
+        let unbinds = current && place.bound_here && pool::unbinds_on_exit(m);
         if passed && !was_running {
             running::leave(m);
         }
-        if current && place.bound_here && pool::unbinds_on_exit(m) {
+        if unbinds {
             needm::dropm(tls, m);
         }
         needm::end_change(tls, change, None);

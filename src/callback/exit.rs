@@ -62,19 +62,20 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     } else {
         m.close_reserve(segment, used_reserve);
     }
+    // A stop waits for an M that its callback unbinds. It does not for another one: once that does not run, needm may
+    // be stopped, and started with other settings.
+    let unbinds = bound_here && pool::unbinds_on_exit(m);
     if !was_running {
         running::leave(m);
     } else if !m.is_running() {
         // A handler has left a callback, in C.
         running::enter(m);
     }
-    if bound_here {
-        if pool::unbinds_on_exit(m) {
-            needm::dropm(tls, m);
-        } else if tls.bound_epoch() == 0 && m.segment().is_none() {
-            // It was below that of another fiber, which has been unbound since.
-            needm::allow_fast_path(tls, m);
-        }
+    if unbinds {
+        needm::dropm(tls, m);
+    } else if bound_here && tls.bound_epoch() == 0 && m.segment().is_none() {
+        // It was below that of another fiber, which has been unbound since.
+        needm::allow_fast_path(tls, m);
     }
     needm::end_change(tls, change, None);
     code

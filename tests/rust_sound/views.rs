@@ -9,6 +9,7 @@ bodies! {
     prefault_and_a_stop_may_meet => well();
     errors_go_to_other_threads => well();
     a_guard_whose_world_goes_on_starts_no_later_stop => well();
+    hooks_see_no_m_of_others => well();
 }
 
 mod body {
@@ -16,7 +17,7 @@ mod body {
     use std::time::{Duration, Instant};
 
     use crate::{child, start};
-    use needm::{CallbackError, Config, Error, Hooks, M, Refused};
+    use needm::{Binding, CallbackError, Config, Error, Hooks, M, Refused};
 
     pub(super) fn a_view_of_an_m_outlives_a_stop_and_its_thread() {
         start();
@@ -168,5 +169,54 @@ mod body {
             assert!(stopped.each_m(|_, _| std::ops::ControlFlow::Break(())).is_some());
         });
         needm::stop().expect("no callback runs");
+    }
+
+    /// Each value that its hooks see is one of their own.
+    struct Own<T: 'static>(&'static T);
+    impl<T: PartialEq + Sync> Hooks for Own<T> {
+        type Local = T;
+        fn m_new(&self, _: &M) -> Result<Option<&'static T>, Refused> {
+            Ok(Some(self.0))
+        }
+        fn minit(&self, _: &M, local: Option<&'static T>) {
+            assert!(local.is_some_and(|local| std::ptr::eq(local, self.0)));
+        }
+        fn unminit(&self, _: &M, local: Option<&'static T>) {
+            assert!(local.is_some_and(|local| std::ptr::eq(local, self.0)));
+        }
+    }
+
+    pub(super) fn hooks_see_no_m_of_others() {
+        static WORDS: Own<[u64; 8]> = Own(&[0x4141_4141_4141_4141; 8]);
+        static BYTE: Own<u8> = Own(&7);
+        static OVER: AtomicBool = AtomicBool::new(false);
+        let time = Duration::from_secs(if child::is_emulated() { 1 } else { 3 });
+        std::thread::scope(|scope| {
+            for _ in 0..3 {
+                scope.spawn(|| {
+                    while !OVER.load(SeqCst) {
+                        let _ = needm::callback(|_| ());
+                        let _ = needm::detach();
+                    }
+                });
+            }
+            let (begin, mut round) = (Instant::now(), 0);
+            while begin.elapsed() < time {
+                round += 1;
+                for binding in [Binding::Thread, Binding::Call] {
+                    let config = Config { seed_ms: 2, binding, ..Config::default() };
+                    let started = match binding {
+                        Binding::Thread => needm::start_with(config, &WORDS),
+                        _ => needm::start_with(config, &BYTE),
+                    };
+                    started.expect("only this thread starts it");
+                    if round % 2 == 0 {
+                        std::thread::yield_now(); // to callbacks, which the stop then waits for
+                    }
+                    while needm::stop_within(Duration::from_secs(1)).is_err() {}
+                }
+            }
+            OVER.store(true, SeqCst);
+        });
     }
 }
