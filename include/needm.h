@@ -25,8 +25,8 @@
  *     NEEDM_ENOTSTARTED, and nothing else happens.
  *   - In the child of a fork everything works as in the parent; see needm_atfork_child.
  *     The child of a vfork shares its parent's memory and must call nothing here.
- *   - Hooks may use the M that they are given, and must not call needm_callback,
- *     needm_start or needm_stop.
+ *   - Hooks may use the M that they are given, and must not call needm_callback; what else
+ *     they may call: needm_hooks.
  */
 #ifndef NEEDM_H
 #define NEEDM_H
@@ -65,7 +65,7 @@ extern "C" {
 #define NEEDM_ETIMEDOUT   (-5)  /* no M became free in wait_ns. With NEEDM_BIND_THREAD: max_ms
                                    threads that have called back are alive. Or the world did not
                                    stop in time */
-#define NEEDM_EBUSY       (-6)  /* not while a callback runs, or while the world is stopped */
+#define NEEDM_EBUSY       (-6)  /* not while a callback or a hook runs, or the world is stopped */
 #define NEEDM_EPANIC      (-7)  /* a panic ended the callback */
 #define NEEDM_EFAULT      (-8)  /* a hardware fault ended it */
 #define NEEDM_EOVERFLOW   (-9)  /* its stack ran out; or a frame does not fit on it */
@@ -129,10 +129,14 @@ typedef struct needm_m needm_m;
  * thread that stops the world waits for a hook under way. Like a callback, a hook must not wait
  * for a lock that is held around a stop of the world. The hooks of the thread that has stopped it
  * run. m_free runs when no callback code runs.
- * minit and unminit do not call needm_attach or needm_detach: their thread is just binding or
- * unbinding an M, and might do so for ever, or be left without a signal stack. Neither m_new, minit
- * nor unminit is jumped out of (longjmp), by itself or by a handler: it counts as running until its
- * thread exits, and a stop of the world waits for it. */
+ * In m_new outside callbacks, minit and unminit, needm_attach, needm_detach and the stops of needm are
+ * NEEDM_EBUSY: their thread is just binding or unbinding an M. What else may be called outside
+ * callbacks may be called there, but for needm_callback; in minit and unminit needm_spawn, too. In
+ * m_new of needm_start and in m_free needm is not started. thread_start may call what the caller of
+ * needm_spawn may.
+ * Neither m_new, minit nor unminit is jumped out of (longjmp), by itself or by a handler: until its
+ * thread calls needm from further up its stack, or exits, it counts as running, and a stop of the
+ * world waits for it. */
 struct needm_panic_info;
 typedef struct needm_hooks {
     size_t size;
@@ -318,8 +322,9 @@ int needm_leave_stack(const needm_stack *old);
  * stays bound until needm_detach or the thread's exit, with either binding. If the thread has an
  * M already, that one stays. If a handler has jumped out of it, or out of needm_detach or
  * needm_callback, an M may be left bound: a later call unbinds it, as src/guide/safety.md says.
- * From any thread, outside; inside a callback: 0, and nothing happens. Not in a handler: its
- * return takes the signal stack away again, and the thread's next stack overflow kills.
+ * From any thread, outside; inside a callback: 0, and nothing happens. In a hook (needm_hooks):
+ * NEEDM_EBUSY. Not in a handler: its return takes the signal stack away again, and the thread's next
+ * stack overflow kills.
  * NEEDM_ENOTSTARTED, NEEDM_ETIMEDOUT, NEEDM_ENOMEM, NEEDM_ESYS (as needm_callback). */
 int needm_attach(void);
 
@@ -331,8 +336,8 @@ int needm_prefault(size_t bytes);
 
 /* Unbinds this thread's M now, if it has one, and takes needm's signal stack off, which stays on also
  * with NEEDM_BIND_CALL.
- * From any thread, outside. Inside a callback: NEEDM_EBUSY. Not in a handler: when the handler
- * returns, the system installs again the signal stack that this has taken off. */
+ * From any thread, outside. Inside a callback, and in a hook (needm_hooks): NEEDM_EBUSY. Not in a
+ * handler: when the handler returns, the system installs again the signal stack that this has taken off. */
 int needm_detach(void);
 
 /* Makes a thread that runs fn(arg) as one callback, and returns when it has its M. The thread is

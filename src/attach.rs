@@ -14,6 +14,7 @@ use crate::reconcile::{is_in_a_handler, is_inside, is_inside_for_sure};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread;
+use crate::thread::hook;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 
@@ -57,6 +58,9 @@ pub(crate) fn attach() -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
+    if hook::calls(tls) {
+        return Err(Error::Busy);
+    }
     undo_left_change(tls);
     let m = loop {
         let outside = || (!is_inside(tls)).then(|| needm::current(tls));
@@ -102,7 +106,7 @@ pub(crate) fn detach() -> Result<(), Error> {
         return Err(Error::NotStarted);
     }
     let tls = Tls::current();
-    if is_inside_for_sure(tls) {
+    if hook::calls(tls) || is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
     let Some(thread) = tls.thread() else { return Ok(()) };

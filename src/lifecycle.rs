@@ -27,7 +27,7 @@ use crate::spawn;
 use crate::state::{EPOCH, OPEN, epoch_after, epoch_open, is_open, settings};
 use crate::sync::{AtomicBool, Relaxed, SeqCst};
 use crate::thread;
-use crate::thread::reap;
+use crate::thread::{hook, reap};
 use crate::thread_record::Thread;
 use crate::tls::{INTERRUPTED, Tls};
 use crate::tools;
@@ -144,7 +144,7 @@ fn begin_stop(tls: &Tls, mark: &Mark) -> Result<LifecycleGuard, Error> {
     if Stage::now() == Stage::Stopped {
         return Err(Error::NotStarted);
     }
-    if crate::reconcile::is_inside_for_sure(tls) {
+    if hook::calls(tls) || crate::reconcile::is_inside_for_sure(tls) {
         return Err(Error::Busy);
     }
     abandoned::undo_left_change(tls);

@@ -267,6 +267,8 @@ programs! {
         "interrupted_registers" Shared ["call"];
     handlers_that_wait_for_an_m_are_not_waited_for = "m_waiters" Archive [];
     handlers_that_wait_for_an_m_are_not_waited_for_per_call = "m_waiters" Shared ["call"];
+    hooks_call_what_they_may = "hooks_call" Archive [];
+    hooks_call_what_they_may_per_call = "hooks_call" Shared ["call"];
     hooks_that_were_left_are_not_waited_for = "hooks_left" Archive [];
     hooks_that_were_left_are_not_waited_for_per_call = "hooks_left" Shared ["call"];
     hooks_wait_for_a_stopped_world = "world_hooks" Archive [];

@@ -50,8 +50,8 @@ pub enum FaultAnswer {
 /// `unminit` on another thread's if this one has exited without giving its M back. A hook that
 /// panics aborts the process. The hooks should make no callbacks themselves.
 ///
-/// `minit` and `unminit` do not call [`attach`](crate::attach) or [`detach`](crate::detach): their thread is just
-/// binding or unbinding an M, and might do so for ever, or be left without a signal stack.
+/// In `m_new` outside callbacks, in `minit` and in `unminit`, [`attach`](crate::attach), [`detach`](crate::detach)
+/// and [`stop`](crate::stop) are [`Error::Busy`](crate::Error::Busy): their thread is just binding or unbinding an M.
 ///
 /// `m_new`, `minit` and `unminit` run when callback code may run: while another thread has the
 /// world stopped they wait, and with them [`attach`](crate::attach), [`detach`](crate::detach) and

@@ -16,7 +16,7 @@ use crate::reconcile;
 ///
 /// # Errors
 /// [`Error::NotStarted`]; [`Error::TimedOut`]; [`Error::NoMemory`]; [`Error::System`]: the thread can
-/// have no signal stack.
+/// have no signal stack; [`Error::Busy`] in a hook ([`Hooks`](crate::Hooks)).
 ///
 /// ```
 /// # needm::start(needm::Config::default())?;
@@ -52,7 +52,7 @@ pub fn prefault(bytes: usize) -> Result<(), Error> {
 /// an example. Not from a signal handler: its return installs that signal stack again.
 ///
 /// # Errors
-/// [`Error::NotStarted`]; [`Error::Busy`] inside a callback.
+/// [`Error::NotStarted`]; [`Error::Busy`] inside a callback, and in a hook ([`Hooks`](crate::Hooks)).
 pub fn detach() -> Result<(), Error> {
     inside(|_| attaching::detach())
 }

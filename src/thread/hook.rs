@@ -106,6 +106,16 @@ impl Thread {
     }
 }
 
+/// Whether one of the hooks that run outside callbacks makes this call of needm's: in the middle of binding an
+/// M or unbinding one, of this thread's or of one that has exited. A handler that has interrupted a hook counts,
+/// too; what the thread has jumped out of does not.
+pub(crate) fn calls(tls: &Tls) -> bool {
+    tls.thread().is_some_and(|own| {
+        let says_so = own.is_in_hook() || own.runs_hook();
+        says_so && (tls.has_interrupted_needm() || !own.is_live_and_stays())
+    })
+}
+
 /// Whether callback code counts as running on this thread; then a handler is here, which has
 /// interrupted it, or a thread that makes Ms on its G.
 fn callback_code_runs() -> bool {

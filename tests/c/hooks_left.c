@@ -29,6 +29,8 @@ static void *leaves_a_hook(void *arg) {
         CHECK_EQ(needm_detach(), 0);
     }
     CHECK_EQ(leaves, 0);
+    CHECK_EQ(needm_attach(), 0); /* which a hook that goes on is refused */
+    CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
     has_left = 1;
     WAIT_UNTIL(may_exit);
