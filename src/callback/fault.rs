@@ -50,7 +50,9 @@ const MIN_ROOM: usize = 2048;
 extern "C" fn on_fault(fault: *const Fault) -> usize {
     // SAFETY: the handler has it on its stack until this returns.
     let fault = unsafe { &*fault };
-    let Some((m, segment)) = faulted(fault).and_then(|m| Some((m, m.segment()?))) else { return 0 };
+    let Some((m, segment)) = faulting_m(fault).and_then(|m| Some((m, m.segment()?))) else {
+        return 0;
+    };
     let ran_out = ran_out(m, fault);
     let forwarded = if ran_out { STACK_RAN_OUT } else { 0 };
     if segment.is(ASKS) && m.holds(fault.sp) && !m.holds(needm_sp()) {
@@ -162,7 +164,7 @@ fn is_guard_of(part: Bounds, address: usize) -> bool {
 }
 
 /// The M whose callback's own code did this.
-fn faulted(fault: &Fault) -> Option<&'static M> {
+fn faulting_m(fault: &Fault) -> Option<&'static M> {
     let tls = Tls::current();
     let mut m = tls.m();
     while let Some(current) = m {
@@ -202,7 +204,7 @@ const PUSHED: usize = 64;
 /// Puts the frame where `sigpanic` starts: below the red zone of the code that faulted, on the G or
 /// on the further stack that the callback is on, or on the G's reserve, if too little is left
 /// or nothing is known of the stack. Its address. `keeps`: the fault may have to happen once more.
-#[inline(never)] // so that its frame is not on the stack while `faulted` runs
+#[inline(never)] // so that its frame is not on the stack while `faulting_m` runs
 fn place_frame(m: &M, fault: &Fault, ran_out: bool, keeps: bool) -> usize {
     let (sp, below) = (fault.sp, fault.free_below);
     let stack = &m.stack;

@@ -83,7 +83,7 @@ fn leave_handlers_of_c(m: &M, segment: &Segment) {
 extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
     // SAFETY: `place_frame` wrote it, just above this frame, and nothing has run here since.
     let fault = unsafe { &*fault };
-    let Some((m, segment)) = faulted() else {
+    let Some((m, segment)) = callback_to_end() else {
         fatal::throw(format_args!("needm: fault at {:#x} outside a callback", fault.pc));
     };
     if fault.kind == Error::Interrupted.code() {
@@ -104,7 +104,7 @@ extern "C" fn sigpanic(fault: *const FaultFrame) -> ! {
 }
 
 /// The callback whose code goes on here. From here on no interrupt ends it.
-fn faulted() -> Option<(&'static M, &'static Segment)> {
+fn callback_to_end() -> Option<(&'static M, &'static Segment)> {
     let tls = Tls::current();
     // The handler has looked what callback this is, and noted its call.
     if let Some((m, segment)) = reconcile::plainly_at(tls, needm_sp()) {
