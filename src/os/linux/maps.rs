@@ -72,42 +72,54 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
         let guard = guard.take();
         let guarded = guard.end == line.start;
         let from = if guarded { guard.start } else { line.start };
-        let kept = stack_start(block, &mapping, from).map(|kept| kept.max(line.start));
+        let kept = noted_start(block, &mapping, from).map(|kept| kept.max(line.start));
         let start = kept.unwrap_or(if guarded { line.start } else { block });
         Some(start..block)
     })
 }
 
+/// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
+/// in nptl/descr.h): an address, then a size. Where in `places` that is, too. The first thread's is not noted.
+///
+/// Each place is aligned, and two words there can be read. What is read proves itself: there is no other pair that
+/// `is_it` holds for.
+fn noted_stack(
+    mut places: impl Iterator<Item = usize>,
+    is_it: impl Fn(&Range<usize>) -> bool,
+) -> Option<(usize, Range<usize>)> {
+    let read = |at: usize| {
+        // SAFETY: the callers give aligned addresses, in the page or the mapping that this thread's own
+        // thread-local storage is in, which so can be read, and stays while the thread runs. Volatile: where it
+        // is not glibc's, other threads may write there. Then the value is only compared.
+        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    };
+    places.find_map(|at| {
+        let start = read(at);
+        let stack = start..start.checked_add(read(at + size_of::<usize>()))?;
+        is_it(&stack).then_some((at, stack))
+    })
+}
+
 /// From the robust head to the thread's stack in glibc's record of a thread, at most, in words: there are
-/// 1024 bytes and less between the two (`struct pthread` in nptl/descr.h).
+/// 1024 bytes and less between the two.
 const STACK_AFTER_HEAD: usize = 160;
 
-/// Where the stack of this thread begins, with its guard, as glibc keeps it after the robust head: an
-/// address, then a size. `mapping` is the one that `block` is in, and `guard` begins the inaccessible one
-/// right below it, or is the mapping's start.
-///
-/// What is read proves itself: no other pair is a range that begins in the guard or the mapping, below
-/// `block`, and ends in the mapping, above both `block` and the head.
-fn stack_start(block: usize, mapping: &Range<usize>, guard: usize) -> Option<usize> {
+/// Where the stack of this thread begins, as glibc notes it. `mapping` is the one that `block` is in, and `guard`
+/// begins the inaccessible one right below it, or is the mapping's start: the stack begins there, below `block`, and
+/// ends in the mapping, above both `block` and the head.
+fn noted_start(block: usize, mapping: &Range<usize>, guard: usize) -> Option<usize> {
     let head = robust_list::robust_head_of(block)?.addr();
     let word = size_of::<usize>();
     if !mapping.contains(&head) || !head.is_multiple_of(word) {
         return None;
     }
     let end = mapping.end.min(head + STACK_AFTER_HEAD * word);
-    let read = |at: usize| {
-        // SAFETY: aligned, and a whole word of the mapping that this thread's own thread-local storage is in,
-        // which so can be read, and stays while the thread runs. Volatile: where it is not glibc's,
-        // other threads may write there. Then the value is only compared.
-        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    let holds_both = |stack: &Range<usize>| {
+        (guard..block).contains(&stack.start)
+            && stack.end > head.max(block)
+            && stack.end <= mapping.end
     };
-    let pairs = (head..end - word).step_by(word).map(|at| (read(at), read(at + word)));
-    let holds_both = |(start, size): &(usize, usize)| {
-        let ends = start.checked_add(*size);
-        (guard..block).contains(start)
-            && ends.is_some_and(|ends| ends > head.max(block) && ends <= mapping.end)
-    };
-    pairs.into_iter().find(holds_both).map(|(start, _)| start)
+    noted_stack((head..end - word).step_by(word), holds_both).map(|(_, stack)| stack.start)
 }
 
 /// From the end of a thread's stack down to the robust head, and to needm's block: glibc has only its
@@ -124,37 +136,31 @@ static NOTE_AFTER_HEAD: AtomicUsize = AtomicUsize::new(0);
 static SEARCHES: AtomicU32 = AtomicU32::new(0);
 const MOST_SEARCHES: u32 = 4;
 
-/// The stack of this thread, with its guard, as glibc keeps it after the robust head (`struct pthread`
-/// in nptl/descr.h): an address, then a size. Without a system call. The first thread's is not noted.
-/// The head may have entries.
-///
-/// What is read proves itself: no other pair is a range that holds head and block right below its end.
-fn noted_stack(block: usize) -> Option<Range<usize>> {
+/// The stack of this thread, as glibc notes it, without a system call: if the note is in one page with `block`, and
+/// head and block are right below the stack's end. The head may have entries.
+fn stack_noted_nearby(block: usize) -> Option<Range<usize>> {
     let head = robust_list::head_place(block).filter(|_| libc::is_glibc())?.addr();
     let (word, top) = (size_of::<usize>(), head.max(block));
     let page_end = (block & !(robust_list::SMALLEST_PAGE - 1)) + robust_list::SMALLEST_PAGE;
-    let read = |at: usize| {
-        // SAFETY: aligned as the head is, and in one page with the block, which is mapped and readable.
-        // Volatile: where it is not glibc's, other threads may write there. Then the value is only
-        // compared.
-        unsafe { ptr::with_exposed_provenance::<usize>(at).read_volatile() }
+    let is_around = |stack: &Range<usize>| {
+        let (start, end, size) = (stack.start, stack.end, stack.end - stack.start);
+        (start | size).is_multiple_of(word)
+            && (start != 0 && start < head.min(block) && size < LARGEST_STACK)
+            && (end > top && end - top <= HEAD_BELOW_END)
     };
-    let noted = |at: usize| {
-        let (start, size) = (read(at), read(at + word));
-        let end = start.checked_add(size).filter(|_| size < LARGEST_STACK && start != 0)?;
-        let is_around = start < head.min(block) && end > top && end - top <= HEAD_BELOW_END;
-        ((start | size).is_multiple_of(word) && is_around).then_some(start..end)
-    };
-    let mut places = (head..page_end - word).step_by(word);
+    let places = (head..page_end - word).step_by(word);
     match NOTE_AFTER_HEAD.load(Relaxed) {
         0 if SEARCHES.load(Relaxed) >= MOST_SEARCHES => None,
         0 => {
             SEARCHES.fetch_add(1, Relaxed);
-            let at = places.find(|at| noted(*at).is_some())?;
+            let (at, stack) = noted_stack(places, is_around)?;
             NOTE_AFTER_HEAD.store(at - head, Relaxed);
-            noted(at)
+            Some(stack)
         }
-        after => places.nth(after / word).and_then(noted),
+        after => {
+            let place = places.skip(after / word).take(1);
+            noted_stack(place, is_around).map(|(_, stack)| stack)
+        }
     }
 }
 
@@ -182,7 +188,7 @@ pub(crate) fn known_own_part(
     if first.contains(&address) {
         return Some(first);
     }
-    let part = noted_stack(block).unwrap_or(found);
+    let part = stack_noted_nearby(block).unwrap_or(found);
     part.contains(&address).then_some(part)
 }
 
