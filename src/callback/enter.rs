@@ -129,9 +129,13 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             if !reconcile::may_begin(tls) {
                 return Err(Error::NotStarted);
             }
-            thread::record(tls)?;
         }
-        let change = needm::begin_change(tls);
+        let change = if plain.is_some() || is_plainly_nested(tls, at) {
+            None
+        } else {
+            thread::record(tls)?;
+            needm::begin_change(tls)
+        };
         let found =
             plain.map_or_else(|| find_place(tls, at, !call.is_safe()), |place| Ok(Some(place)));
         let Ok(Some(place)) = found else {
@@ -173,6 +177,11 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             return Err(error);
         }
     }
+}
+
+/// Whether a callback that is made at `at` needs no M but the current one, on whose G it is inside another.
+fn is_plainly_nested(tls: &Tls, at: usize) -> bool {
+    tls.m().is_some_and(|m| m.holds(at) && m.segment().is_some())
 }
 
 /// Whether the callback that has just passed the gate on `m` may begin; if not, it leaves again.

@@ -54,7 +54,7 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     let (was_running, bound_here) = (segment.is(WAS_RUNNING), segment.is(BOUND_HERE));
     let used_reserve = segment.is(USED_RESERVE);
     // From here on no segment says that the M is to be unbound.
-    let change = needm::begin_change(tls);
+    let change = if bound_here { needm::begin_change(tls) } else { None };
     gate::returned(segment);
     pop(m, segment, segment.is(UNWOUND));
     if m.segment().is_none() {
