@@ -1,6 +1,9 @@
 /* Which callback an interrupt ends, what is refused, and what others find of the signal. */
 #include "check.h"
 #include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
 
 static uint32_t binding;
@@ -273,6 +276,24 @@ static void raises_urg(void) {
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
     raise(SIGURG);
 }
+/* Linux sends the signal itself, with a code like a fault's: data came out of band. */
+static void gets_urgent_data(void) {
+    struct sockaddr_in here = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+    socklen_t size = sizeof here;
+    int all = socket(AF_INET, SOCK_STREAM, 0), to = socket(AF_INET, SOCK_STREAM, 0);
+    if (all < 0 || bind(all, (struct sockaddr *)&here, size) != 0) return; /* no network */
+    CHECK_EQ(listen(all, 1), 0);
+    CHECK_EQ(getsockname(all, (struct sockaddr *)&here, &size), 0);
+    CHECK_EQ(connect(to, (struct sockaddr *)&here, size), 0);
+    int from = accept(all, NULL, NULL);
+    CHECK_EQ(fcntl(from, F_SETOWN, getpid()), 0);
+    CHECK_EQ(send(to, "", 1, MSG_OOB), 1);
+    usleep(50000);
+    struct sigaction now;
+    CHECK_EQ(sigaction(SIGURG, NULL, &now), 0);
+    CHECK(now.sa_handler != SIG_DFL);
+    CHECK_EQ(run_and_ask(spins, NULL, NULL), NEEDM_EINTERRUPTED);
+}
 static void chooses_usr2(void) {
     CHECK_EQ(needm_stop(), 0);
     start((needm_config){.interrupt_signal = SIGUSR2});
@@ -289,6 +310,7 @@ static void ignores_usr2(void) {
 }
 static void what_happened_by_default_still_happens(void) {
     CHECK_CHILD(raises_urg);
+    if (!emulated()) CHECK_CHILD(gets_urgent_data);
     CHECK_DIES(chooses_usr2, SIGUSR2);
     CHECK_CHILD(ignores_usr2);
 }

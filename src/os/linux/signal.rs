@@ -57,7 +57,8 @@ const SEGV_MTEAERR: c_int = 8;
 const TRAP_PERF: c_int = 6;
 
 /// Whether the interrupted instruction has raised the signal. Codes up to 0 are those of signals
-/// that were sent (sigaction(2), si_code).
+/// that were sent (sigaction(2), si_code); but Linux also sends signals that are none of faults, with
+/// codes above 0: `SIGURG` for out-of-band data, `SIGALRM` for a timer.
 pub(super) fn raised_by_instruction(signal: c_int, code: c_int) -> bool {
     let elsewhere = match signal {
         SIGBUS => code == BUS_MCEERR_AO,
@@ -65,7 +66,7 @@ pub(super) fn raised_by_instruction(signal: c_int, code: c_int) -> bool {
         SIGTRAP => code == TRAP_PERF,
         _ => false,
     };
-    code > 0 && !elsewhere
+    faults() & bit(signal) != 0 && code > 0 && !elsewhere
 }
 
 pub(super) const SIG_DFL: usize = 0;
