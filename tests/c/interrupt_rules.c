@@ -315,6 +315,34 @@ static void what_happened_by_default_still_happens(void) {
     CHECK_CHILD(ignores_usr2);
 }
 
+/* A handler over needm's passes on a signal that needm used in an earlier start. */
+static volatile int first, second;
+static void counts_first(int number) { first += number == SIGURG; }
+static struct sigaction below;
+static void passes_on(int number, siginfo_t *info, void *context) {
+    second++;
+    below.sa_sigaction(number, info, context);
+}
+static void chooses_others(void) {
+    CHECK_EQ(needm_stop(), 0);
+    handle(SIGURG, counts_first);
+    start((needm_config){0});
+    struct sigaction over;
+    memset(&over, 0, sizeof over);
+    over.sa_sigaction = passes_on;
+    over.sa_flags = SA_SIGINFO;
+    CHECK_EQ(sigaction(SIGURG, &over, &below), 0);
+    for (int i = 0; i < 7; i++) {
+        raise(SIGURG);
+        CHECK_EQ(first, i + 1);
+        CHECK_EQ(second, i + 1);
+        CHECK_EQ(needm_stop(), 0);
+        start((needm_config){.interrupt_signal = i % 2 ? SIGUSR1 : SIGUSR2});
+        CHECK_EQ(run_and_ask(spins, NULL, NULL), NEEDM_EINTERRUPTED);
+    }
+}
+static void what_is_passed_on_is_forwarded_after_another_choice(void) { CHECK_CHILD(chooses_others); }
+
 /* Unrecovered. */
 static void dies(void) {
     CHECK_EQ(needm_stop(), 0);
@@ -340,6 +368,7 @@ int main(int argc, char **argv) {
     RUN(a_handler_may_ask_and_is_not_ended);
     RUN(a_handler_that_has_interrupted_the_callback_runs_to_its_end);
     RUN(what_happened_by_default_still_happens);
+    RUN(what_is_passed_on_is_forwarded_after_another_choice);
     RUN(an_interrupt_that_nothing_recovers_may_abort);
     stop_when_idle();
     return SUCCESS;

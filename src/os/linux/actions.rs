@@ -27,21 +27,30 @@ const SIGNALS: [c_int; FAULTS.len() + 1] = {
     [segv, bus, fpe, ill, trap, SIGABRT]
 };
 
-/// How many needm may handle: [`SIGNALS`], and the one that interrupts callbacks.
-const HANDLED: usize = SIGNALS.len() + 1;
+/// How many needm may handle: [`SIGNALS`], and those that interrupt callbacks, or have done so in earlier
+/// starts: what a handler over needm's passes on of these is forwarded, too.
+const HANDLED: usize = SIGNALS.len() + CHOICES;
 
-/// The number of the latter among them.
-const INTERRUPT: usize = SIGNALS.len();
+/// How many different ones the starts of a process may choose, before one takes the place of the last.
+const CHOICES: usize = 4;
 
-/// Which signal that is; 0 while none was chosen.
+/// All of them: [`SIGNALS`], then those that were chosen, then 0.
+static NUMBERS: [AtomicU32; HANDLED] = {
+    let mut numbers = [const { AtomicU32::new(0) }; HANDLED];
+    let mut index = 0;
+    while index < SIGNALS.len() {
+        numbers[index] = AtomicU32::new(SIGNALS[index].cast_unsigned());
+        index += 1;
+    }
+    numbers
+};
+
+/// Which one interrupts callbacks; 0 while none was chosen.
 static INTERRUPTS_BY: AtomicU32 = AtomicU32::new(0);
 
 /// The number among those that needm handles.
 pub(super) fn index_of(signal: c_int) -> Option<usize> {
-    if signal == interrupts_by() {
-        return Some(INTERRUPT);
-    }
-    SIGNALS.into_iter().position(|handled| handled == signal)
+    NUMBERS.iter().position(|number| number.load(SeqCst) == signal.cast_unsigned())
 }
 
 /// The signal that interrupts callbacks.
@@ -51,8 +60,8 @@ pub(super) fn interrupts_by() -> c_int {
 
 /// Those that needm handles, with their numbers.
 fn handled() -> impl Iterator<Item = (usize, c_int)> {
-    let interrupt = Some((INTERRUPT, interrupts_by())).filter(|(_, signal)| *signal != 0);
-    SIGNALS.into_iter().enumerate().chain(interrupt)
+    let numbers = NUMBERS.iter().map(|number| number.load(SeqCst).cast_signed());
+    numbers.take_while(|signal| *signal != 0).enumerate()
 }
 
 /// One of needm's two handlers.
@@ -178,7 +187,7 @@ pub(super) fn before(signal: c_int) -> [usize; 2] {
 /// needm's action over `before`, for the handled signal number `index`.
 fn over(which: Which, index: usize, before: &Action) -> Action {
     let mut action = Action::ours(which.handler(), before);
-    if index != INTERRUPT {
+    if index < SIGNALS.len() {
         return action;
     }
     // What C is waiting for goes on, where nothing else was asked for.
@@ -211,8 +220,12 @@ pub(crate) fn install(aborts: bool) {
 
 /// Installs our handler of the signal that interrupts callbacks.
 pub(super) fn install_interrupt(signal: c_int) {
-    INTERRUPTS_BY.store(signal.cast_unsigned(), SeqCst);
-    install_one(INTERRUPT, signal);
+    let own = signal.cast_unsigned();
+    let index = NUMBERS.iter().position(|number| [0, own].contains(&number.load(SeqCst)));
+    let index = index.unwrap_or(HANDLED - 1);
+    NUMBERS[index].store(own, SeqCst);
+    INTERRUPTS_BY.store(own, SeqCst);
+    install_one(index, signal);
 }
 
 fn install_one(index: usize, signal: c_int) {
