@@ -24,6 +24,11 @@ pub(super) fn has_keys() -> bool {
     host().keys
 }
 
+/// Whether it is glibc: the lists of the model are as that has them.
+pub(super) fn is_glibc() -> bool {
+    host().keys
+}
+
 pub(super) fn key_create(destructor: OnExit) -> Option<Key> {
     if !host().keys {
         return None;
