@@ -204,7 +204,7 @@ typedef struct needm_panic_info {
 } needm_panic_info;
 #define NEEDM_PANIC_INFO_INIT {sizeof(needm_panic_info), 0, 0, 0, 0, 0, NULL}
 
-/* The record of a deferred function. It lives in the callback's own frame. */
+/* The record of a deferred function, by which needm_defer_pop finds it. */
 typedef struct needm_defer {
     uintptr_t opaque[4];
 } needm_defer;
@@ -359,8 +359,8 @@ int needm_detach(void);
 int needm_spawn(void (*fn)(void *arg), void *arg);
 
 /* Has fn(arg) run when the innermost callback ends, however it ends: also if a C++ exception,
- * pthread_exit or a cancellation leaves it. Last in, first out. *d must stay valid until then. fn must
- * not let an exception out. While another thread has the world stopped, these ends wait for its
+ * pthread_exit or a cancellation leaves it. Last in, first out. *d, which is filled in, must stay valid
+ * until then, or until needm_defer_pop. fn must not let an exception out. While another thread has the world stopped, these ends wait for its
  * start, as a return does: do not join a thread that is inside before needm_start_the_world.
  * After an overflow they have 16 KiB of stack, on which no further callback fits (NEEDM_EOVERFLOW).
  * Inside a callback, on the G or in C. Outside: NEEDM_EINVAL. Not in a handler, except in a
@@ -368,6 +368,14 @@ int needm_spawn(void (*fn)(void *arg), void *arg);
  * NEEDM_EINVAL: d or fn NULL. NEEDM_ENOMEM: more than 1024 (on 32 bits 2048) are
  * pending on this G. */
 int needm_defer_push(needm_defer *d, void (*fn)(void *arg), void *arg);
+
+/* Takes back what this thread has deferred with d: it does not run. In any order; the place of one that
+ * is not the last is free again when all that were deferred after it have run or are taken back.
+ * Inside a callback, on the G or in C, also in one that was made inside the one which has deferred it;
+ * and in the C of another fiber. Not in a handler, except in a callback of its own.
+ * NEEDM_EINVAL: d is NULL; or it is not pending: it was never deferred, has begun to run, is taken back
+ * already, its callback is over, or another thread has deferred it. */
+int needm_defer_pop(needm_defer *d);
 
 /* Ends the innermost callback with NEEDM_EPANIC, after its deferred functions have run. The
  * frames in between are skipped, as by longjmp. Deferred functions may use what is in them; but those of C on

@@ -112,68 +112,6 @@ inline void check(int code) {
     if (code != 0) throw error(code);
 }
 
-// The objects of needm::defer that are alive in a callback, the last one first.
-class deferred {
-  public:
-    deferred(const deferred &) = delete;
-    deferred &operator=(const deferred &) = delete;
-
-  protected:
-    // Those of one callback, and needm's record for them.
-    struct list {
-        deferred *last = nullptr;
-        needm_defer record = {};
-    };
-
-    explicit deferred(void (*function)(deferred &)) noexcept
-        : function_(function), list_(current()) {}
-    ~deferred() = default;
-
-    // The fences are the compiler's: a fault may come at any instruction in between, and needm then finds all
-    // that is in the list, in memory.
-    void enlist() noexcept {
-        if (list_) {
-            outer_ = list_->last;
-            std::atomic_signal_fence(std::memory_order_seq_cst);
-            list_->last = this;
-        }
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-    }
-    void forget() noexcept {
-        std::atomic_signal_fence(std::memory_order_seq_cst);
-        if (list_) list_->last = outer_;
-    }
-
-  private:
-    template <class F> friend class invocation;
-
-    // The list of this thread's innermost callback; null outside.
-    static list *&current() noexcept {
-        static thread_local list *one = nullptr;
-        return one;
-    }
-    // If a panic skips them, they run.
-    static void watch(list &skipped) noexcept {
-        // There is room: nothing else is deferred yet in this callback. Without, only what a panic
-        // skips is not run.
-        (void)needm_defer_push(&skipped.record, run_skipped, &skipped);
-    }
-    // Runs the last one that a panic has skipped: a deferred function of needm's. Those before it run as the
-    // next one, however it ends.
-    static void run_skipped(void *skipped) {
-        list &all = *static_cast<list *>(skipped);
-        deferred *last = all.last;
-        if (last == nullptr) return;
-        watch(all);
-        all.last = last->outer_;
-        last->function_(*last);
-    }
-
-    void (*function_)(deferred &);
-    list *list_;
-    deferred *outer_ = nullptr;
-};
-
 // What the C++ runtime notes of this thread's exceptions: those that are being handled, and how many are
 // uncaught (__cxa_eh_globals: Itanium C++ ABI, Exception Handling, 2.2.2; on ARM also those that are passing
 // through cleanups: Exception Handling ABI for the Arm Architecture, 8.4.1). What skips a catch block or an
@@ -242,36 +180,20 @@ template <class F> class invocation {
 
     R callback() {
         needm_panic_info info = NEEDM_PANIC_INFO_INIT;
-        restores around(deferred::current());
         const exception_state exceptions;
-        const int code = needm_callback(in_callback, this, 0, &info);
+        const int code = needm_callback(start, this, 0, &info);
         if (info.kind != 0 || (code == 0 && !returned_ && !exception_)) exceptions.put_back();
         if (code == 0) return finish();
         if (info.kind != 0) throw error(code, info);
         throw error(code);
     }
     R ccall() {
-        check(needm_ccall(in_c, this));
+        check(needm_ccall(start, this));
         return finish();
     }
 
   private:
-    // However the callback ends, the list is the one around it again.
-    struct restores {
-        explicit restores(deferred::list *around) noexcept : around_(around) {}
-        ~restores() { deferred::current() = around_; }
-        restores(const restores &) = delete;
-        restores &operator=(const restores &) = delete;
-        deferred::list *around_;
-    };
-
-    static void in_callback(void *self) {
-        invocation *own = static_cast<invocation *>(self);
-        deferred::current() = &own->skipped_;
-        deferred::watch(own->skipped_);
-        own->run();
-    }
-    static void in_c(void *self) { static_cast<invocation *>(self)->run(); }
+    static void start(void *self) { static_cast<invocation *>(self)->run(); }
 
     void run() {
         try {
@@ -297,7 +219,6 @@ template <class F> class invocation {
     result<R> result_;
     std::exception_ptr exception_;
     bool returned_ = false;
-    deferred::list skipped_;
 };
 
 } // namespace detail
@@ -342,23 +263,45 @@ template <class F> std::invoke_result_t<std::decay_t<F> &> ccall(F &&function) {
     return detail::invocation<std::decay_t<F>>(kept).ccall();
 }
 
-// Runs a function at the end of its scope, also where a panic, a fault, an overflow or an interrupt that
-// ends the callback of needm::callback skips the scope. Then it runs as a deferred function, the last one
-// first, and may call needm::recover. An object of automatic storage; the function must not throw.
+// Runs a function at the end of its scope, also where a panic, a fault or an overflow that ends the
+// innermost callback skips the scope, or an interrupt does. Then it runs as a deferred function (needm_defer_push), the
+// last one first, and may call needm::recover. An object of automatic storage; the function must not throw.
+//
+// It is skipped with the scope if more than 1024 deferred functions are pending on the G (on 32 bits 2048).
+// In needm::ccall of one of several fibers it may belong to another fiber's callback, which is the innermost
+// one of the thread, and runs at the end of that, if its scope has not ended before. So use none there if the
+// fiber's own callback may be ended in its scope.
 //
 //     needm::defer close([&] { ::close(file); });
-template <class F> class [[nodiscard]] defer : detail::deferred {
+template <class F> class [[nodiscard]] defer {
   public:
-    explicit defer(F function) : deferred(run), function_(std::move(function)) { enlist(); }
+    // needm gets it when it is complete: a fault or an interrupt may come at any instruction.
+    explicit defer(F function) : function_(std::move(function)) {
+        pending_ = needm_defer_push(&record_, skipped, this) == 0;
+    }
+    // It is taken back last, because an interrupt may come before the function begins.
     ~defer() {
-        forget();
+        run();
+        if (pending_) (void)needm_defer_pop(&record_);
+    }
+    defer(const defer &) = delete;
+    defer &operator=(const defer &) = delete;
+
+  private:
+    static void skipped(void *self) noexcept { static_cast<defer *>(self)->run(); }
+
+    // Once.
+    void run() noexcept {
+        if (begun_) return;
+        begun_ = true;
+        std::atomic_signal_fence(std::memory_order_seq_cst);
         function_();
     }
 
-  private:
-    static void run(deferred &self) noexcept { static_cast<defer &>(self).function_(); }
-
     F function_;
+    bool begun_ = false;
+    bool pending_ = false;
+    needm_defer record_ = {};
 };
 
 // In a deferred function: stops the panic that runs it. The callback then has no result, and

@@ -41,10 +41,12 @@ struct CStats {
     counts: [u64; 10],
 }
 
-/// `needm_defer`: room for what needm may want to keep in it one day.
+/// `needm_defer`: where the function is kept, and room for what needm may want to keep in it one day.
 #[repr(C)]
 struct CDefer {
-    opaque: [usize; 4],
+    m: usize,
+    index: usize,
+    unused: [usize; 2],
 }
 
 fn code(result: Result<(), Error>) -> c_int {
@@ -143,8 +145,25 @@ unsafe extern "C" fn needm_defer_push(
     if defer.is_null() {
         return Error::Invalid.code();
     }
-    let defer = |function| inside(|_| defer::defer(function, arg));
-    code(function.ok_or(Error::Invalid).and_then(defer))
+    let kept = |function| {
+        inside(|_| {
+            let defer::Kept { m, index } = defer::defer(function, arg, defer.addr())?;
+            // SAFETY: the caller's record.
+            unsafe { defer.write(CDefer { m, index, unused: [0; 2] }) };
+            Ok(())
+        })
+    };
+    code(function.ok_or(Error::Invalid).and_then(kept))
+}
+}
+
+arch::public! {
+unsafe extern "C" fn needm_defer_pop(defer: *mut CDefer) -> c_int {
+    // SAFETY: null, or the caller's record.
+    let Some(&CDefer { m, index, .. }) = (unsafe { defer.as_ref() }) else {
+        return Error::Invalid.code();
+    };
+    code(inside(|_| defer::take_back(defer.addr(), defer::Kept { m, index })))
 }
 }
 

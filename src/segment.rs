@@ -79,7 +79,7 @@ pub(crate) const POSTPONED: usize = 256;
 /// a fault there is none of the callback's. It stays set if the hook is jumped out of.
 pub(crate) const ASKS: usize = 512;
 
-/// In `deferred`: one more is just being kept.
+/// In `deferred`: one more is just being kept, or taken out to run.
 const DEFERRING: usize = 1 << (usize::BITS - 1);
 
 impl Segment {
@@ -88,8 +88,13 @@ impl Segment {
         self.deferred.load(Relaxed) & !DEFERRING
     }
 
-    /// Says how many functions are deferred. `keeping`: one more is just being kept. Those of a handler that
-    /// calls back in between are then kept behind it.
+    /// Whether one more is just being kept, or taken out to run.
+    pub(crate) fn is_deferring(&self) -> bool {
+        self.deferred.load(Relaxed) & DEFERRING != 0
+    }
+
+    /// Says how many functions are deferred. `keeping`: one more is just being kept, or taken out to run. Those
+    /// of a handler that calls back in between are then kept behind it.
     pub(crate) fn set_deferred(&self, count: usize, keeping: bool) {
         compiler_fence(SeqCst);
         self.deferred.store(count | if keeping { DEFERRING } else { 0 }, Relaxed);

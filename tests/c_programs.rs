@@ -180,6 +180,8 @@ programs! {
     many_threads_leave_nothing_behind = "many_threads" Archive [];
     endings = "endings" Archive [];
     endings_per_call = "endings" Shared ["call"];
+    deferred_functions_are_taken_back = "taken_back" Archive [];
+    deferred_functions_are_taken_back_per_call = "taken_back" Shared ["call"];
     every_misuse_is_refused = "refusals" Archive [];
     ms_are_pooled_and_bound = "pool" Archive [];
     ms_are_pooled_and_bound_per_call = "pool" Shared ["call"];

@@ -224,7 +224,8 @@ impl<'scope> Context<'scope, '_> {
                 caught::replace(caught);
             }
         }
-        inside(|_| defer::defer(run::<F>, ptr::from_ref(f).cast_mut().cast()))
+        let arg = ptr::from_ref(f).cast_mut().cast();
+        inside(|_| defer::defer(run::<F>, arg, defer::NO_RECORD).map(drop))
     }
 
     /// Runs `f` while this callback continues on `stack`, a further stack of the host's: `f` resumes

@@ -32,9 +32,9 @@ use crate::os::memory::{self, Side};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed, SeqCst, compiler_fence};
 use crate::tools;
 
-pub(crate) use plan::Deferred;
 pub use plan::MAX_DEFERRED;
-use plan::{Above, Plan, RESERVE};
+use plan::{Above, Place, Plan, RESERVE, TAKEN_BACK};
+pub(crate) use plan::{Deferred, NO_RECORD};
 
 /// Bytes between the first frame of a callback and the fence. A function that takes its arguments
 /// from the stack, as the C library's `syscall` does, reads all that it could have, also where a
@@ -266,28 +266,47 @@ impl Stack {
     }
 
     /// The place of deferred function number `index` of this G, if there are so many.
-    fn deferred_at(&self, index: usize) -> Option<*mut Deferred> {
+    fn deferred_at(&self, index: usize) -> Option<*mut Place> {
         // `Above::new`, of which only this is needed, did not overflow when the stack was mapped.
         let deferred = self.hi() + memory::page_size();
-        (index < MAX_DEFERRED).then(|| (deferred + index * size_of::<Deferred>()) as *mut Deferred)
+        (index < MAX_DEFERRED).then(|| (deferred + index * size_of::<Place>()) as *mut Place)
     }
 
-    /// Keeps a deferred function.
-    pub(crate) fn keep_deferred(&self, index: usize, deferred: Deferred) -> Result<(), Error> {
+    /// Keeps a deferred function. `record`: with which it can be taken back, or [`NO_RECORD`].
+    pub(crate) fn keep_deferred(
+        &self,
+        index: usize,
+        deferred: Deferred,
+        record: usize,
+    ) -> Result<(), Error> {
         let place = self.deferred_at(index).ok_or(Error::NoMemory)?;
         // SAFETY: the place is above the fence and below the records, and only this G's thread writes there.
-        unsafe { place.write(deferred) };
+        unsafe { place.write(Place { deferred, record: AtomicUsize::new(record) }) };
         Ok(())
     }
 
-    /// The deferred function that was kept with this number.
+    /// The deferred function that was kept with this number, unless it was taken back.
     ///
     /// # Safety
     /// One was, on this G.
     pub(crate) unsafe fn deferred(&self, index: usize) -> Option<Deferred> {
-        let place = self.deferred_at(index)?;
         // SAFETY: `keep_deferred` wrote it.
-        Some(unsafe { place.read() })
+        let place = unsafe { self.deferred_at(index)?.as_ref()? };
+        (place.record.load(Relaxed) != TAKEN_BACK).then_some(place.deferred)
+    }
+
+    /// Takes back the deferred function that was kept with this number, if that was with `record`. One step,
+    /// because a handler may do the same.
+    ///
+    /// # Safety
+    /// One was kept with this number, on this G.
+    pub(crate) unsafe fn take_back_deferred(&self, index: usize, record: usize) -> bool {
+        // SAFETY: `keep_deferred` wrote it.
+        let place = self.deferred_at(index).and_then(|place| unsafe { place.as_ref() });
+        let taken = |place: &Place| {
+            place.record.compare_exchange(record, TAKEN_BACK, Relaxed, Relaxed).is_ok()
+        };
+        ![NO_RECORD, TAKEN_BACK].contains(&record) && place.is_some_and(taken)
     }
 
     /// Closes the reserve.

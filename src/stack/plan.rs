@@ -4,12 +4,13 @@
 use core::ffi::c_void;
 
 use crate::os::memory;
+use crate::sync::AtomicUsize;
 
 /// The least stack that deferred functions have after the stack has run out, in bytes.
 pub(super) const RESERVE: usize = memory::RESERVE;
 
 /// Bytes for deferred functions, touched only if so many are deferred.
-pub(super) const DEFERRED: usize = 16 * 1024;
+pub(super) const DEFERRED: usize = 24 * 1024;
 
 /// A size that no address space holds: a program has 47 bits of addresses on 64 bits
 /// (linux/Documentation/arch/x86/x86_64/mm.rst), and no object is larger than half of the
@@ -73,6 +74,21 @@ pub(crate) struct Deferred {
     pub(crate) arg: *mut c_void,
 }
 
+/// The place of one.
+#[repr(C)]
+pub(super) struct Place {
+    pub(super) deferred: Deferred,
+    /// The host's record that it was deferred with, by which it can be taken back, or [`NO_RECORD`], or
+    /// [`TAKEN_BACK`].
+    pub(super) record: AtomicUsize,
+}
+
+/// It cannot be taken back.
+pub(crate) const NO_RECORD: usize = 0;
+
+/// It was. No record is at this address.
+pub(super) const TAKEN_BACK: usize = 1;
+
 /// Deferred functions that may be pending on a G at once. The same for every size of a page.
 ///
 /// ```
@@ -83,11 +99,11 @@ pub(crate) struct Deferred {
 /// # needm::stop()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub const MAX_DEFERRED: usize = DEFERRED / size_of::<Deferred>();
+pub const MAX_DEFERRED: usize = DEFERRED / size_of::<Place>();
 
 #[cfg(test)]
 mod tests {
-    use super::{Above, DEFERRED, Deferred, LARGEST, MAX_DEFERRED, Plan, RESERVE};
+    use super::{Above, DEFERRED, LARGEST, MAX_DEFERRED, Place, Plan, RESERVE};
 
     const PAGES: [usize; 3] = [4096, 16 * 1024, 64 * 1024];
     const SIZES: [usize; 7] = [0, 1, 512, 4096, 64 * 1024, 256 * 1024 + 1, 1 << 30];
@@ -131,7 +147,7 @@ mod tests {
             let above = above(page, &plan);
             assert_eq!(above.deferred - plan.hi, page, "the fence: {page} {size} {plan:?}");
             let deferred = above.records - above.deferred;
-            assert!(deferred >= MAX_DEFERRED * size_of::<Deferred>(), "{page} {size} {plan:?}");
+            assert!(deferred >= MAX_DEFERRED * size_of::<Place>(), "{page} {size} {plan:?}");
             assert!(above.end - above.records >= size / 2, "{page} {size} {plan:?}");
         });
     }

@@ -26,6 +26,7 @@ static void before_the_start_and_after_the_stop_everything_is_refused(void) {
     CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
     CHECK_EQ(needm_stop_the_world(), NEEDM_ENOTSTARTED);
     CHECK_EQ(needm_defer_push(&d, nothing, NULL), NEEDM_EINVAL);
+    CHECK_EQ(needm_defer_pop(&d), NEEDM_EINVAL);
     CHECK_EQ(needm_ccall(nothing, NULL), NEEDM_EINVAL);
     CHECK(needm_self() == NULL);
     CHECK_EQ(sum, 0);

@@ -1,11 +1,15 @@
 /* needm.hpp. */
 #include "../c/check.h"
 #include <needm.hpp>
+#include <atomic>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>
+#ifndef _WIN32
+#include <ucontext.h>
+#endif
 
 static bool is_on_the_g(const void *address) {
     void *lo, *hi;
@@ -175,6 +179,118 @@ static void deferred_functions_that_fail_are_not_the_last(void) {
         }
 }
 
+/* In a callback of needm.h inside, one that a panic skips runs at the end of that; another is its outer one's. */
+static void deferred_functions_belong_to_the_innermost_callback(void) {
+    needm::runtime runtime;
+    static std::string order;
+    order.clear();
+    needm::callback([] {
+        needm::defer outer([] { order += 'o'; });
+        auto inner = [](void *) {
+            needm::defer skipped([] { order += '1' + (needm_depth() != 2); });
+            panic(nullptr);
+        };
+        CHECK_EQ(needm_callback(inner, nullptr, 0, nullptr), NEEDM_EPANIC);
+        CHECK(order == "1");
+        order += 'e';
+    });
+    CHECK(order == "1eo");
+}
+
+/* Nor is one lost, but that which it interrupts. */
+static void interrupts_run_no_deferred_function_twice(void) {
+    needm::runtime runtime;
+    std::atomic<const needm_m *> inside{nullptr};
+    std::atomic<bool> over{false};
+    std::thread other([&] {
+        while (!over)
+            if (const needm_m *m = inside) needm_interrupt(m, nullptr);
+    });
+    int ended = 0;
+    for (int i = 0; i < rounds(2000) || ended == 0; i++) {
+        volatile int created = 0, ran = 0;
+        try {
+            needm::callback([&] {
+                inside = needm_self();
+                for (int again = 0; again < 100; again++) {
+                    created = created + 1;
+                    needm::defer one([&] { ran = ran + 1; });
+                }
+            });
+        } catch (const needm::error &) {
+            ended++;
+        }
+        inside = nullptr;
+        CHECK(created == ran || created == ran + 1);
+    }
+    over = true;
+    other.join();
+}
+
+#ifndef _WIN32 /* swapcontext */
+/* Callbacks of two fibers of a thread, which are left in needm::ccall. */
+struct fiber {
+    ucontext_t own, thread;
+    std::unique_ptr<char[]> stack;
+    void (*body)(fiber &);
+    std::string ran;
+    int ended = 0;
+    void go_on() { CHECK_EQ(swapcontext(&thread, &own), 0); }
+    void leave() {
+        needm::ccall([this] { CHECK_EQ(swapcontext(&own, &thread), 0); });
+    }
+};
+static fiber *starting;
+static void fiber_main() {
+    fiber &own = *starting;
+    try {
+        needm::callback([&] { own.body(own); });
+    } catch (const needm::error &error) {
+        own.ended = error.code().value();
+    }
+    CHECK_EQ(swapcontext(&own.own, &own.thread), 0);
+}
+static void make(fiber &fiber, void (*body)(struct fiber &)) {
+    const size_t size = 256 * 1024;
+    fiber.stack = std::make_unique<char[]>(size);
+    fiber.body = body;
+    CHECK_EQ(getcontext(&fiber.own), 0);
+    fiber.own.uc_stack.ss_sp = fiber.stack.get();
+    fiber.own.uc_stack.ss_size = size;
+    makecontext(&fiber.own, fiber_main, 0);
+    starting = &fiber;
+    fiber.go_on();
+}
+static bool ends_by_a_panic;
+static void is_left_before_and_after(fiber &fiber) {
+    fiber.leave();
+    needm::defer one([&] { fiber.ran += '1'; });
+    fiber.leave();
+    if (ends_by_a_panic) panic(nullptr);
+}
+static void deferred_functions_of_fibers_run_once_at_their_ends(void) {
+    needm::runtime runtime;
+    for (int panics = 0; panics < 2; panics++)
+        for (int last_ends_first = 0; last_ends_first < 2; last_ends_first++) {
+            ends_by_a_panic = panics;
+            fiber one, other;
+            make(one, is_left_before_and_after);
+            make(other, is_left_before_and_after);
+            one.go_on();
+            other.go_on();
+            fiber &first = last_ends_first ? other : one, &second = last_ends_first ? one : other;
+            first.go_on();
+            CHECK(first.ran == "1" && second.ran.empty());
+            CHECK_EQ(first.ended, panics ? NEEDM_EPANIC : 0);
+            {
+                needm::defer outside([&] { second.ran += '0'; });
+            }
+            second.go_on();
+            CHECK(first.ran == "1" && second.ran == "01");
+        }
+}
+#endif
+
 static void the_world_is_stopped_for_a_scope(void) {
     needm::runtime runtime;
     needm::callback([] {
@@ -301,6 +417,11 @@ int main() {
     RUN(exceptions_that_are_skipped_are_forgotten);
     RUN(deferred_functions_run_once);
     RUN(deferred_functions_that_fail_are_not_the_last);
+    RUN(deferred_functions_belong_to_the_innermost_callback);
+    RUN(interrupts_run_no_deferred_function_twice);
+#ifndef _WIN32
+    RUN(deferred_functions_of_fibers_run_once_at_their_ends);
+#endif
     RUN(the_world_is_stopped_for_a_scope);
     RUN(a_runtime_ends_with_its_scope);
     RUN(further_stacks_end_with_their_scope);
