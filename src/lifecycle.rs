@@ -188,7 +188,7 @@ fn close_and_stop(tls: &Tls) -> Result<(), Error> {
     let settled = thread::wait_until(|| {
         EXTRA.wake_all();
         gate::wake_all();
-        EXTRA.waiting() == 0 && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
+        !reap::any_waits() && !EXTRA.any_in_transfer() && !reap::any_in_transfer()
     });
     if !settled && (EXTRA.any_in_transfer() || reap::any_in_hook()) {
         OPEN.store(true, SeqCst);

@@ -2,6 +2,7 @@
 //! The atomics of the whole crate come from here, so that a model can bring its own.
 
 use core::ops::Deref;
+pub(crate) use core::sync::atomic::Ordering;
 pub(crate) use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst};
 #[cfg(not(needm_loom))]
 pub(crate) use core::sync::atomic::{

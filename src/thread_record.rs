@@ -57,6 +57,9 @@ const IN_TRANSFER: u32 = 1;
 const IN_HOOK: u32 = 2;
 /// In `in_transfer`: the thread is changing which Ms it holds: `needm/change.rs`.
 const IN_CHANGE: u32 = 4;
+/// In `in_transfer`: code was jumped out of that had one on its way. It does not go on, and may have left the M out of
+/// the chain.
+const WAS_LEFT: u32 = 8;
 
 /// A thread's record.
 #[repr(C, align(64))]
@@ -79,6 +82,8 @@ pub(crate) struct Thread {
     runs_hook: AtomicU32,
     /// 1 once the key's destructor has run and the record is kept until the exit is noted.
     pub(crate) destructor_ran: AtomicU32,
+    /// How many waits for an M this thread is in: more than one if a handler waits over another wait.
+    pub(crate) waits: AtomicU32,
     /// 1 from the answer of a spawned thread to its callback, which begins also while needm is
     /// closing.
     pub(crate) admitted: AtomicU32,
@@ -138,12 +143,12 @@ impl Thread {
         was
     }
 
-    /// No code of needm's goes on on this thread: takes the marks back that it has left. That of a change
-    /// stays, until what was left of the change is undone.
+    /// No code of needm's goes on on this thread: takes the marks back that it has left, so that no stop waits for
+    /// them. That of a change stays, until what was left of the change is undone.
     pub(crate) fn forget_left_marks(&self) {
         let left = self.in_transfer.load(Relaxed);
-        let kept = if left & IN_CHANGE == 0 { 0 } else { left & !IN_HOOK };
-        self.in_transfer.store(kept, Relaxed);
+        let was_left = if left & (IN_TRANSFER | IN_HOOK) == 0 { 0 } else { WAS_LEFT };
+        self.in_transfer.store(left & (IN_CHANGE | WAS_LEFT) | was_left, Relaxed);
     }
 
     /// Marks this thread as changing which Ms it holds. False if it is marked so already.

@@ -303,6 +303,8 @@ programs! {
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];
     jumps_out_of_callbacks_of_handlers_lose_nothing = "single_step_jumps" Archive [];
     jumps_out_of_callbacks_of_handlers_lose_nothing_per_call = "single_step_jumps" Shared ["call"];
+    stops_do_not_wait_for_what_was_jumped_out_of = "counts_left" Archive [];
+    stops_do_not_wait_for_what_was_jumped_out_of_per_call = "counts_left" Shared ["call"];
     jumps_out_of_starts_and_stops_lose_nothing = "single_step_lifecycle" Archive [];
     jumps_out_of_starts_and_stops_lose_nothing_per_call = "single_step_lifecycle" Shared ["call"];
     handlers_wait_where_their_thread_does = "single_step_gate" Archive [];

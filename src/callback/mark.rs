@@ -3,7 +3,9 @@
 
 use crate::lifecycle_lock;
 use crate::os;
+use crate::pool;
 use crate::sync::{AtomicUsize, Relaxed};
+use crate::thread::reap::COUNTS;
 use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ptr;
 
@@ -55,7 +57,9 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
         tls.set_inside(at);
         if let Some(thread) = tls.thread() {
             thread.forget_left_hook();
+            pool::forget_waits(thread);
         }
+        COUNTS.forget_own_changes(tls);
         lifecycle_lock::give_up_left(tls, at, |_| true);
         return 0;
     }

@@ -5,7 +5,8 @@ use crate::barrier;
 use crate::error::Error;
 use crate::gate;
 use crate::m::M;
-use crate::pool::{Extra, claim, waiters};
+use crate::pool;
+use crate::pool::{Extra, claim};
 use crate::running;
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst};
@@ -56,7 +57,7 @@ impl Extra {
     ) -> Result<&'static M, Error> {
         let mut waiting = Waiting::begin();
         let limit = state::settings().wait_ns();
-        waiters().fetch_add(1, SeqCst);
+        let others = pool::begin_wait(thread);
         // From here on a thread that unbinds an M sees a waiter, or the M is seen here.
         barrier::heavy_barrier();
         let mut waited = false;
@@ -126,7 +127,7 @@ impl Extra {
                 running::while_none_runs(Tls::current().m(), sleep);
             }
         };
-        waiters().fetch_sub(1, SeqCst);
+        pool::end_wait(thread, others);
         result
     }
 }

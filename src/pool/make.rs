@@ -164,6 +164,8 @@ impl Extra {
         }
         self.made.store(0, SeqCst);
         self.forget_list();
+        // A wait that was jumped out of right after it was counted is in no record.
+        waiters().store(0, SeqCst);
     }
 
     fn forget_list(&self) {

@@ -98,6 +98,34 @@ pub(crate) fn waiters() -> &'static AtomicU32 {
     unsafe { &needm_gate.waiters }
 }
 
+/// `thread`, the caller, waits for an M from here on, maybe in a handler over another wait. How many waits of its there
+/// were.
+pub(crate) fn begin_wait(thread: &Thread) -> u32 {
+    let before = thread.waits.load(Relaxed);
+    waiters().fetch_add(1, SeqCst);
+    thread.waits.store(before + 1, SeqCst);
+    before
+}
+
+/// That wait is over.
+pub(crate) fn end_wait(thread: &Thread, before: u32) {
+    thread.waits.store(before, SeqCst);
+    count_off(1);
+}
+
+/// `thread` waits no more, although waits of its have not come to an end: they were jumped out of, or it has exited.
+pub(crate) fn forget_waits(thread: &Thread) {
+    if thread.waits.load(Relaxed) != 0 {
+        count_off(thread.waits.swap(0, SeqCst));
+    }
+}
+
+/// A stop of needm sets the count to 0, and a fork does in the child. So it must not go below that.
+fn count_off(waits: u32) {
+    let less = |count: u32| Some(count.saturating_sub(waits));
+    let _ = waiters().fetch_update(SeqCst, SeqCst, less);
+}
+
 /// From `needm_entry`: an M was unbound, and a thread waits for one.
 pub(crate) extern "C" fn wake() {
     EXTRA.wake();

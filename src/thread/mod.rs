@@ -223,7 +223,7 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         }
     }
     // model: a_stop_that_does_not_wait_for_changes
-    let mut live = !wait_until(|| COUNTS.record_changes.load(SeqCst) == 0);
+    let mut live = !wait_until(|| !COUNTS.any_changes());
     for thread in THREADS.iter() {
         // model: a_stop_that_unmaps_records_of_the_living
         if thread.is_in_use() {
@@ -256,7 +256,7 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
 pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
     FREE_THREADS.clear();
-    COUNTS.record_changes.store(0, SeqCst);
+    COUNTS.fork_child();
     STOPPERS.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {

@@ -8,17 +8,18 @@
 //! # Safety
 //! `needm_stop` unmaps no row of the tables of records and of Ms while any record is live or
 //! being dismantled (`thread::stop`, `lifecycle.rs`). A thread that works here has its own live
-//! record, or is counted in [`Counts::record_changes`], for which a stop waits. A pointer from a record to
+//! record, or has said that it changes records ([`while_open`]), for which a stop waits. A pointer from a record to
 //! an M leads to a row of the table of Ms.
 #![allow(unsafe_code)] // pointers to Ms
 
 use crate::error::Error;
 use crate::gate;
 use crate::m::{M, MS};
+use crate::os::exit;
 use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
-use crate::sync::{Alone, AtomicU32, Relaxed, Release, SeqCst, compiler_fence};
+use crate::sync::{Alone, AtomicU32, Ordering, Relaxed, Release, SeqCst, compiler_fence};
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
@@ -31,22 +32,93 @@ pub(crate) const CHECKS: u32 = 8;
 /// shows. Each question is a system call.
 const CALLS_PER_QUESTION: u32 = 32;
 
-/// What a thread's first callback counts.
+/// So many threads may say at once that they change records: with the rest of [`Counts`] in two lines.
+const CHANGING: usize = if cfg!(needm_loom) { 2 } else { 29 };
+
+/// What a thread's first callback writes.
 pub(crate) struct Counts {
-    /// How many threads are allocating or dismantling a record: [`while_open`].
-    pub(crate) record_changes: AtomicU32,
+    /// The IDs of the threads that allocate or dismantle a record: [`while_open`]. Not a count, which would stay raised
+    /// if a thread is jumped out of that, or exits there.
+    changing: [AtomicU32; CHANGING],
+    /// How many do for which there was no room.
+    more_changing: AtomicU32,
     /// Calls of [`reap_next`], for [`CALLS_PER_QUESTION`].
     reap_calls: AtomicU32,
     /// Where [`next_to_check`] begins.
     next_to_check: AtomicU32,
 }
 
-/// The counts of all threads.
+/// Those of all threads.
 pub(crate) static COUNTS: Alone<Counts> = Alone(Counts {
-    record_changes: AtomicU32::new(0),
+    changing: [const { AtomicU32::new(0) }; CHANGING],
+    more_changing: AtomicU32::new(0),
     reap_calls: AtomicU32::new(0),
     next_to_check: AtomicU32::new(0),
 });
+
+impl Counts {
+    /// Says that the thread with this ID changes records. Where it says so; `None` if it is counted.
+    fn begin_change(&self, id: u32, order: Ordering) -> Option<&AtomicU32> {
+        let first = id as usize % CHANGING;
+        let is_free = |place: &&AtomicU32| {
+            place.load(Relaxed) == 0 && place.compare_exchange(0, id, order, Relaxed).is_ok()
+        };
+        let find = || self.changing.iter().cycle().skip(first).take(CHANGING).find(is_free);
+        let place = if id == 0 { None } else { find().or_else(|| self.without_dead(find)) };
+        if place.is_none() {
+            self.more_changing.fetch_add(1, order);
+        }
+        place
+    }
+
+    /// What `find` finds once those are forgotten that have exited.
+    #[cold]
+    fn without_dead<'a>(&self, find: impl Fn() -> Option<&'a AtomicU32>) -> Option<&'a AtomicU32> {
+        self.any_changes();
+        find()
+    }
+
+    /// Takes that back. A fork forgets all in the child, perhaps between the two.
+    fn end_change(&self, id: u32, place: Option<&AtomicU32>) {
+        match place {
+            // No other thread changes it while this one lives.
+            Some(place) if place.load(Relaxed) == id => place.store(0, Release),
+            Some(_) => {}
+            None => {
+                let one_less = |changing: u32| changing.checked_sub(1);
+                let _ = self.more_changing.fetch_update(SeqCst, SeqCst, one_less);
+            }
+        }
+    }
+
+    /// Whether a thread changes records. One that has exited in the middle of that does not.
+    pub(crate) fn any_changes(&self) -> bool {
+        let changes = |place: &AtomicU32| {
+            let id = place.load(SeqCst);
+            id != 0
+                && (exit::is_alive(id) || place.compare_exchange(id, 0, SeqCst, SeqCst).is_err())
+        };
+        // All are looked at: in one round all that are dead are forgotten.
+        let changing = self.changing.iter().filter(|place| changes(place)).count();
+        changing != 0 || self.more_changing.load(SeqCst) != 0
+    }
+
+    /// No code of needm's is under way on this thread but the caller's: it changes no records.
+    pub(crate) fn forget_own_changes(&self, tls: &Tls) {
+        if self.changing.iter().all(|place| place.load(Relaxed) == 0) {
+            return;
+        }
+        let id = exit::thread_id(tls.address());
+        let own = self.changing.iter().filter(|place| id != 0 && place.load(Relaxed) == id);
+        own.for_each(|place| place.store(0, Release));
+    }
+
+    /// In a forked child: no other thread exists.
+    pub(crate) fn fork_child(&self) {
+        self.changing.iter().for_each(|place| place.store(0, SeqCst));
+        self.more_changing.store(0, SeqCst);
+    }
+}
 
 /// A record for this thread, unless needm is being stopped.
 pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, Error> {
@@ -56,14 +128,13 @@ pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, 
 /// Does `work`; `None` if needm is being stopped. `thread::stop` waits for the work before it
 /// unmaps anything.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
+    let id = exit::thread_id(Tls::current().address());
     // model: a_change_that_is_announced_too_late
     // model: a_change_that_is_announced_unordered
-    COUNTS.record_changes.fetch_add(1, SeqCst);
+    let place = COUNTS.begin_change(id, SeqCst);
     let is_open = state::is_open();
     let done = is_open.then(work);
-    // A fork sets the count to 0 in the child, perhaps between the add and this. So it must not
-    // go below 0.
-    let _ = COUNTS.record_changes.fetch_update(SeqCst, SeqCst, |changes| changes.checked_sub(1));
+    COUNTS.end_change(id, place);
     done
 }
 
@@ -121,6 +192,11 @@ pub(crate) fn any_in_transfer() -> bool {
     THREADS.iter().any(Thread::is_in_transfer)
 }
 
+/// Whether a thread waits for an M.
+pub(crate) fn any_waits() -> bool {
+    THREADS.iter().any(|thread| thread.is_in_use() && thread.waits.load(SeqCst) != 0)
+}
+
 /// Whether a hook of the host's runs for an M that is on its way to or from a thread.
 pub(crate) fn any_in_hook() -> bool {
     THREADS.iter().any(Thread::is_in_hook)
@@ -145,6 +221,7 @@ impl Thread {
         thread.destructor_ran.store(0, Relaxed);
         thread.set_admitted(false);
         thread.set_runs_hook(false);
+        thread.waits.store(0, Relaxed);
         thread.had_earlier_epochs.store(0, Relaxed);
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.clear_ms();
@@ -255,6 +332,7 @@ impl Thread {
                 unbind(m);
             }
         }
+        pool::forget_waits(self);
         // model: an_exit_in_transfer_that_is_not_swept
         if self.in_transfer.load(Relaxed) != 0 {
             self.in_transfer.store(0, Relaxed);

@@ -67,9 +67,10 @@ static void step(int (*function)(void)) {
 }
 static void step_all(void) {
     step(starts);
-    calls_back = 1;
-    step(needm_stop);
-    step(stops_at_once);
+    for (calls_back = 0; calls_back < 2; calls_back++) {
+        step(needm_stop);
+        step(stops_at_once);
+    }
     calls_back = 0;
 }
 

@@ -75,6 +75,11 @@ pub(crate) fn own_id() -> u32 {
     ids::current()
 }
 
+/// The same; 0 in a child of `vfork`.
+pub(crate) fn thread_id(block: usize) -> u32 {
+    tid(block)
+}
+
 /// Whether a thread of this process has this ID.
 pub(crate) fn is_alive(id: u32) -> bool {
     ids::alive(id)

@@ -62,6 +62,11 @@ pub(crate) fn own_id() -> u32 {
     GetCurrentThreadId()
 }
 
+/// The same.
+pub(crate) fn thread_id(_block: usize) -> u32 {
+    own_id()
+}
+
 /// Whether a thread of this process has this ID.
 pub(crate) fn is_alive(id: u32) -> bool {
     last_error::keeping(|| {
