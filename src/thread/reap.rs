@@ -22,6 +22,7 @@ use crate::state;
 use crate::sync::{Alone, AtomicU32, Ordering, Relaxed, Release, SeqCst, compiler_fence};
 use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
 use crate::tls::Tls;
+use core::cell::Cell;
 use core::ptr;
 
 /// How many records a thread checks for an exit when it lacks a record or an M. Where there are
@@ -128,13 +129,13 @@ pub(crate) fn allocate_while_open(tls: &Tls) -> Result<Option<&'static Thread>, 
 /// Does `work`; `None` if needm is being stopped. `thread::stop` waits for the work before it
 /// unmaps anything.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
-    let id = exit::thread_id(Tls::current().address());
+    let (id, place) = (exit::thread_id(Tls::current().address()), Cell::new(None));
     // model: a_change_that_is_announced_too_late
     // model: a_change_that_is_announced_unordered
-    let place = COUNTS.begin_change(id, SeqCst);
+    place.set(COUNTS.begin_change(id, SeqCst));
     let is_open = state::is_open();
     let done = is_open.then(work);
-    COUNTS.end_change(id, place);
+    COUNTS.end_change(id, place.get());
     done
 }
 
