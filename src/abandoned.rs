@@ -26,6 +26,7 @@ use crate::segment::{BOUND_HERE, Segment, USED_RESERVE};
 use crate::segment_end::drop_segment;
 use crate::state;
 use crate::sync::Relaxed;
+use crate::thread_record::Thread;
 use crate::tls::Tls;
 use core::ptr;
 
@@ -199,8 +200,16 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
 
 /// If a change of this thread's was jumped out of, unbinds what it has left bound. The caller has not begun
 /// one.
+#[inline]
 pub(crate) fn undo_left_change(tls: &Tls) {
-    let Some(thread) = tls.thread().filter(|thread| thread.is_in_change()) else { return };
+    if let Some(thread) = tls.thread().filter(|thread| thread.is_in_change()) {
+        undo_change(tls, thread);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn undo_change(tls: &Tls, thread: &Thread) {
     if tls.has_interrupted_needm() || !thread.is_live_and_stays() || !state::is_open() {
         return;
     }

@@ -34,7 +34,7 @@ mod acquire;
 mod change;
 mod epochs;
 
-pub(crate) use change::{begin_change, end_change};
+pub(crate) use change::{Change, begin_change, end_change};
 pub(crate) use epochs::{allow_fast_path, bound_epoch_for, epoch_of};
 
 /// This thread's M, unless it is of an earlier start of needm: then its row is still reserved for

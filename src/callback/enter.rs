@@ -36,7 +36,7 @@ use crate::gate;
 use crate::layout;
 use crate::m::M;
 use crate::needm;
-use crate::needm::Want;
+use crate::needm::{Change, Want};
 use crate::pool;
 use crate::pool::EXTRA;
 use crate::reconcile;
@@ -75,6 +75,8 @@ struct Place {
     pub(crate) bound_here: bool,
     /// The caller is known to be no handler on a signal stack.
     is_known: bool,
+    /// The M was bound by this change, which is over once the callback has begun.
+    change: Option<Change>,
 }
 
 /// From `needm_entry`: readies everything for `call`; the G's stack pointer to
@@ -130,19 +132,9 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
                 return Err(Error::NotStarted);
             }
         }
-        let change = if plain.is_some() || is_plainly_nested(tls, at) {
-            None
-        } else {
-            thread::record(tls)?;
-            needm::begin_change(tls)
-        };
         let found =
             plain.map_or_else(|| find_place(tls, at, !call.is_safe()), |place| Ok(Some(place)));
-        let Ok(Some(place)) = found else {
-            needm::end_change(tls, change, None);
-            found?;
-            continue;
-        };
+        let Some(place) = found? else { continue };
         let m = place.m;
         let was_running = m.is_running();
         // A handler may have interrupted code that has just set that it runs, and has not looked at the
@@ -159,7 +151,7 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
             Err(Error::NotStarted)
         };
         if let Ok(Some(sp)) = entered {
-            needm::end_change(tls, change, place.bound_here.then_some(m));
+            needm::end_change(tls, place.change, place.bound_here.then_some(m));
             return Ok(sp);
         }
         // As at the end of a callback: `exit.rs`.
@@ -170,18 +162,13 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
         if unbinds {
             needm::dropm(tls, m);
         }
-        needm::end_change(tls, change, None);
+        needm::end_change(tls, place.change, None);
         if let Err(error) = entered
             && (current || !passed)
         {
             return Err(error);
         }
     }
-}
-
-/// Whether a callback that is made at `at` needs no M but the current one, on whose G it is inside another.
-fn is_plainly_nested(tls: &Tls, at: usize) -> bool {
-    tls.m().is_some_and(|m| m.holds(at) && m.segment().is_some())
 }
 
 /// Whether the callback that has just passed the gate on `m` may begin; if not, it leaves again.
@@ -221,7 +208,14 @@ fn find_place(tls: &Tls, at: usize, trusts: bool) -> Result<Option<Place>, Error
         if m.holds(at) {
             // Callback code runs there, below all segments: nothing is in use below `at`.
             let below = at;
-            return Ok(Some(Place { m, below, outer, bound_here: false, is_known: false }));
+            return Ok(Some(Place {
+                m,
+                below,
+                outer,
+                bound_here: false,
+                is_known: false,
+                change: None,
+            }));
         }
         let gsp = segment.gsp.load(Relaxed);
         // Of a stack that the host has not declared, it is not known how much is left.
@@ -229,7 +223,18 @@ fn find_place(tls: &Tls, at: usize, trusts: bool) -> Result<Option<Place>, Error
             return in_c(tls, m, segment, at, trusts);
         }
     }
-    Ok(needm::needm(tls, Want::Callback, seen, at)?.map(|m| Place::base(m, true)))
+    bind(tls, Want::Callback, seen, at)
+}
+
+/// Binds an M for the callback.
+fn bind(tls: &Tls, want: Want, seen: Option<&M>, at: usize) -> Result<Option<Place>, Error> {
+    thread::record(tls)?;
+    let change = needm::begin_change(tls);
+    let bound = needm::needm(tls, want, seen, at);
+    if !matches!(bound, Ok(Some(_))) {
+        needm::end_change(tls, change, None);
+    }
+    Ok(bound?.map(|m| Place { change, ..Place::base(m, true) }))
 }
 
 /// Where the callback goes that C at `at` makes, while the innermost callback of the current M, `m`, is
@@ -243,7 +248,14 @@ fn in_c(
 ) -> Result<Option<Place>, Error> {
     let below = |m: &'static M, segment: &'static Segment| {
         let below = segment.gsp.load(Relaxed);
-        Ok(Some(Place { m, below, outer: Some(segment), bound_here: false, is_known: false }))
+        Ok(Some(Place {
+            m,
+            below,
+            outer: Some(segment),
+            bound_here: false,
+            is_known: false,
+            change: None,
+        }))
     };
     if fibers::is_its_c(tls, m, segment, at) {
         return below(m, segment);
@@ -255,17 +267,17 @@ fn in_c(
         return below(other, segment);
     }
     abandoned::drop_gone_fiber(tls, MOST_LOOKED_AT);
-    match needm::needm(tls, Want::Fiber, needm::current(tls), at) {
+    match bind(tls, Want::Fiber, needm::current(tls), at) {
         // None is left: this fiber's callback has to end before the other goes on.
         Err(Error::TimedOut | Error::NoMemory) if trusts => below(m, segment),
-        other => Ok(other?.map(|m| Place::base(m, true))),
+        other => other,
     }
 }
 
 impl Place {
     /// For the outermost callback of an M.
     fn base(m: &'static M, bound_here: bool) -> Self {
-        Self { m, below: m.stack.top(), outer: None, bound_here, is_known: false }
+        Self { m, below: m.stack.top(), outer: None, bound_here, is_known: false, change: None }
     }
 }
 

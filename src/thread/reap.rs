@@ -59,24 +59,29 @@ pub(crate) static COUNTS: Alone<Counts> = Alone(Counts {
 
 impl Counts {
     /// Says that the thread with this ID changes records. Where it says so; `None` if it is counted.
+    #[inline] // with its order, or there is a table of jumps
     fn begin_change(&self, id: u32, order: Ordering) -> Option<&AtomicU32> {
-        let first = id as usize % CHANGING;
-        let is_free = |place: &&AtomicU32| {
-            place.load(Relaxed) == 0 && place.compare_exchange(0, id, order, Relaxed).is_ok()
+        let first = self.changing.get(id as usize % CHANGING);
+        let is_taken = |place: &&AtomicU32| {
+            id != 0
+                && place.load(Relaxed) == 0
+                && place.compare_exchange(0, id, order, Relaxed).is_ok()
         };
-        let find = || self.changing.iter().cycle().skip(first).take(CHANGING).find(is_free);
-        let place = if id == 0 { None } else { find().or_else(|| self.without_dead(find)) };
-        if place.is_none() {
-            self.more_changing.fetch_add(1, order);
-        }
-        place
+        first.filter(is_taken).or_else(|| self.begin_change_elsewhere(id))
     }
 
-    /// What `find` finds once those are forgotten that have exited.
+    /// The same where another thread says so there: in any place, once those are forgotten that have exited.
     #[cold]
-    fn without_dead<'a>(&self, find: impl Fn() -> Option<&'a AtomicU32>) -> Option<&'a AtomicU32> {
-        self.any_changes();
-        find()
+    #[inline(never)]
+    fn begin_change_elsewhere(&self, id: u32) -> Option<&AtomicU32> {
+        let is_taken = |place: &&AtomicU32| place.compare_exchange(0, id, SeqCst, Relaxed).is_ok();
+        let find = || self.changing.iter().find(is_taken);
+        let place =
+            if id == 0 { None } else { find().or_else(|| self.any_changes().then(find)?) };
+        if place.is_none() {
+            self.more_changing.fetch_add(1, SeqCst);
+        }
+        place
     }
 
     /// Takes that back. A fork forgets all in the child, perhaps between the two.
