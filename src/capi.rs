@@ -19,6 +19,7 @@ use crate::arch;
 use crate::attach;
 use crate::call::{Function, PanicInfo};
 use crate::callback::inside::inside;
+use crate::callback::take_back::{Kept, take_back};
 use crate::callback::{ccall, defer, panic, raising, stacks};
 use crate::error::Error;
 use crate::lifecycle;
@@ -44,8 +45,7 @@ struct CStats {
 /// `needm_defer`: where the function is kept, and room for what needm may want to keep in it one day.
 #[repr(C)]
 struct CDefer {
-    m: usize,
-    index: usize,
+    kept: Kept,
     unused: [usize; 2],
 }
 
@@ -147,9 +147,9 @@ unsafe extern "C" fn needm_defer_push(
     }
     let kept = |function| {
         inside(|_| {
-            let defer::Kept { m, index } = defer::defer(function, arg, defer.addr())?;
+            let kept = defer::defer(function, arg, defer.addr()).map(Kept::at)?;
             // SAFETY: the caller's record.
-            unsafe { defer.write(CDefer { m, index, unused: [0; 2] }) };
+            unsafe { defer.write(CDefer { kept, unused: [0; 2] }) };
             Ok(())
         })
     };
@@ -160,10 +160,10 @@ unsafe extern "C" fn needm_defer_push(
 arch::public! {
 unsafe extern "C" fn needm_defer_pop(defer: *mut CDefer) -> c_int {
     // SAFETY: null, or the caller's record.
-    let Some(&CDefer { m, index, .. }) = (unsafe { defer.as_ref() }) else {
+    let Some(&CDefer { kept, .. }) = (unsafe { defer.as_ref() }) else {
         return Error::Invalid.code();
     };
-    code(inside(|_| defer::take_back(defer.addr(), defer::Kept { m, index })))
+    code(inside(|_| take_back(defer.addr(), kept)))
 }
 }
 

@@ -14,4 +14,6 @@ pub(crate) mod report;
 pub(crate) mod panic;
 pub(crate) mod raising;
 pub(crate) mod stacks;
+#[cfg(feature = "capi")]
+pub(crate) mod take_back;
 pub(crate) mod unwound;

@@ -300,6 +300,7 @@ impl Stack {
     ///
     /// # Safety
     /// One was kept with this number, on this G.
+    #[cfg(feature = "capi")]
     pub(crate) unsafe fn take_back_deferred(&self, index: usize, record: usize) -> bool {
         // SAFETY: `keep_deferred` wrote it.
         let place = self.deferred_at(index).and_then(|place| unsafe { place.as_ref() });
