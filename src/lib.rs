@@ -125,6 +125,7 @@ mod waiting;
 mod call;
 mod fatal;
 mod os;
+mod valgrind;
 #[allow(unsafe_code)] // declares the assembly
 #[path = "../arch/mod.rs"]
 mod arch;

@@ -107,6 +107,7 @@ pub(crate) mod barrier {
 pub(crate) mod thread {
     use super::room::thread as room;
     pub(crate) use super::terms::Main;
+    use crate::valgrind;
     use core::ffi::c_void;
     use core::ops::Range;
     use core::ptr;
@@ -129,7 +130,7 @@ pub(crate) mod thread {
         // SAFETY: the system has just read it. It is on a stack of this thread's, which the host does not
         // unmap while this thread may be in a callback that was made from it. Volatile, because nothing says
         // to the compiler that there is a word.
-        room::can_read(address).then(|| unsafe { word.read_volatile() })
+        room::can_read(address).then(|| valgrind::looked_at(|| unsafe { word.read_volatile() }))
     }
 
     /// The stack that this thread was made with: from its lowest address that may ever be

@@ -3,7 +3,7 @@
 //!
 //! | tool | told | where |
 //! | --- | --- | --- |
-//! | valgrind | where stacks are; what is written below a stack pointer | always: a request costs nothing where no valgrind is |
+//! | valgrind | where stacks are; what is written below a stack pointer; where memory is looked at that may be none | always: a request costs nothing where no valgrind is |
 //! | AddressSanitizer | each change of stacks; frames that are unwound | feature `asan` |
 //! | ThreadSanitizer | each change of stacks, as fibers; what the gate orders | feature `tsan` |
 //!
@@ -19,15 +19,14 @@ mod switches;
 #[cfg(not(any(feature = "asan", feature = "tsan")))]
 #[path = "none.rs"]
 mod switches;
-mod valgrind;
 
 #[cfg(all(feature = "asan", feature = "tsan"))]
 compile_error!("a program has one of these sanitizers: choose `asan` or `tsan`");
 
+pub(crate) use crate::valgrind::{begin, stack_mapped, stack_unmapped, writes};
 pub(crate) use switches::{
     Around, Fiber, acquire, back, entered, exited, out, release, stack_gone,
 };
-pub(crate) use valgrind::{begin, stack_mapped, stack_unmapped, writes};
 
 /// What the gate orders.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@ pub(crate) const MPROTECT: usize = 125;
 pub(crate) const MUNMAP: usize = 91;
 pub(crate) const RT_SIGACTION: usize = 174;
 pub(crate) const RT_SIGPROCMASK: usize = 175;
+pub(crate) const PROCESS_VM_READV: usize = 376;
 pub(crate) const WRITE: usize = 4;
 pub(crate) const MINCORE: usize = 219;
 pub(crate) const MADVISE: usize = 220;

@@ -6,6 +6,7 @@ pub(crate) const MPROTECT: usize = 226;
 pub(crate) const MUNMAP: usize = 215;
 pub(crate) const RT_SIGACTION: usize = 134;
 pub(crate) const RT_SIGPROCMASK: usize = 135;
+pub(crate) const PROCESS_VM_READV: usize = 270;
 pub(crate) const WRITE: usize = 64;
 pub(crate) const MINCORE: usize = 232;
 pub(crate) const MADVISE: usize = 233;

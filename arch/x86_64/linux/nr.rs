@@ -6,6 +6,7 @@ pub(crate) const MPROTECT: usize = 10;
 pub(crate) const MUNMAP: usize = 11;
 pub(crate) const RT_SIGACTION: usize = 13;
 pub(crate) const RT_SIGPROCMASK: usize = 14;
+pub(crate) const PROCESS_VM_READV: usize = 310;
 pub(crate) const WRITE: usize = 1;
 pub(crate) const MINCORE: usize = 27;
 pub(crate) const MADVISE: usize = 28;

@@ -26,6 +26,7 @@ use crate::arch::linux::context::{Context, INFO};
 use crate::arch::linux::nr;
 use crate::os::terms::{AFTER_HANDLER, Interrupted, Look, needm_has_request, needm_on_interrupt};
 use crate::sync::{AtomicBool, Relaxed};
+use crate::valgrind::unreported;
 
 /// It can.
 pub(crate) const EXIST: bool = true;
@@ -327,12 +328,14 @@ fn frames(stack: Range<usize>, mut is_it: impl FnMut(usize, &Context) -> bool) -
     let current = Stack::current();
     let first = stack.start.next_multiple_of(align_of::<Context>());
     let last = stack.end.saturating_sub(size_of::<Context>());
-    (first..=last).step_by(align_of::<Context>()).any(|at| {
+    let mut places = (first..=last).step_by(align_of::<Context>());
+    let mut is_one = |at| {
         // SAFETY: it lies in `stack`, which is memory from this thread's stack pointer up, and is
         // all words.
         let frame = unsafe { &*ptr::with_exposed_provenance::<Context>(at) };
         frame.has_no_link()
             && Stack::of_frame(frame.signal_stack()).is_same_place(&current)
             && is_it(at, frame)
-    })
+    };
+    unreported(|| places.any(&mut is_one))
 }
