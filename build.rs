@@ -15,9 +15,31 @@ const EXAMPLES_IN_C: [&str; 2] = ["examples/cthread/threads.c", "examples/soak/f
 
 fn main() {
     assemble::assemble(Path::new(""));
+    warn_of_sanitizer();
     build_examples();
     for path in ["build.rs"].iter().chain(&EXAMPLES_IN_C) {
         println!("cargo:rerun-if-changed={path}");
+    }
+}
+
+/// Tells of a sanitizer that instruments needm itself, because `RUSTFLAGS` has it. needm tells it of switches of
+/// stacks in the middle of functions, which then must not be instrumented.
+fn warn_of_sanitizer() {
+    let instruments = env::var("CARGO_CFG_SANITIZE").unwrap_or_default();
+    for (feature, sanitizer, then) in [
+        (
+            "CARGO_FEATURE_ASAN",
+            "address",
+            "crashes unless ASAN_OPTIONS=detect_stack_use_after_return=0",
+        ),
+        ("CARGO_FEATURE_TSAN", "thread", "crashes or hangs"),
+    ] {
+        if env::var_os(feature).is_some() && instruments.split(',').any(|one| one == sanitizer) {
+            println!(
+                "cargo:warning=needm itself is built with -Zsanitizer={sanitizer}, and {then}. Build only your own \
+                 crate with it: no RUSTFLAGS, but `cargo rustc -- -Zsanitizer={sanitizer}` (needm's guide, tools)"
+            );
+        }
     }
 }
 
