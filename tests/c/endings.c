@@ -187,13 +187,19 @@ static void defers_in_c_and_panics(void *last) {
     needm_panic(NULL);
 }
 static void calls_c_that_defers(void *last) { needm_ccall(defers_in_c_and_panics, last); }
-static void deferred_functions_of_c_find_its_frames(void) {
+static void *find_its_frames(void *arg) {
     void (*lasts[])(void *) = {calls_c, calls_c_in_a_callback, calls_c_and_panics_there, calls_c};
     for (int i = 0; i < 4; i++) {
         order[0] = 0;
         CHECK_EQ(needm_callback(calls_c_that_defers, &lasts[i], 0, NULL), NEEDM_EPANIC);
         CHECK(strcmp(order, "nf") == 0);
     }
+    return arg;
+}
+/* Under valgrind nothing says where the first thread's stack is, and C that is far down may be a fiber's. */
+static void deferred_functions_of_c_find_its_frames(void) {
+    if (!getenv("NEEDM_WATCHED")) find_its_frames(NULL);
+    join(thread(find_its_frames, NULL));
 }
 
 static void directly(void *arg) {

@@ -56,6 +56,7 @@ fn check(test: &str, tool: Tool, name: &str, arguments: &[&str]) -> (Option<i32>
             let suppressions = root().join("tests/c/valgrind.supp");
             valgrind.arg(format!("--suppressions={}", suppressions.display()));
             valgrind.args(["--error-exitcode=9", "--fair-sched=try"]).arg(&program);
+            valgrind.env("NEEDM_WATCHED", "1");
             valgrind
         }
     };
