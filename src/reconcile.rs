@@ -90,8 +90,7 @@ pub(crate) fn is_undeclared(tls: &Tls, m: &M, at: usize) -> bool {
         return false;
     }
     let Some(mapping) = os::thread::mapping(at) else { return false };
-    // The stack of any other thread: C libraries put its thread-local storage at its top.
-    if mapping.contains(&tls.address()) {
+    if mapping.contains(&tls.address()) && os::thread::has_block_on_its_stack() {
         return false;
     }
     let mut held = tls.m();

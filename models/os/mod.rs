@@ -73,6 +73,10 @@ pub(super) mod thread {
 
     pub(crate) fn note_first_stack() {}
 
+    pub(crate) fn has_block_on_its_stack() -> bool {
+        true
+    }
+
     pub(crate) fn own_stack_end(_: usize) -> Option<usize> {
         None
     }

@@ -26,11 +26,13 @@ use crate::m::M;
 use crate::os;
 use crate::os::process;
 use crate::part::{Bounds, Part};
+use crate::pool;
 use crate::reconcile;
 use crate::segment::{ENDING, FORWARDS, POSTPONED, Segment, UNWOUND};
 use crate::segment_end;
 use crate::state;
 use crate::sync::{Alone, AtomicU64, Relaxed};
+use crate::thread::reap::COUNTS;
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ffi::c_void;
@@ -172,7 +174,14 @@ pub(crate) fn leave_handlers(m: &M, segment: &Segment, from: usize) {
 /// The code of this callback is left where it is: it is not inside needm any more, and no handler
 /// of it returns.
 fn leave_part(m: &M, segment: &Segment) {
+    let tls = Tls::current();
+    let was_inside = tls.inside() != 0;
     segment_end::leave_part(m, segment);
+    if was_inside && tls.inside() == 0 {
+        // The stack has run out in needm's own code.
+        COUNTS.forget_own_changes(tls);
+        tls.thread().into_iter().for_each(pool::forget_waits);
+    }
     if segment.is(POSTPONED) {
         segment.unset(POSTPONED);
         os::interrupt::admit();

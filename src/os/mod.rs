@@ -168,6 +168,12 @@ pub(crate) mod thread {
         room::is_own_stack_down_to(address, end)
     }
 
+    /// Whether C libraries put the thread-local storage of this thread at the top of its stack: not that of the process's
+    /// first thread. Also in a handler.
+    pub(crate) fn has_block_on_its_stack() -> bool {
+        room::has_block_on_its_stack()
+    }
+
     /// The mapping of memory that an address is in; of a guard, with the stack above it. `None` if that
     /// cannot be told, or if it is the stack of the process's first thread. May cost tens of
     /// microseconds. Also in a handler.

@@ -258,9 +258,7 @@ static void faults_in_the_mapping_of_the_caller(void) {
     co.arg = (void *)goes_to_the_callers_mapping;
     switch_to(&co);
 }
-static void are_the_callbacks(void) {
-    struct coroutine co = {0};
-    map_stack(&co);
+static void are_the_callbacks_on(struct coroutine co) {
     start((needm_config){.binding = binding});
     for (int i = 0; i < 20; i++) {
         make(&co, body_undeclared);
@@ -275,7 +273,26 @@ static void are_the_callbacks(void) {
     }
     CHECK_EQ(needm_detach(), 0);
     CHECK_EQ(needm_stop(), 0);
+}
+static void are_the_callbacks(void) {
+    struct coroutine co = {0};
+    map_stack(&co);
+    are_the_callbacks_on(co);
     unmap_stack(&co);
+}
+/* In one mapping with the thread-local storage of the first thread, which is on no stack. */
+static void beside_thread_local_storage(void) {
+    struct coroutine co = {0};
+    uintptr_t lo, hi, own = (uintptr_t)&starting;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    CHECK(maps);
+    while (fscanf(maps, "%zx-%zx%*[^\n]", (size_t *)&lo, (size_t *)&hi) == 2 && hi <= own) continue;
+    fclose(maps);
+    if (own < lo) return; /* an emulator's list */
+    co.lo = mmap((void *)(lo - STACK_SIZE), STACK_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(co.lo != MAP_FAILED);
+    co.hi = co.lo + STACK_SIZE;
+    are_the_callbacks_on(co);
 }
 static void *goes_on_alone(void *arg) {
     char path[32], byte;
@@ -299,6 +316,7 @@ static void stacks_that_were_not_declared(void) {
     are_the_callbacks();
     int status = in_a_child(after_the_first_thread_has_exited);
     CHECK(WIFEXITED(status) && WEXITSTATUS(status) == SUCCESS);
+    CHECK_CHILD(beside_thread_local_storage);
     CHECK_DIES(faults_on_the_own_stack, SIGSEGV);
     CHECK_DIES(faults_in_the_mapping_of_the_caller, SIGSEGV);
 }

@@ -45,6 +45,11 @@ fn is_first() -> bool {
     ids::current() == ids::process() && !FORKED_BY_ANOTHER.load(Relaxed)
 }
 
+/// The first thread's is in memory that may have other neighbours.
+pub(crate) fn has_block_on_its_stack() -> bool {
+    !is_first()
+}
+
 /// The stack that the system, or the C library, gave this thread. `block` is an
 /// address in its thread-local storage, which C libraries put at the stack's top.
 ///

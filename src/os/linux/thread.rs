@@ -4,8 +4,8 @@
 use core::ffi::c_void;
 
 pub(crate) use super::maps::{
-    guard_below, is_own_stack_down_to, known_own_part, mapping, note_first_stack, own_stack,
-    own_stack_end,
+    guard_below, has_block_on_its_stack, is_own_stack_down_to, known_own_part, mapping,
+    note_first_stack, own_stack, own_stack_end,
 };
 pub(crate) use super::signal::can_read;
 use super::{ENOSYS, clone, libc, maps};

@@ -112,6 +112,11 @@ pub(crate) fn own_stack(_block: usize) -> Option<Range<usize>> {
     if stack.contains(&at) { Some(stack) } else { mapping(at) }
 }
 
+/// It lies in memory of its own.
+pub(crate) fn has_block_on_its_stack() -> bool {
+    false
+}
+
 /// The reservation of memory that an address is in.
 pub(crate) fn mapping(address: usize) -> Option<Range<usize>> {
     let start = query(address).filter(|part| part.state != MEM_FREE)?.allocation;
