@@ -262,8 +262,9 @@ pub(crate) fn fork_child() {
         spawn::fork_child(tls);
         thread::fork_child(tls);
         if !is_open() {
-            // Another thread was about to start needm, or to undo its start.
-            return undo_left(tls);
+            // Another thread was about to start needm, or to undo its start. The next start or stop goes on with that:
+            // this may be a handler, over a callback that leads to a record or an M.
+            return;
         }
         // The child has them in its memory, but not what was sent with them.
         MS.iter().for_each(M::forget_requests);

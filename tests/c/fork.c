@@ -220,10 +220,41 @@ __attribute__((unused)) static void children_may_stop_and_start_needm(void) {
     fprintf(stderr, "%d children, needm was stopped in %d of them\n", children, found_stopped);
 }
 
-/* A fork in a hook, or in a handler while the thread waits for an M: in the child the Ms of other
- * threads are free, and the thread goes on. */
+static void forks_in_a_handler(int signal);
 static volatile int may_fork, is_child;
 static volatile pid_t child;
+static void *calls_back_all_the_time(void *arg) {
+    while (!over) {
+        long sum = 0;
+        int answer = needm_callback(add, &sum, 0, NULL);
+        CHECK(answer == 0 || answer == NEEDM_ENOTSTARTED);
+        if (is_child) is_started_or_stopped();
+    }
+    return arg;
+}
+/* In the child the callback goes on that the handler has interrupted. */
+__attribute__((unused)) static void children_of_a_handler_may_stop_and_start_needm(void) {
+    needm_config config = {.binding = binding};
+    if (emulated()) config.stack_size = config.guard_size = 16384;
+    over = 0;
+    handle(SIGUSR1, forks_in_a_handler);
+    pthread_t other = thread(starts_and_stops, &config), forker = thread(calls_back_all_the_time, NULL);
+    for (int i = 0; i < rounds(2000); i++) {
+        int status;
+        child = 0, may_fork = 1;
+        CHECK_EQ(pthread_kill(forker, SIGUSR1), 0);
+        while (!child) sched_yield();
+        CHECK_EQ(waitpid(child, &status, 0), child);
+        CHECK(WIFEXITED(status));
+        CHECK(WEXITSTATUS(status) == SUCCESS || WEXITSTATUS(status) == SUCCESS - 1);
+    }
+    over = 1;
+    join(forker);
+    join(other);
+}
+
+/* A fork in a hook, or in a handler while the thread waits for an M: in the child the Ms of other
+ * threads are free, and the thread goes on. */
 static void fork_once(void) {
     if (!may_fork) return;
     may_fork = 0;
@@ -292,6 +323,7 @@ int main(int argc, char **argv) {
     RUN(children_of_an_unfinished_change_use_the_ms_of_other_threads);
 #ifdef __GLIBC__ /* POSIX lets a child of threads do little; musl's may hang where they start needm */
     RUN(children_may_stop_and_start_needm);
+    RUN(children_of_a_handler_may_stop_and_start_needm);
 #endif
     return SUCCESS;
 }
