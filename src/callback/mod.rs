@@ -10,6 +10,7 @@ pub(crate) mod fault;
 pub(crate) mod inside;
 pub(crate) mod interrupt;
 mod mark;
+mod place;
 pub(crate) mod report;
 pub(crate) mod panic;
 pub(crate) mod raising;
