@@ -105,7 +105,8 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
             }
             return;
         };
-        if !drop_to(tls, m, dead) {
+        // Where this is the code of an M below, one on top that stays bound to the thread comes off, too.
+        if !drop_to(tls, m, dead) && !under {
             return;
         }
     }

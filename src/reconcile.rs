@@ -62,8 +62,8 @@ pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'
     }
     tls.undisturbed(|| {
         drop_abandoned(tls, at);
-        let m = needm::current(tls)?;
-        let segment = m.segment()?;
+        // Another fiber may have left an M on top of this one's, with no callback on it.
+        let (m, segment) = innermost(tls)?;
         let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
         let inside = m.holds(at) || in_c() || is_undeclared(tls, m, at);
         inside.then_some((m, segment))
@@ -111,7 +111,8 @@ pub(crate) fn is_undeclared(tls: &Tls, m: &M, at: usize) -> bool {
 pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
     drop_abandoned(tls, needm_sp());
-    needm::current(tls).filter(|_| state::is_open())
+    let inside = innermost(tls).map(|(m, _)| m);
+    inside.or_else(|| needm::current(tls)).filter(|_| state::is_open())
 }
 
 /// The callbacks that this thread is inside, those of its handlers included.

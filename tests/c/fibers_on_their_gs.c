@@ -109,8 +109,76 @@ static void callbacks_that_are_left_in_their_middle_end_in_any_order(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+/* One is left for good, after it was the last to go on. Another one, which was left in C or not, is inside its
+ * callback as before. */
+static int in_c;
+static void leaves(struct strand *self) {
+    if (in_c) CHECK_EQ(needm_ccall(yields, self), 0);
+    else yields(self);
+}
+static void in_c_of_its_callback(void *arg) {
+    struct strand *self = arg;
+    needm_defer defer;
+    yields(self);
+    CHECK_EQ(needm_defer_push(&defer, counts, (void *)&self->deferred), 0);
+    needm_panic(NULL);
+}
+static void goes_on(void *arg) {
+    struct strand *self = arg;
+    const needm_m *m = needm_self();
+    needm_defer defer;
+    if (self->depth) CHECK_EQ(needm_ccall(in_c_of_its_callback, self), 0);
+    yields(self);
+    CHECK_EQ(needm_defer_push(&defer, counts, (void *)&self->deferred), 0);
+    CHECK(needm_self() == m);
+    CHECK_EQ(needm_ccall(nothing, NULL), 0);
+    needm_panic(NULL);
+}
+static void goes_on_in_a_callback(void) {
+    struct strand *self = strand;
+    CHECK_EQ(needm_callback(goes_on, self, 0, NULL), NEEDM_EPANIC);
+    self->over = 1;
+    yields(self);
+}
+static void is_left_for_good(void *arg) {
+    leaves(arg);
+    needm_safepoint();
+    leaves(arg);
+}
+static void is_left_in_a_callback(void) { needm_callback(is_left_for_good, strand, 0, NULL); }
+static void begin_strand(struct strand *one, char *stack, void (*body)(void)) {
+    CHECK_EQ(getcontext(&one->own), 0);
+    one->own.uc_stack.ss_sp = stack;
+    one->own.uc_stack.ss_size = SIZE;
+    makecontext(&one->own, body, 0);
+    strand = one;
+    CHECK_EQ(swapcontext(&scheduler, &one->own), 0);
+}
+static void one_that_is_gone_leaves_the_others_inside(void) {
+    char *stacks = malloc(2 * SIZE);
+    CHECK(stacks);
+    start((needm_config){.binding = binding});
+    for (int i = 0; i < 4; i++) {
+        struct strand gone = {.depth = 0}, other = {.depth = i & 1};
+        in_c = i / 2;
+        CHECK_EQ(needm_attach(), 0);
+        begin_strand(&gone, stacks, is_left_in_a_callback);
+        begin_strand(&other, stacks + SIZE, goes_on_in_a_callback);
+        CHECK_EQ(swapcontext(&scheduler, &gone.own), 0);
+        memset(stacks, 0, SIZE);
+        CHECK_EQ(swapcontext(&scheduler, &other.own), 0);
+        CHECK(other.over);
+        CHECK_EQ(other.deferred, 1);
+        CHECK_EQ(needm_detach(), 0);
+        CHECK_EQ(stats().ms_bound, 0);
+    }
+    CHECK_EQ(needm_stop(), 0);
+    free(stacks);
+}
+
 int main(int argc, char **argv) {
     seed = parse_seed(argc, argv, &binding);
     RUN(callbacks_that_are_left_in_their_middle_end_in_any_order);
+    RUN(one_that_is_gone_leaves_the_others_inside);
     return SUCCESS;
 }
