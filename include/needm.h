@@ -378,9 +378,9 @@ int needm_defer_push(needm_defer *d, void (*fn)(void *arg), void *arg);
 int needm_defer_pop(needm_defer *d);
 
 /* Ends the innermost callback with NEEDM_EPANIC, after its deferred functions have run. The
- * frames in between are skipped, as by longjmp. Deferred functions may use what is in them; but those of C on
- * a stack of its own must not call needm_ccall then, which may overwrite frames on the thread's own stack. If one
- * of them panics, those that are left run below its frame: some 500 bytes of the stack each time.
+ * frames in between are skipped, as by longjmp. Deferred functions may use what is in them; but if C panics on
+ * another stack than that on which needm_ccall has run it, a coroutine's, none of them calls needm_ccall, which may
+ * overwrite them. If one of them panics, those that are left run below its frame: some 500 bytes of the stack each time.
  * Inside a callback, on the G or in C. Outside, also before needm_start: prints one line and
  * aborts. Not in a handler, except in a callback of its own: over callback code, on a signal stack,
  * it aborts. Elsewhere it ends the callback, with the signal mask of before; but the code that the

@@ -98,8 +98,12 @@ fn are_on_own_stack(tls: &Tls, thread: &Thread, one: usize, other: usize) -> boo
 /// Whether C at `at` runs on the stack on which the callback of `segment` has called it, not on one of its own.
 pub(crate) fn is_on_its_stack(tls: &Tls, m: &M, segment: &Segment, at: usize) -> bool {
     let call = m::g0sp(m, segment);
-    let is_near = || at + CLOSE > call;
-    at < call && (is_near() || tls.thread().is_some_and(|own| are_on_own_stack(tls, own, at, call)))
+    let handlers = os::fault::handler_stack();
+    let are_on_one_stack = |thread: &Thread| {
+        let is_handlers = |at| thread.ready.holds(at) || handlers.holds(at);
+        is_handlers(at) && is_handlers(call) || are_on_own_stack(tls, thread, at, call)
+    };
+    at < call && (at + CLOSE > call || tls.thread().is_some_and(are_on_one_stack))
 }
 
 /// The M below `top` on which a callback waits that has called the C at `at`.

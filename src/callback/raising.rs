@@ -12,6 +12,7 @@ use crate::callback::inside::{self, Mark};
 use crate::callback::panic::{LEAST_FRAME, begin, go_on, interrupted, leave_handlers, raise};
 use crate::error::Error;
 use crate::fatal;
+use crate::fibers;
 use crate::m;
 use crate::m::M;
 use crate::os;
@@ -47,21 +48,25 @@ pub(crate) fn panic(value: *mut c_void) -> ! {
 }
 
 /// A panic raised in C that a callback called: the M runs again, and the panic goes on on its G.
-fn raise_from_c(m: &M, segment: &Segment, mut info: PanicInfo) -> ! {
-    unsafe extern "C" fn on_g(m: usize, segment: usize, info: usize) {
+fn raise_from_c(m: &M, segment: &Segment, info: PanicInfo) -> ! {
+    unsafe extern "C" fn on_g(m: usize, segment: usize, raised: usize) {
         // SAFETY: `raise_from_c` passes the addresses of these three, and never leaves its frame.
         unsafe {
-            let (panic, c) = (*(info as *const PanicInfo), info);
-            go_on(&*(m as *const M), &*(segment as *const Segment), panic, 0, c)
+            let (info, c) = *(raised as *const (PanicInfo, usize));
+            go_on(&*(m as *const M), &*(segment as *const Segment), info, 0, c)
         }
     }
+    // Looked at here, where some systems know which stack this is.
+    let at = needm_sp();
+    let is_its = fibers::is_on_its_stack(Tls::current(), m, segment, at);
+    let raised = (info, if is_its { at } else { 0 });
     leave_handlers_of_c(m, segment);
     running::enter(m);
     let gsp = segment.gsp.swap(0, Relaxed);
     // SAFETY: below `gsp` the G's stack is free, and it is aligned for a call.
     unsafe {
         let (m, segment) = (ptr::from_ref(m) as usize, ptr::from_ref(segment) as usize);
-        needm_call_on(m, segment, &raw mut info as usize, on_g as *const () as usize, gsp);
+        needm_call_on(m, segment, &raw const raised as usize, on_g as *const () as usize, gsp);
     }
     unreachable!("go_on does not return")
 }

@@ -201,6 +201,31 @@ static void deferred_functions_of_c_find_its_frames(void) {
     if (!getenv("NEEDM_WATCHED")) find_its_frames(NULL);
     join(thread(find_its_frames, NULL));
 }
+#ifndef _WIN32 /* no signals */
+static void *handled_on_its_stack;
+static void panics_in_a_handler(int signal) {
+    (void)signal;
+    CHECK_EQ(needm_callback(calls_c_that_defers, handled_on_its_stack, 0, NULL), NEEDM_EPANIC);
+}
+static void deferred_functions_of_a_handlers_c_find_its_frames(void) {
+    static void (*last)(void *) = calls_c;
+    struct sigaction action = {.sa_handler = panics_in_a_handler, .sa_flags = SA_ONSTACK};
+    stack_t own = {.ss_size = 512 * 1024}, before;
+    own.ss_sp = malloc(own.ss_size);
+    CHECK(own.ss_sp);
+    handled_on_its_stack = &last;
+    CHECK_EQ(sigaction(SIGUSR1, &action, NULL), 0);
+    CHECK_EQ(sigaltstack(&own, &before), 0);
+    for (int i = 0; i < 10; i++) {
+        order[0] = 0;
+        CHECK_EQ(raise(SIGUSR1), 0);
+        CHECK(strcmp(order, "nf") == 0);
+    }
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(sigaltstack(&before, NULL), 0);
+    free(own.ss_sp);
+}
+#endif
 
 static void directly(void *arg) {
     char frame[64] = "xyz";
@@ -254,6 +279,9 @@ int main(int argc, char **argv) {
     RUN(nesting_holds_to_depth_200_with_a_fault_at_the_bottom);
     RUN(panics_and_defers_in_c_belong_to_the_callback_around_it);
     RUN(deferred_functions_of_c_find_its_frames);
+#ifndef _WIN32
+    RUN(deferred_functions_of_a_handlers_c_find_its_frames);
+#endif
     RUN(a_callback_made_on_a_g_nests_there);
     RUN(deferred_functions_for_which_a_g_has_no_room_are_refused_and_none_is_lost);
     CHECK_EQ(needm_stop(), 0);
