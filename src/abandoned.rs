@@ -13,6 +13,7 @@
 //! A handler that has interrupted needm's code drops none: that code may be about to use it, most of all
 //! to begin a callback inside one that was jumped out of and is not overwritten yet.
 
+use crate::arch::needm_sp;
 use crate::call::Call;
 use crate::fibers::{self, may_go_on, waits};
 use crate::m;
@@ -199,6 +200,28 @@ fn last_segment(m: &M) -> Option<&'static Segment> {
     Some(segment)
 }
 
+/// How far a handler's own frames, and those of what it calls, are taken to reach, in bytes.
+const FAR: usize = 1 << 18;
+
+/// Whether this thread is in a handler, or in a callback that one has made. A handler on the stack of the code that it has
+/// interrupted, and which blocks no signal, is not seen.
+pub(crate) fn is_in_a_handler(tls: &Tls) -> bool {
+    let stack = os::fault::handler_stack();
+    let on_handler_stack =
+        |at| stack.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));
+    let is_handlers = |at: usize| {
+        on_handler_stack(at) || os::interrupt::a_handler_seems_to_run(at..at.saturating_add(FAR))
+    };
+    let ms = core::iter::successors(needm::current(tls), |m| m.prev_current());
+    let mut calls = ms.flat_map(|m| {
+        let callbacks = core::iter::successors(m.segment(), |inner| inner.outer());
+        let calls = callbacks.map(|inner| inner.call.load(Relaxed) as usize);
+        // Of a handler that was jumped out of the frame is gone.
+        calls.filter(move |call| m.holds(*call) || waits(m, *call))
+    });
+    stack.in_use() || is_handlers(needm_sp()) || calls.any(is_handlers)
+}
+
 /// If a change of this thread's was jumped out of, unbinds what it has left bound. The caller has not begun
 /// one.
 #[inline]
@@ -212,6 +235,11 @@ pub(crate) fn undo_left_change(tls: &Tls) {
 #[inline(never)]
 fn undo_change(tls: &Tls, thread: &Thread) {
     if tls.has_interrupted_needm() || !thread.is_live_and_stays() || !state::is_open() {
+        return;
+    }
+    // The rebind fast path says nothing of itself. A handler may have interrupted it, in its beginning before it was
+    // forbidden, or at the end of a callback that had begun by then: its M looks like one that was left.
+    if is_in_a_handler(tls) {
         return;
     }
     // Until the end the change is not over: if this is jumped out of, a later call goes on with it. needm is

@@ -2,7 +2,7 @@
 //! Attaching: a thread binds an M ahead of its first callback, touches the memory that
 //! callbacks will use, and unbinds the M again.
 
-use crate::abandoned::undo_left_change;
+use crate::abandoned::{is_in_a_handler, undo_left_change};
 use crate::arch::needm_sp;
 use crate::error::Error;
 use crate::gate;
@@ -10,7 +10,7 @@ use crate::needm;
 use crate::needm::{Want, begin_change, bound_epoch_for, dropm, end_change, needm};
 use crate::pool;
 use crate::pool::{EXTRA, trim};
-use crate::reconcile::{is_in_a_handler, is_inside, is_inside_for_sure};
+use crate::reconcile::{is_inside, is_inside_for_sure};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread;

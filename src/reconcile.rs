@@ -188,21 +188,3 @@ pub(crate) fn is_inside_for_sure(tls: &Tls) -> bool {
     }
     false
 }
-
-/// How far a handler's own frames, and those of what it calls, are taken to reach, in bytes.
-const FAR: usize = 1 << 18;
-
-/// Whether this thread is in a handler, or in a callback that one has made. A handler on the stack of that code which blocks no signal
-/// is not seen.
-pub(crate) fn is_in_a_handler(tls: &Tls) -> bool {
-    let stack = os::fault::handler_stack();
-    let on_handler_stack =
-        |at| stack.holds(at) || tls.thread().is_some_and(|thread| thread.ready.holds(at));
-    let is_handlers = |at: usize| {
-        on_handler_stack(at) || os::interrupt::a_handler_seems_to_run(at..at.saturating_add(FAR))
-    };
-    let ms = core::iter::successors(needm::current(tls), |m| m.prev_current());
-    let callbacks = ms.flat_map(|m| core::iter::successors(m.segment(), |inner| inner.outer()));
-    let mut calls = callbacks.map(|inner| inner.call.load(Relaxed) as usize);
-    stack.in_use() || is_handlers(needm_sp()) || calls.any(is_handlers)
-}

@@ -21,7 +21,6 @@ use crate::callback::inside::{Mark, inside};
 use crate::error::Error;
 use crate::gate;
 use crate::os::{last_error, thread as os_thread};
-use crate::reconcile;
 use crate::spawn::handover::HandOver;
 pub(crate) use crate::spawn::handover::{Main, is_under_way};
 use crate::state::{is_open, settings};
@@ -58,7 +57,7 @@ pub(crate) fn spawn(main: Main) -> Result<(), Error> {
     if !is_open() {
         return Err(Error::NotStarted);
     }
-    if reconcile::is_in_a_handler(tls) {
+    if abandoned::is_in_a_handler(tls) {
         return Err(Error::Busy);
     }
     let (own, mark) = (thread::record(tls)?, Mark::new());

@@ -6,8 +6,9 @@
 //! call whether the code that said so goes on. If it does not, the M may be bound and not be published, or be
 //! published with no callback whose end unbinds it: `undo_left_change` (`abandoned.rs`) unbinds it.
 //!
-//! The rebind fast path has no time to say so. But it is forbidden during a change: so once a change is
-//! known to be left, no handler's caller is on that path, with an M that only looks left.
+//! The rebind fast path has no time to say so. It is forbidden during a change; but a callback that began on it before
+//! may come to its end after one that was left. So nothing is undone in a handler, which may have interrupted
+//! that path, with an M that only looks left.
 
 use crate::m::M;
 use crate::needm::epochs::{fast_path_allowed, rebind_epoch_for};
