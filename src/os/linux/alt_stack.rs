@@ -211,11 +211,12 @@ impl Readiness {
     /// thread runs on ours right now.
     pub(crate) fn release(&self) -> bool {
         let was_ready = self.ready.swap(0, Relaxed) != 0;
-        if !was_ready && self.joined.load(Relaxed) != LEFT {
+        // Also if it is not ready: this may have been jumped out of before.
+        let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
+        if !was_ready && ours.is_none() && self.joined.load(Relaxed) != LEFT {
             return true;
         }
         self.forget_known();
-        let ours = self.ours().filter(|ours| ours.base() == self.base.load(Relaxed));
         let Some(ours) = ours else {
             self.leave_shared();
             return true;
