@@ -154,11 +154,16 @@ fn release(id: u32) {
 
 /// With the lock, which was lost: opens needm again, unless it is not started.
 fn open_again(tls: &Tls) {
-    if Stage::now() == Stage::Started {
-        OPEN.store(true, SeqCst);
-        if let Some(own) = tls.thread() {
-            gate::release_left(own);
+    match Stage::now() {
+        Stage::Started => {
+            OPEN.store(true, SeqCst);
+            if let Some(own) = tls.thread() {
+                gate::release_left(own);
+            }
         }
+        // Its stop was jumped out of just before that.
+        Stage::Changing if gate::owns_the_world() => gate::release_world(),
+        Stage::Changing | Stage::Stopped => {}
     }
     if gate::is_closing() {
         gate::end_closing();
@@ -170,13 +175,20 @@ fn open_again(tls: &Tls) {
 pub(crate) fn give_up_left(tls: &Tls, mark: usize, is_left: impl Fn(usize) -> bool) {
     let seen = HOLDER.load(SeqCst);
     // First without a system call.
-    let noted = if id_in(seen) == 0 { None } else { own_mark(tls, seen) };
-    if noted.is_some_and(is_left) {
-        let own = own_id();
-        if id_in(seen) == own && take(tls, seen, own, mark) {
+    if id_in(seen) == 0 {
+        return;
+    }
+    let is_noted = NOTED.load(SeqCst) == seen;
+    if is_noted && !own_mark(tls, seen).is_some_and(is_left) {
+        return;
+    }
+    let own = own_id();
+    if id_in(seen) == own && take(tls, seen, own, mark) {
+        // Else it has changed nothing, and goes on by taking the lock again, if it goes on.
+        if is_noted {
             open_again(tls);
-            release(own);
         }
+        release(own);
     }
 }
 

@@ -41,12 +41,19 @@ static void go_on(void) {
     CHECK_EQ(needm_stop(), NEEDM_ENOTSTARTED);
 }
 static int (*stepped)(void);
-static int calls_back, goes_on_itself;
+static int calls_back, goes_on_itself, stays;
+static volatile int is_out, may_exit;
 /* The thread's next call may be any. */
-static void *runs(void *arg) {
+ON_ITS_STACK static void *runs(void *arg) {
     if (calls_back) call_and_check();
     if (sigsetjmp(out, 1) == 0) CHECK_EQ(is_stepped(stepped), 0);
     if (goes_on_itself) go_on();
+    if (stays) {
+        overwrite();
+        needm_self();
+        is_out = 1;
+        WAIT_UNTIL(may_exit);
+    }
     return arg;
 }
 static int in_a_thread;
@@ -58,8 +65,18 @@ static void step(int (*function)(void)) {
         if (function != starts) CHECK_EQ(needm_start(&config), 0);
         reached = 0;
         countdown = at;
-        if (in_a_thread) join(thread(runs, NULL));
-        else runs(NULL);
+        if (stays) {
+            is_out = may_exit = 0;
+            pthread_t made = thread(runs, NULL);
+            WAIT_UNTIL(is_out);
+            go_on();
+            may_exit = 1;
+            join(made);
+        } else if (in_a_thread) {
+            join(thread(runs, NULL));
+        } else {
+            runs(NULL);
+        }
         if (!goes_on_itself) go_on();
     }
     fprintf(stderr, "  to instruction %ld\n", at);
@@ -83,9 +100,15 @@ static void jumps_on_another_thread(void) {
     in_a_thread = 1;
     step_all();
 }
+/* The thread goes on with another call, and another thread starts and stops needm. */
+static void jumps_on_a_thread_that_stays(void) {
+    goes_on_itself = 0;
+    stays = 1;
+    step_all();
+    stays = 0;
+}
 static void exits(void) {
     at_instruction = end_the_thread;
-    goes_on_itself = 0;
     step_all();
 }
 
@@ -104,6 +127,7 @@ int main(int argc, char **argv) {
     handle_steps();
     RUN(jumps_on_the_first_thread);
     RUN(jumps_on_another_thread);
+    RUN(jumps_on_a_thread_that_stays);
     RUN(exits);
     return SUCCESS;
 }
