@@ -220,6 +220,7 @@ impl Extra {
     /// goes on with later. So what may be on its way to or from `own` stays as it is, the list too. What is
     /// free and not on the list, [`Extra::sweep`] finds.
     pub(crate) fn rebuild_around(&self, own: &Thread) {
+        waiters().store(own.waits.load(Relaxed), SeqCst);
         for m in MS.iter().filter(|m| is_held(m)) {
             let state = m.state.load(Relaxed);
             if state & !(READY | LISTED) == held_by(own) {

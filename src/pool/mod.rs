@@ -107,10 +107,11 @@ pub(crate) fn begin_wait(thread: &Thread) -> u32 {
     before
 }
 
-/// That wait is over.
+/// That wait is over. A handler's over it may have been jumped out of.
 pub(crate) fn end_wait(thread: &Thread, before: u32) {
+    let waits = thread.waits.load(Relaxed);
     thread.waits.store(before, SeqCst);
-    count_off(1);
+    count_off(waits.saturating_sub(before));
 }
 
 /// `thread` waits no more, although waits of its have not come to an end: they were jumped out of, or it has exited.
