@@ -28,7 +28,7 @@ impl Mark {
 }
 
 /// The first step. `mark` stays in the caller's frame until the last one. The mark of before is returned,
-/// for [`end`] to put back.
+/// for [`end`](crate::callback::inside::end) to put back.
 #[inline]
 pub(crate) fn begin(tls: &Tls, mark: &Mark) -> usize {
     let at = mark.seal();

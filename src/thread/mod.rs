@@ -198,7 +198,7 @@ fn resume_left(tls: &Tls) -> bool {
     let is_own = left.is_some_and(|left| {
         left.resume_live();
         let had_it = left.notice.thread_id() == u64::from(exit::own_id());
-        // Else it is another's, which has exited.
+        // Else it is another thread's, which has exited, or has gone on with another call: its exit frees it.
         had_it
             && (tls.set_thread(left).is_ok() || tls.thread().is_some_and(|own| ptr::eq(own, left)))
     });
