@@ -43,8 +43,10 @@ static void go_on(void) {
 static int (*stepped)(void);
 static int calls_back, goes_on_itself, stays;
 static volatile int is_out, may_exit;
+static volatile pid_t runner;
 /* The thread's next call may be any. */
 ON_ITS_STACK static void *runs(void *arg) {
+    runner = gettid();
     if (calls_back) call_and_check();
     if (sigsetjmp(out, 1) == 0) CHECK_EQ(is_stepped(stepped), 0);
     if (goes_on_itself) go_on();
@@ -74,6 +76,8 @@ static void step(int (*function)(void)) {
             join(made);
         } else if (in_a_thread) {
             join(thread(runs, NULL));
+            /* Linux wakes the join a moment before the thread is gone. */
+            WAIT_UNTIL(syscall(SYS_tgkill, getpid(), runner, 0) != 0);
         } else {
             runs(NULL);
         }
