@@ -59,7 +59,7 @@ ON_ITS_STACK static void *runs(void *arg) {
     return arg;
 }
 static int in_a_thread;
-static long stride = 61, first;
+static long stride = 121, first;
 static void step(int (*function)(void)) {
     long at = first++ % stride;
     stepped = function;
