@@ -109,7 +109,9 @@ fn below_c(m: &M, segment: &Segment, from: &Segment) -> usize {
     while let Some(at) = inner {
         let c = if at.is(ENDING) { panicked_in_c_at(at) } else { 0 };
         if c != 0 && fibers::is_on_its_stack(Tls::current(), m, from, c) {
-            return (c - BELOW_C) & !(ALIGN - 1);
+            let below = (c - BELOW_C) & !(ALIGN - 1);
+            tools::writes(below - BELOW_C, BELOW_C);
+            return below;
         }
         inner = at.outer().filter(|_| !ptr::eq(at, from));
     }
