@@ -143,7 +143,8 @@ impl Call {
     /// Whether the safe interface makes it: then no order in which fibers go on may break memory safety. The
     /// caller must be waiting for the callback.
     pub(crate) fn is_safe(&self) -> bool {
-        // SAFETY: null, or given by the caller, found valid, who waits.
+        // SAFETY: the info is null, or lies in a frame of the caller's: that waits for the callback, and the slow path
+        // has found the info's size valid before it asks this.
         unsafe { self.info.as_ref() }.is_some_and(|info| info.size & FORWARDS_FAULTS != 0)
     }
 }
