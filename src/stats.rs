@@ -5,7 +5,7 @@ use crate::callback::inside::inside;
 use crate::callback::panic::RAISED;
 use crate::pool::EXTRA;
 use crate::sync::Relaxed;
-use crate::thread::reap::while_open;
+use crate::thread::counts::while_open;
 
 /// What needm has made and counted.
 ///

@@ -38,6 +38,7 @@ use crate::running::{reap_dead_owner, while_none_runs};
 use crate::state;
 use crate::sync::{Relaxed, SeqCst};
 use crate::thread;
+use crate::thread::counts::while_open;
 use crate::thread::reap;
 use crate::thread_record::{THREADS, Thread};
 use crate::tls::Tls;
@@ -262,7 +263,7 @@ pub(crate) fn each_inside<T>(
     }
     let mut from = 0;
     let mut next = |_: &Tls| {
-        reap::while_open(|| {
+        while_open(|| {
             let m = (from..MS.len()).filter_map(|index| MS.get(index)).find(|m| in_callback(m))?;
             from = m.index() + 1;
             Some(show(m))

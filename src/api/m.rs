@@ -5,7 +5,7 @@ use crate::callback::inside::inside;
 use crate::m;
 use crate::m::MS;
 use crate::pool;
-use crate::thread::reap::while_open;
+use crate::thread::counts::while_open;
 use crate::world;
 
 /// What a host may know of an M: a copy, which may be kept, sent to another thread, and looked at

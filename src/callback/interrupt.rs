@@ -46,7 +46,7 @@ use crate::running;
 use crate::segment::{BUILT, ENDING, POSTPONED, Segment};
 use crate::state;
 use crate::sync::Relaxed;
-use crate::thread::reap::while_open;
+use crate::thread::counts::while_open;
 use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ffi::c_void;
 use core::ops::Range;

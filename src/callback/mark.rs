@@ -5,7 +5,7 @@ use crate::lifecycle_lock;
 use crate::os;
 use crate::pool;
 use crate::sync::{AtomicUsize, Relaxed};
-use crate::thread::reap::COUNTS;
+use crate::thread::counts::COUNTS;
 use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ptr;
 

@@ -32,7 +32,7 @@ use crate::segment::{ENDING, FORWARDS, POSTPONED, Segment, UNWOUND};
 use crate::segment_end;
 use crate::state;
 use crate::sync::{Alone, AtomicU64, Relaxed};
-use crate::thread::reap::COUNTS;
+use crate::thread::counts::COUNTS;
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ffi::c_void;

@@ -34,6 +34,7 @@ use crate::pool;
 use crate::state::is_open;
 use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst};
 use crate::table::{Rows, Table};
+use crate::thread::counts::while_open;
 use crate::thread::reap;
 use crate::thread_record::{PHASE as PHASE_OF_RECORD, THREADS, Thread};
 use crate::tls::Tls;
@@ -165,7 +166,7 @@ pub(crate) fn offer(
     main: &Main,
     mark: usize,
 ) -> Result<Option<HandOver>, Error> {
-    reap::while_open(|| {
+    while_open(|| {
         ROWS.iter().for_each(|row| give_up_if_left(tls, row, mark));
         let ticket = LAST.fetch_add(PHASE + 1, Relaxed).wrapping_add(PHASE + 1).max(PHASE + 1);
         let fill =

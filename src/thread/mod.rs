@@ -17,6 +17,7 @@
 //! is live or being dismantled.
 #![allow(unsafe_code)] // the table of records
 
+pub(crate) mod counts;
 pub(crate) mod hook;
 mod own_stack;
 pub(crate) mod reap;
@@ -29,7 +30,8 @@ use crate::os::wait::wait;
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
 use crate::table::{LINE, Rows};
-use crate::thread::reap::{COUNTS, allocate_while_open, while_open};
+use crate::thread::counts::{COUNTS, while_open};
+use crate::thread::reap::allocate_while_open;
 use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
 use crate::tools;
