@@ -26,6 +26,7 @@ use super::sigaltstack::{self, Stack};
 use super::signal::{self, SIGSEGV};
 use crate::os::terms::{Known, Needs, Side};
 use crate::sync::{AtomicU32, AtomicUsize, Relaxed};
+use crate::valgrind;
 
 /// The signal stack in effect is another copy's, and this one counts itself there.
 const JOINED: u32 = 1;
@@ -60,6 +61,9 @@ pub(crate) struct Readiness {
     pub(super) joined: AtomicU32,
     /// The number that valgrind has given our stack.
     tool: AtomicUsize,
+    /// That of the one in effect which is not ours: it may be so close to a G that valgrind takes a change
+    /// between two stacks which it does not know for a large frame.
+    tool_of_theirs: AtomicUsize,
 }
 
 impl Readiness {
@@ -145,13 +149,30 @@ impl Readiness {
         if (base, size) != (stack.base(), stack.size()) {
             // The thread has taken away the other copy's, if it was on one. That is not written to.
             self.joined.store(0, Relaxed);
-            if self.ours().is_none_or(|ours| ours.base() != stack.base()) {
+            let is_ours = self.ours().is_some_and(|ours| ours.base() == stack.base());
+            if !is_ours {
                 // SAFETY: this thread has it, or had it a moment ago, by this function's own contract.
                 unsafe { self.join_shared(stack) };
+            }
+            if valgrind::watches() {
+                self.tell(if is_ours { &Stack::NONE } else { stack });
             }
         }
         self.base.store(stack.base(), Relaxed);
         self.size.store(if stack.enabled() { stack.size() } else { 0 }, Relaxed);
+    }
+
+    /// Tells valgrind of the signal stack in effect, which is not ours, and no more of the last one.
+    #[cold]
+    fn tell(&self, theirs: &Stack) {
+        let last = self.tool_of_theirs.swap(0, Relaxed);
+        if last != 0 {
+            valgrind::stack_unmapped(last);
+        }
+        if theirs.enabled() {
+            let number = valgrind::stack_mapped(theirs.base(), theirs.base() + theirs.size());
+            self.tool_of_theirs.store(number, Relaxed);
+        }
     }
 
     /// The signal stack in effect: its lowest address and bytes.
@@ -264,6 +285,9 @@ impl Readiness {
     /// The thread has exited: no signal stack is in effect.
     pub(crate) fn forget(&self) {
         self.joined.store(0, Relaxed);
+        if valgrind::watches() {
+            self.tell(&Stack::NONE);
+        }
         self.note_old(&Stack::NONE);
         self.base.store(0, Relaxed);
         self.size.store(0, Relaxed);
