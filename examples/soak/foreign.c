@@ -79,6 +79,10 @@ void soak_handle(void (*call)(void)) {
     struct itimerval every = {{0, 1000}, {0, 1000}};
     setitimer(ITIMER_REAL, &every, NULL);
 }
+void soak_handle_no_more(void) {
+    struct itimerval never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &never, NULL);
+}
 void soak_signal(void) { raise(SIGUSR1); }
 
 /* Runs body on each of FIBERS fibers. The body may call soak_wait once, inside a callback: the fiber then

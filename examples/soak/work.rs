@@ -51,6 +51,13 @@ pub(crate) struct Account {
     pub(crate) wrong: AtomicU64,
 }
 
+impl Account {
+    /// Callbacks that have run or were refused: in the end, all that were called.
+    pub(crate) fn answered(&self) -> u64 {
+        [&self.ran, &self.refused, &self.cramped].iter().map(|count| count.load(Relaxed)).sum()
+    }
+}
+
 pub(crate) static ACCOUNT: std::sync::LazyLock<Account> =
     std::sync::LazyLock::new(Account::default);
 
