@@ -268,9 +268,11 @@ pub(crate) fn fork_child() {
         }
         // The child has them in its memory, but not what was sent with them.
         MS.iter().for_each(M::forget_requests);
-        match tls.thread() {
-            Some(own) if own.is_in_transfer() => EXTRA.rebuild_around(own),
-            own => EXTRA.rebuild(own),
+        let own = tls.thread();
+        if own.is_some_and(Thread::is_in_transfer) || reap::any_is_dismantled() {
+            EXTRA.rebuild_around(own);
+        } else {
+            EXTRA.rebuild(own);
         }
     });
 }

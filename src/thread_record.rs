@@ -2,7 +2,7 @@
 //! A thread's record: its Ms, what it needs for faults, and how its exit is noticed.
 //!
 //! The thread that changes `state` to `EXITING` dismantles the record; all others leave it
-//! alone.
+//! alone, unless that thread has exited, or was jumped out of that.
 //!
 //! # Safety
 //! Pointers in a record lead to rows of tables. `needm_stop` unmaps no row while any record is live
@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::index_list::{Links, List};
 use crate::layout;
 use crate::m::M;
+use crate::os::exit;
 use crate::os::exit::Notice;
 use crate::os::fault::Readiness;
 use crate::state;
@@ -37,19 +38,32 @@ impl Links for Table<Thread> {
     }
 }
 
-// `state` is one of three phases, and above it a generation: a count that rises with each
-// thread that gets the record. So a thread that has noticed one thread's exit cannot dismantle
-// the record of the next thread.
+// `state` is one of three phases. Above it is a generation: a count that rises with each thread that gets the
+// record. So a thread that has noticed one thread's exit cannot dismantle the record of the next thread. While the record
+// is being dismantled, it is the ID of the thread that does.
 /// The phase of a record that no thread has.
-pub(crate) const FREE: u32 = 0;
+const FREE: u32 = 0;
 /// The phase of a thread's record.
-pub(crate) const LIVE: u32 = 1;
+const LIVE: u32 = 1;
 /// The phase of a record that is being dismantled.
 const EXITING: u32 = 2;
 /// The bits of the phase.
-pub(crate) const PHASE: u32 = 3;
+const PHASE: u32 = 3;
 /// What the generation rises by.
-pub(crate) const ONE_GENERATION: u32 = PHASE + 1;
+const ONE_GENERATION: u32 = PHASE + 1;
+
+/// With [`EXITING`]: the thread was jumped out of that.
+const LEFT: u32 = EXITING;
+/// With [`EXITING`]: a thread whose ID is not known.
+const BY_UNKNOWN: u32 = !PHASE | EXITING;
+
+/// The state of a record that the thread with this ID dismantles.
+fn exiting_by(id: u32) -> u32 {
+    match id.checked_mul(ONE_GENERATION) {
+        None | Some(0) => BY_UNKNOWN,
+        Some(above) => above | EXITING,
+    }
+}
 
 /// In `in_transfer`: an M is on its way.
 const IN_TRANSFER: u32 = 1;
@@ -89,8 +103,10 @@ pub(crate) struct Thread {
     pub(crate) admitted: AtomicU32,
     /// How its exit is noticed.
     pub(crate) notice: Notice,
-    /// A phase, and above it a generation.
-    pub(crate) state: AtomicU32,
+    /// A phase, and above it a generation or an ID.
+    state: AtomicU32,
+    /// The generation, in its place above a phase. Changes before the record becomes a thread's.
+    generation: AtomicU32,
     /// The link of the list of free records.
     pub(crate) next: AtomicU32,
     /// Its row.
@@ -255,13 +271,32 @@ impl Thread {
     }
 
     /// Changes the phase; only for the thread that has the record to itself.
-    pub(crate) fn set_phase(&self, phase: u32) {
-        self.state.store(self.state.load(Relaxed) & !PHASE | phase, Release);
+    fn set_phase(&self, phase: u32) {
+        self.state.store(self.generation.load(Relaxed) | phase, Release);
+    }
+
+    /// Makes the record, which this thread has to itself, that of the next thread.
+    pub(crate) fn begin_live(&self) {
+        // model: a_record_without_a_generation
+        let next = self.generation().wrapping_add(ONE_GENERATION);
+        self.generation.store(next, Relaxed);
+        // model: a_record_that_is_taken_unordered
+        self.state.store(next | LIVE, Release);
     }
 
     /// Makes the record what it was before [`Thread::begin_exit`].
     pub(crate) fn resume_live(&self) {
         self.set_phase(LIVE);
+    }
+
+    /// No thread has it any more.
+    pub(crate) fn set_free(&self) {
+        self.set_phase(FREE);
+    }
+
+    /// Which of the threads that have had it one after another has it now.
+    pub(crate) fn generation(&self) -> u32 {
+        self.generation.load(Relaxed)
     }
 
     /// Whether it is being dismantled.
@@ -280,10 +315,54 @@ impl Thread {
         self.state.load(SeqCst)
     }
 
-    /// Begins to dismantle the record, if it is still in `state`. The caller then has it to itself.
-    pub(crate) fn begin_exit(&self, state: u32) -> bool {
+    /// The record's state, if its thread has exited, and no thread dismantles it that goes on with that. With
+    /// `ask_system`, a system call asks if nothing else shows it.
+    pub(crate) fn seen_exited(&self, ask_system: bool) -> Option<u32> {
+        // model: a_reaper_that_looks_too_late
+        let state = self.state();
+        let has_exited = match state & PHASE {
+            LIVE => self.notice.has_exited(ask_system),
+            EXITING if ask_system && state != BY_UNKNOWN && state != LEFT => {
+                !exit::is_alive(state / ONE_GENERATION)
+            }
+            _ => state == LEFT,
+        };
+        has_exited.then_some(state)
+    }
+
+    /// The thread with the ID `by` begins to dismantle the record of a thread that has lived until now, if it is
+    /// still in `state`. It then has it to itself.
+    pub(crate) fn begin_exit(&self, state: u32, by: u32) -> bool {
+        state & PHASE == LIVE && self.claim(state, by)
+    }
+
+    /// The same where [`Thread::seen_exited`] has returned `state`. What another thread has begun is begun anew.
+    pub(crate) fn claim(&self, state: u32, by: u32) -> bool {
+        let by = exiting_by(by);
         // model: a_reaper_without_a_claim
-        state & PHASE == LIVE
-            && self.state.compare_exchange(state, state & !PHASE | EXITING, SeqCst, SeqCst).is_ok()
+        let won = self.state.compare_exchange(state, by, SeqCst, SeqCst).is_ok();
+        if won && state & PHASE == EXITING {
+            // An M may have been on its way.
+            self.in_transfer.store(WAS_LEFT, Relaxed);
+        }
+        won
+    }
+
+    /// If the thread with this ID is dismantling it, any thread may from now on: that one was jumped out of it.
+    pub(crate) fn leave(&self, id: u32) {
+        let by_it = exiting_by(id);
+        if by_it != BY_UNKNOWN {
+            let _ = self.state.compare_exchange(by_it, LEFT, SeqCst, Relaxed);
+        }
+    }
+
+    /// In a forked child: if it is being dismantled, then by this thread, which has another ID than before. Whether it
+    /// is.
+    pub(crate) fn is_dismantled_in_child(&self, id: u32) -> bool {
+        let is_dismantled = self.is_being_dismantled();
+        if is_dismantled {
+            self.state.store(exiting_by(id), SeqCst);
+        }
+        is_dismantled
     }
 }

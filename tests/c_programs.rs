@@ -163,6 +163,8 @@ programs_that_leave_fp_control! {
     handlers_may_call_back_at_any_instruction_per_call = "single_step" ["call"];
     jumps_out_of_needm_leave_no_m_bound = "single_step_leaves" [];
     jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" ["call"];
+    what_dead_threads_had_is_not_lost_a_second_time = "single_step_reaps" [];
+    what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" ["call"];
 }
 
 macro_rules! programs {
@@ -312,6 +314,8 @@ programs! {
     handlers_may_call_back_at_any_instruction_per_call = "single_step" Shared ["call"];
     jumps_out_of_needm_leave_no_m_bound = "single_step_leaves" Archive [];
     jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" Shared ["call"];
+    what_dead_threads_had_is_not_lost_a_second_time = "single_step_reaps" Archive [];
+    what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" Shared ["call"];
 }
 
 #[test]

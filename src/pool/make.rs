@@ -9,11 +9,11 @@
 use crate::error::Error;
 use crate::m::{M, MS};
 use crate::pool::{
-    Extra, HELD, LISTED, READY, held_by, held_from, is_held, is_ready, trim, waiters,
+    Extra, HELD, LISTED, OWNER_SHIFT, READY, held_by, held_from, is_held, is_ready, trim, waiters,
 };
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst, compiler_fence};
-use crate::thread_record::Thread;
+use crate::thread_record::{THREADS, Thread};
 use crate::tools;
 use core::ptr;
 
@@ -216,14 +216,14 @@ impl Extra {
         self.made.store(made, SeqCst);
     }
 
-    /// The same if this is a handler, or a hook of the host's, in the middle of a change that `own` makes and
-    /// goes on with later. So what may be on its way to or from `own` stays as it is, the list too. What is
-    /// free and not on the list, [`Extra::sweep`] finds.
-    pub(crate) fn rebuild_around(&self, own: &Thread) {
-        waiters().store(own.waits.load(Relaxed), SeqCst);
+    /// The same if this is a handler, or a hook of the host's, in the middle of a change that `own` makes, or that this
+    /// thread makes to a record which it dismantles, and goes on with later. So what may be on its way to or from a
+    /// record that is in use stays as it is, the list too. What is free and not on the list, [`Extra::sweep`] finds.
+    pub(crate) fn rebuild_around(&self, own: Option<&Thread>) {
+        waiters().store(own.map_or(0, |own| own.waits.load(Relaxed)), SeqCst);
         for m in MS.iter().filter(|m| is_held(m)) {
             let state = m.state.load(Relaxed);
-            if state & !(READY | LISTED) == held_by(own) {
+            if THREADS.get(state >> OWNER_SHIFT).is_some_and(Thread::is_in_use) {
                 continue;
             }
             if state & READY == 0 {

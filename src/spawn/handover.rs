@@ -36,7 +36,7 @@ use crate::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize, Relaxed, SeqCst
 use crate::table::{Rows, Table};
 use crate::thread::counts::while_open;
 use crate::thread::reap;
-use crate::thread_record::{PHASE as PHASE_OF_RECORD, THREADS, Thread};
+use crate::thread_record::{THREADS, Thread};
 use crate::tls::Tls;
 use crate::waiting::Waiting;
 
@@ -76,9 +76,9 @@ struct Row {
     waits: AtomicBool,
     /// Whether this is a child of a fork that `thread_start` has made, or a handler meanwhile.
     forked: AtomicBool,
-    /// The spawner: its record's row, the state that this had, and an address in the frame that waits.
+    /// The spawner: its record's row, whose turn that was, and an address in the frame that waits.
     spawner: AtomicU32,
-    state: AtomicU32,
+    generation: AtomicU32,
     mark: AtomicUsize,
     function: AtomicPtr<c_void>,
     arg: AtomicPtr<c_void>,
@@ -137,8 +137,7 @@ fn give_up_if_left(tls: &Tls, row: &'static Row, own_mark: usize) {
     if !is_own {
         reap::reap(spawner);
     }
-    let has_exited =
-        (spawner.state() ^ row.state.load(Relaxed)) & !PHASE_OF_RECORD != 0 || !spawner.is_in_use();
+    let has_exited = spawner.generation() != row.generation.load(Relaxed) || !spawner.is_in_use();
     let mark = row.mark.load(Relaxed);
     // Its callback is over.
     let is_on = |m: &M| m.stack.holds(mark);
@@ -181,7 +180,7 @@ pub(crate) fn offer(
         row.waits.store(false, Relaxed);
         row.forked.store(false, Relaxed);
         row.spawner.store(own.index(), Relaxed);
-        row.state.store(own.state(), Relaxed);
+        row.generation.store(own.generation(), Relaxed);
         row.mark.store(mark, Relaxed);
         row.function.store(main.function as *mut c_void, Relaxed);
         row.arg.store(main.arg, Relaxed);

@@ -7,8 +7,10 @@
 use crate::os::exit;
 use crate::state;
 use crate::sync::{Alone, AtomicU32, Ordering, Relaxed, Release, SeqCst};
+use crate::thread_record::{THREADS, Thread};
 use crate::tls::Tls;
 use core::cell::Cell;
+use core::ptr;
 
 /// So many threads may say at once that they change records: with the rest of [`Counts`] in two lines.
 const CHANGING: usize = if cfg!(needm_loom) { 2 } else { 29 };
@@ -86,14 +88,30 @@ impl Counts {
         changing != 0 || self.more_changing.load(SeqCst) != 0
     }
 
-    /// No code of needm's is under way on this thread but the caller's: it changes no records.
+    /// No code of needm's is under way on this thread but the caller's: it changes no records, and what it has begun
+    /// to dismantle, other threads may.
     pub(crate) fn forget_own_changes(&self, tls: &Tls) {
-        if self.changing.iter().all(|place| place.load(Relaxed) == 0) {
+        let more = self.more_changing.load(Relaxed) != 0;
+        if !more && self.changing.iter().all(|place| place.load(Relaxed) == 0) {
             return;
         }
-        let id = exit::thread_id(tls.address());
-        let own = self.changing.iter().filter(|place| id != 0 && place.load(Relaxed) == id);
-        own.for_each(|place| place.store(0, Release));
+        let id = own_id(tls);
+        let own = || self.changing.iter().filter(|place| id != 0 && place.load(Relaxed) == id);
+        if more || own().next().is_some() {
+            let is_own = |thread: &&Thread| tls.thread().is_some_and(|own| ptr::eq(own, *thread));
+            let others = THREADS.iter().filter(|thread| !is_own(thread));
+            others.for_each(|thread| thread.leave(id));
+        }
+        own().for_each(|place| place.store(0, Release));
+    }
+
+    /// Does `work`, which changes records.
+    pub(crate) fn change<R>(&self, tls: &Tls, work: impl FnOnce() -> R) -> R {
+        let id = own_id(tls);
+        let place = self.begin_change(id, SeqCst);
+        let done = work();
+        self.end_change(id, place);
+        done
     }
 
     /// In a forked child: no other thread exists.
@@ -103,10 +121,16 @@ impl Counts {
     }
 }
 
+/// This thread's ID: without a system call where its record has it.
+pub(super) fn own_id(tls: &Tls) -> u32 {
+    let noted = tls.thread().and_then(|own| u32::try_from(own.notice.thread_id()).ok());
+    noted.filter(|id| *id != 0).unwrap_or_else(|| exit::thread_id(tls.address()))
+}
+
 /// Does `work`; `None` if needm is being stopped. `thread::stop` waits for the work before it
 /// unmaps anything.
 pub(crate) fn while_open<R>(work: impl FnOnce() -> R) -> Option<R> {
-    let (id, place) = (exit::thread_id(Tls::current().address()), Cell::new(None));
+    let (id, place) = (own_id(Tls::current()), Cell::new(None));
     // model: a_change_that_is_announced_too_late
     // model: a_change_that_is_announced_unordered
     place.set(COUNTS.begin_change(id, SeqCst));

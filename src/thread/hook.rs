@@ -20,6 +20,7 @@ use crate::os::wait::wait;
 use crate::pool;
 use crate::state;
 use crate::sync::SeqCst;
+use crate::thread::counts::own_id;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 
@@ -129,7 +130,7 @@ fn disown_dead_owner() {
     // SAFETY: a record is in use while a hook runs for it, so records stay mapped.
     let Some(owner) = (unsafe { OWNER.load(SeqCst).as_ref() }) else { return };
     if let Some(state) = owner.seen_exited(true)
-        && owner.begin_exit(state)
+        && owner.begin_exit(state, own_id(Tls::current()))
     {
         gate::disown(owner);
         owner.resume_live();

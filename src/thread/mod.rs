@@ -30,7 +30,7 @@ use crate::os::wait::wait;
 use crate::state;
 use crate::sync::{AtomicU32, Relaxed, SeqCst};
 use crate::table::{LINE, Rows};
-use crate::thread::counts::{COUNTS, while_open};
+use crate::thread::counts::{COUNTS, own_id, while_open};
 use crate::thread::reap::allocate_while_open;
 use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
@@ -136,7 +136,7 @@ extern "C" fn on_exit(value: *mut c_void) {
 /// Returns the Ms of this thread, and keeps its record until the exit is noted. [`stop`] unmaps
 /// no record that is in use, and waits while one is being dismantled.
 fn exit_keeping_record(tls: &Tls, thread: &Thread) {
-    if !thread.begin_exit(thread.state()) {
+    if !thread.begin_exit(thread.state(), own_id(tls)) {
         return;
     }
     if state::is_open() {
@@ -171,7 +171,7 @@ extern "C" fn exit_current() {
 
 /// Undoes all that was done for this thread, whose record it is.
 fn exit_thread(tls: &Tls, thread: &Thread) {
-    if !thread.begin_exit(thread.state()) {
+    if !thread.begin_exit(thread.state(), own_id(tls)) {
         return;
     }
     return_ms(tls, thread);
@@ -219,11 +219,13 @@ pub(crate) fn stop(tls: &Tls) -> bool {
         exit_thread(tls, own);
         STOPPERS.store(0, SeqCst);
     }
-    for thread in THREADS.iter() {
-        if let Some(state) = thread.seen_exited(true) {
-            thread.dismantle(state);
+    COUNTS.change(tls, || {
+        for thread in THREADS.iter() {
+            if let Some(state) = thread.seen_exited(true) {
+                thread.dismantle(state);
+            }
         }
-    }
+    });
     // model: a_stop_that_does_not_wait_for_changes
     let mut live = !wait_until(|| !COUNTS.any_changes());
     for thread in THREADS.iter() {
@@ -257,13 +259,14 @@ pub(crate) fn wait_until(mut done: impl FnMut() -> bool) -> bool {
 /// In a forked child: only this thread exists.
 pub(crate) fn fork_child(tls: &Tls) {
     let own = tls.thread();
+    let id = exit::thread_id(tls.address());
     FREE_THREADS.clear();
     COUNTS.fork_child();
     STOPPERS.store(0, SeqCst);
     for thread in THREADS.iter() {
         if own.is_some_and(|own| ptr::eq(own, thread)) {
             thread.notice.rewatch_in_child(tls.address());
-        } else {
+        } else if !(tls.has_interrupted_needm() && thread.is_dismantled_in_child(id)) {
             thread.clear_ms();
             thread.ready.forget();
             thread.free();

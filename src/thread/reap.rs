@@ -18,9 +18,9 @@ use crate::m::{M, MS};
 use crate::pool;
 use crate::pool::{EXTRA, trim};
 use crate::state;
-use crate::sync::{Relaxed, Release, SeqCst, compiler_fence};
-use crate::thread::counts::{COUNTS, while_open};
-use crate::thread_record::{FREE, FREE_THREADS, LIVE, ONE_GENERATION, PHASE, THREADS, Thread};
+use crate::sync::{Relaxed, SeqCst, compiler_fence};
+use crate::thread::counts::{COUNTS, own_id, while_open};
+use crate::thread_record::{FREE_THREADS, THREADS, Thread};
 use crate::tls::Tls;
 use core::ptr;
 
@@ -91,6 +91,11 @@ pub(crate) fn any_in_transfer() -> bool {
     THREADS.iter().any(Thread::is_in_transfer)
 }
 
+/// Whether a record is being dismantled.
+pub(crate) fn any_is_dismantled() -> bool {
+    THREADS.iter().any(Thread::is_being_dismantled)
+}
+
 /// Whether a thread waits for an M.
 pub(crate) fn any_waits() -> bool {
     THREADS.iter().any(|thread| thread.is_in_use() && thread.waits.load(SeqCst) != 0)
@@ -125,10 +130,7 @@ impl Thread {
         thread.stack.iter().for_each(|bound| bound.store(0, Relaxed));
         thread.clear_ms();
         thread.epoch.store(state::epoch(), Relaxed);
-        let before = thread.state.load(Relaxed) & !PHASE;
-        // model: a_record_without_a_generation
-        // model: a_record_that_is_taken_unordered
-        thread.state.store(before.wrapping_add(ONE_GENERATION) | LIVE, Release);
+        thread.begin_live();
         Some(thread)
     }
 
@@ -259,7 +261,7 @@ impl Thread {
     /// Puts the record on the list of free ones.
     pub(crate) fn free(&self) {
         self.forget_thread();
-        self.set_phase(FREE);
+        self.set_free();
         FREE_THREADS.push(&THREADS, self.index());
     }
 
@@ -274,14 +276,6 @@ impl Thread {
     pub(crate) fn reap(&self, ask_system: bool) -> u32 {
         let exited = self.seen_exited(ask_system);
         exited.and_then(|state| while_open(|| self.dismantle(state))).unwrap_or(0)
-    }
-
-    /// The record's state, if its thread has exited. `ask_system` as for [`Thread::reap`].
-    pub(crate) fn seen_exited(&self, ask_system: bool) -> Option<u32> {
-        // model: a_reaper_that_looks_too_late
-        let state = self.state();
-        let has_exited = state & PHASE == LIVE && self.notice.has_exited(ask_system);
-        has_exited.then_some(state)
     }
 
     /// Dismantles the record of an exited thread, if it is still in `state`: unbinds the Ms, and
@@ -310,7 +304,7 @@ impl Thread {
     /// Unbinds the Ms of an exited thread. The result is their number; `None` if the record is no
     /// longer in `state`, because another thread was first.
     fn reclaim_ms(&self, state: u32) -> Option<u32> {
-        if !self.begin_exit(state) {
+        if !self.claim(state, own_id(Tls::current())) {
             return None;
         }
         // Before the Ms: the host's hook runs for each of them, and threads that wait for the
