@@ -15,8 +15,9 @@
 
 use crate::arch::needm_sp;
 use crate::call::Call;
-use crate::fibers::{self, may_go_on, waits};
+use crate::fibers::{self, may_go_on};
 use crate::m;
+use crate::m::calls::waits;
 use crate::m::{M, MS};
 use crate::needm;
 use crate::os;

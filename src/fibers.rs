@@ -12,10 +12,9 @@
 //! they are bound to is live.
 #![allow(unsafe_code)] // pointers to Ms
 
-use crate::call::Call;
-use crate::layout;
 use crate::m;
 use crate::m::M;
+use crate::m::calls::waiting;
 use crate::needm;
 use crate::os;
 use crate::pool;
@@ -24,28 +23,7 @@ use crate::sync::{AtomicPtr, Relaxed, SeqCst, compiler_fence};
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use core::iter::successors;
-use core::mem::offset_of;
 use core::ptr;
-
-/// Whether the frame with this call, on a stack that is not the M's, may still wait for the
-/// callback: the M is in it, where `needm_entry` has put it.
-pub(crate) fn waits(m: &M, call: usize) -> bool {
-    // The slow path puts it into the one, the fast paths into the other. Which it was, the flags do not
-    // say for certain: another thread that visits the stopped world may just write them.
-    [offset_of!(Call, out), offset_of!(Call, size)].into_iter().any(|field| {
-        let found = os::thread::word_at(call + field);
-        found.is_some_and(|found| found & !layout::call::PENDING == ptr::from_ref(m).addr())
-    })
-}
-
-/// The calls on other stacks than those of `m` whose frames wait for callbacks of `m`.
-fn waiting(m: &M) -> impl Iterator<Item = usize> {
-    let callbacks = successors(m.segment(), |inner| inner.outer());
-    callbacks.filter_map(|inner| {
-        let call = inner.call.load(Relaxed) as usize;
-        (call != 0 && !m.holds(call) && waits(m, call)).then_some(call)
-    })
-}
 
 /// Whether callbacks are under way on `m`, and no frame waits for any.
 pub(crate) fn is_gone(m: &M) -> bool {

@@ -5,10 +5,11 @@
 
 use crate::abandoned::{drop_abandoned, drop_to, is_elsewhere};
 use crate::arch::needm_sp;
-use crate::fibers::{raise, waits};
+use crate::fibers::raise;
 use crate::gate;
 use crate::m;
 use crate::m::M;
+use crate::m::calls::waits;
 use crate::needm;
 use crate::os;
 use crate::segment::Segment;

@@ -167,7 +167,6 @@ where
     let mut frame = Frame { function: Some(f), result: None };
     let mut info = call::PanicInfo::new();
     info.size |= tags;
-    let mark = caught::mark();
     // SAFETY: `run` is for this frame, which waits here, as `info` does.
     let code = unsafe {
         let frame = (&raw mut frame).cast();
@@ -175,13 +174,13 @@ where
     };
     let result = frame.result.take();
     if code == 0 {
-        caught::forget(mark);
+        caught::forget(&info);
         return match result {
             Some(caught) => caught.map_err(caught::into_error),
             None => Err(CallbackError::Recovered),
         };
     }
-    Err(caught::take(mark, info.value).unwrap_or_else(|| CallbackError::new(code, &info)))
+    Err(caught::take(&info).unwrap_or_else(|| CallbackError::new(code, &info)))
 }
 
 impl<'scope> Context<'scope, '_> {

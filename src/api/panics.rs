@@ -22,20 +22,23 @@ mod carried {
     use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
     use crate::api::error::{CallbackError, PanicInfo, PanicPayload};
+    use crate::call;
+    use crate::callback::inside::inside;
     use crate::callback::raising;
+    use crate::reconcile;
+    use crate::sync::Relaxed;
 
     pub(in crate::api) type Payload = Box<dyn Any + Send>;
     pub(in crate::api) type Caught<R> = Result<R, Payload>;
 
     /// The payload of a Rust panic in a deferred function, on its way to the callback's end
     /// as a panic of needm's own, whose value is this one's address.
-    pub(in crate::api) struct Carried {
+    struct Carried {
         payload: Payload,
-        below: *mut Carried,
+        /// The callback's, in a frame that waits for its end. Callbacks of fibers end in any order.
+        info: *const call::PanicInfo,
+        below: Cell<*mut Carried>,
     }
-
-    /// The uppermost when a callback began: what is above it then is its own.
-    pub(in crate::api) type Mark = *const Carried;
 
     std::thread_local! {
         /// The uppermost one on its way. A word without a destructor, so that it is there for
@@ -44,16 +47,22 @@ mod carried {
         static TOP: Cell<*mut Carried> = const { Cell::new(ptr::null_mut()) };
     }
 
-    /// Takes the uppermost one off, unless that is `mark`.
-    fn pop(mark: Mark) -> Option<Box<Carried>> {
-        let top = TOP.get();
-        if top.is_null() || ptr::eq(top, mark) {
-            return None;
-        }
-        // SAFETY: it came from a box, and is this thread's until it is off the list.
-        unsafe {
-            TOP.set((*top).below);
-            Some(Box::from_raw(top))
+    /// Takes the uppermost one off that is `wanted`.
+    fn take_off(wanted: impl Fn(&Carried) -> bool) -> Option<Box<Carried>> {
+        let mut above = None::<&Carried>;
+        loop {
+            let at = above.map_or_else(|| TOP.get(), |above| above.below.get());
+            // SAFETY: it came from a box, and is this thread's until it is off the list.
+            let carried = unsafe { at.as_ref()? };
+            if wanted(carried) {
+                match above {
+                    Some(above) => above.below.set(carried.below.get()),
+                    None => TOP.set(carried.below.get()),
+                }
+                // SAFETY: it came from a box, and has just been taken off the list: nothing else refers to it.
+                return Some(unsafe { Box::from_raw(at) });
+            }
+            above = Some(carried);
         }
     }
 
@@ -70,37 +79,42 @@ mod carried {
         caught.unwrap_or_else(|payload| resume_unwind(payload))
     }
 
+    /// What the caller of the innermost callback waits with.
+    fn info_of_this_callback() -> *const call::PanicInfo {
+        let innermost = inside(|tls| reconcile::current_segment(tls).map(|(_, segment)| segment));
+        // SAFETY: the call is in a frame that waits for this callback.
+        innermost.map_or(ptr::null(), |segment| unsafe { (*segment.call.load(Relaxed)).info })
+    }
+
     /// Goes on as a panic of needm's, which replaces the one there is.
     pub(in crate::api) fn replace(payload: Payload) -> ! {
-        let carried = Box::into_raw(Box::new(Carried { payload, below: TOP.get() }));
+        let info = info_of_this_callback();
+        let carried =
+            Box::into_raw(Box::new(Carried { payload, info, below: Cell::new(TOP.get()) }));
         TOP.set(carried);
         raising::panic(carried.cast())
     }
 
-    pub(in crate::api) fn mark() -> Mark {
-        TOP.get()
+    /// The callback with this info is over: drops what is on its way there.
+    pub(in crate::api) fn forget(info: &call::PanicInfo) {
+        while take_off(|carried| ptr::eq(carried.info, info)).is_some() {}
     }
 
-    pub(in crate::api) fn forget(mark: Mark) {
-        while pop(mark).is_some() {}
+    /// The same, but returns what has come there.
+    pub(in crate::api) fn take(info: &call::PanicInfo) -> Option<CallbackError> {
+        let came = take_off(|carried| is_value(carried, info.value) && ptr::eq(carried.info, info));
+        forget(info);
+        came.map(|carried| into_error(carried.payload))
     }
 
-    pub(in crate::api) fn take(mark: Mark, value: *mut c_void) -> Option<CallbackError> {
-        let mut found = None;
-        while let Some(carried) = pop(mark) {
-            if ptr::eq(&raw const *carried, value.cast()) {
-                found = Some(into_error(carried.payload));
-            }
-        }
-        found
-    }
-
-    /// The Rust panic that is on its way as a panic of needm's with this value, if it is one:
-    /// then it is the uppermost, since it was raised last.
+    /// The Rust panic that is on its way as a panic of needm's with this value, if it is one.
     pub(in crate::api) fn take_out(value: *mut c_void) -> Option<PanicInfo> {
-        let uppermost = !value.is_null() && ptr::eq(TOP.get(), value.cast());
-        let carried = if uppermost { pop(ptr::null()) } else { None };
-        carried.map(|carried| PanicInfo::Panicked(PanicPayload::new(carried.payload)))
+        let carried = take_off(|carried| is_value(carried, value))?;
+        Some(PanicInfo::Panicked(PanicPayload::new(carried.payload)))
+    }
+
+    fn is_value(carried: &Carried, value: *mut c_void) -> bool {
+        ptr::eq(carried, value.cast::<Carried>())
     }
 
     pub(in crate::api) fn end_process(caught: Caught<()>) {
@@ -121,6 +135,7 @@ mod none {
     use core::ffi::c_void;
 
     use crate::api::error::{CallbackError, PanicInfo};
+    use crate::call;
 
     pub(in crate::api) type Caught<R> = Result<R, Infallible>;
 
@@ -145,16 +160,9 @@ mod none {
     }
 
     /// Nothing is carried.
-    #[derive(Clone, Copy)]
-    pub(in crate::api) struct Mark;
+    pub(in crate::api) fn forget(_: &call::PanicInfo) {}
 
-    pub(in crate::api) fn mark() -> Mark {
-        Mark
-    }
-
-    pub(in crate::api) fn forget(_: Mark) {}
-
-    pub(in crate::api) fn take(_: Mark, _value: *mut c_void) -> Option<CallbackError> {
+    pub(in crate::api) fn take(_: &call::PanicInfo) -> Option<CallbackError> {
         None
     }
 

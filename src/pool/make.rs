@@ -130,6 +130,14 @@ impl Extra {
         }
     }
 
+    /// `m`, bound to `thread`, which exits, has lost its stack, and there is no memory for another: it is no M any more.
+    pub(crate) fn lose(&self, m: &M, thread: &Thread) {
+        state::settings().hooks().m_free(m);
+        self.unmake(m, None);
+        self.made.fetch_sub(1, SeqCst);
+        self.retire(thread, None);
+    }
+
     /// Frees the rows that a stop of needm has left reserved for `thread`: those of starts
     /// other than `epoch`, or all.
     pub(crate) fn retire(&self, thread: &Thread, epoch: Option<u32>) {

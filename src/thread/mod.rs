@@ -19,6 +19,7 @@
 
 pub(crate) mod counts;
 pub(crate) mod hook;
+mod left_behind;
 mod own_stack;
 pub(crate) mod reap;
 

@@ -7,6 +7,7 @@ use needm::{CallbackError, Config, Error};
 use needm_coroutines::Task;
 use std::cell::Cell;
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 
 /// Faults at address 0.
 fn crash() {
@@ -71,9 +72,85 @@ fn callbacks_that_coroutines_suspend_end_in_any_order() {
     }
 }
 
+/// A coroutine whose callback has ended by a panic of a deferred function, while another such one is suspended.
+fn panics_of_coroutines_come_to_their_own_callers() {
+    needm::start(Config::default()).expect("it is not started");
+    let panics_with = |name: &'static str| {
+        Coroutine::new(move |yielder: &Yielder<(), ()>, ()| {
+            let suspends = |_: &needm::Deferred| yielder.suspend(());
+            let panics = |_: &needm::Deferred| std::panic::resume_unwind(Box::new(name));
+            let ended: Result<(), _> = needm::callback(|cx| {
+                cx.defer(&suspends).expect("there is room");
+                cx.defer(&panics).expect("there is room");
+            });
+            let Err(CallbackError::Panicked(payload)) = ended else { panic!("{ended:?}") };
+            payload.message() == Some(name)
+        })
+    };
+    for order in [[0, 1, 2], [2, 0, 1], [1, 2, 0]] {
+        let mut all = ["first", "second", "third"].map(panics_with);
+        for one in &mut all {
+            assert!(matches!(one.resume(()), Yield(())));
+        }
+        for number in order {
+            assert!(needm::callback(|_| true).expect("it returns"));
+            assert!(matches!(all[number].resume(()), Return(true)));
+        }
+    }
+    needm::stop().expect("no callback runs");
+}
+
+/// What a thread's code has lent to another thread stays, if it is in a callback of a coroutine that is forgotten.
+fn the_g_of_a_forgotten_coroutine_stays() {
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    static OVER: AtomicBool = AtomicBool::new(false);
+    let wait_for_writes = || {
+        let seen = WRITES.load(SeqCst);
+        while WRITES.load(SeqCst) < seen + 2 {
+            std::thread::yield_now();
+        }
+    };
+    needm::start(Config { max_ms: 1, ..Config::default() }).expect("it is not started");
+    let forget_one = move || {
+        let mut task = Coroutine::new(|yielder: &Yielder<(), ()>, ()| {
+            let ended = needm::callback(|_| {
+                let word = AtomicUsize::new(0);
+                std::thread::scope(|scope| {
+                    scope.spawn(|| {
+                        while !OVER.load(SeqCst) {
+                            word.store(7, SeqCst);
+                            WRITES.fetch_add(1, SeqCst);
+                        }
+                    });
+                    yielder.suspend(());
+                });
+            });
+            ended.expect("it returns");
+        });
+        assert!(matches!(task.resume(()), Yield(())));
+        wait_for_writes();
+        std::mem::forget(task);
+    };
+    std::thread::spawn(forget_one).join().expect("it ends");
+
+    // Another thread gets the M, and nothing of that writes to its callback's frames.
+    let stays_zero = move || {
+        let array = black_box([const { AtomicUsize::new(0) }; 4096]);
+        wait_for_writes();
+        array.iter().all(|word| word.load(SeqCst) == 0)
+    };
+    let next = move || needm::callback(|_| stays_zero()).expect("it returns");
+    assert!(std::thread::spawn(next).join().expect("it ends"));
+    needm::stop().expect("no thread that lives is in a callback");
+    wait_for_writes();
+    OVER.store(true, SeqCst);
+}
+
 #[test]
 fn coroutines_run_inside_callbacks() {
     callbacks_that_coroutines_suspend_end_in_any_order();
+    panics_of_coroutines_come_to_their_own_callers();
+    the_g_of_a_forgotten_coroutine_stays();
     needm::start(Config::default()).expect("it is not started");
 
     // It yields, and is resumed in the same callback.
