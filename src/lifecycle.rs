@@ -83,10 +83,7 @@ pub(crate) fn start(asked: Settings) -> Result<(), Error> {
     let epoch = epoch_after(EPOCH.load(Relaxed), checked.leaves_fp_control);
     EPOCH.store(epoch, SeqCst);
     if let Err(error) = EXTRA.seed(checked.seed_ms) {
-        EXTRA.end();
-        thread::stop(tls);
-        os::memory::unmap_spare_room();
-        Stage::Stopped.set();
+        undo(tls);
         return Err(error);
     }
     if settings().handles_signals() {

@@ -75,11 +75,13 @@ static void callbacks_without_address_space_are_refused_and_work_again(void) {
 static void a_start_without_memory_is_refused_and_works_again(void) {
     needm_config config = {.size = sizeof config, .seed_ms = 64, .stack_size = 1 << 20};
     for (int i = 0; i < 3; i++) {
+        size_t before = mapped();
         limit_to(8 << 20);
         CHECK_EQ(needm_start(&config), NEEDM_ENOMEM);
         CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), NEEDM_ENOTSTARTED);
         limit_to(0);
-        size_t before = mapped();
+        if (i > 0) CHECK(mapped() <= before);
+        before = mapped();
         start((needm_config){.binding = binding});
         CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
         CHECK_EQ(needm_detach(), 0);
@@ -135,6 +137,29 @@ static void is_refused_every_map(void) {
 }
 static void with_mappings_refused_a_thread_that_has_an_m_goes_on(void) { CHECK_CHILD(is_refused_every_map); }
 
+/* In a child, whose memory all ends with it. */
+static void run_deferred(void *count) { ++*(int *)count; }
+static void defers_and_overflows(void *count) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, run_deferred, count), 0);
+    overflow(NULL);
+}
+static void overflows_without_mappings(void) {
+    enum { MOST = 200000 }; /* vm.max_map_count is 65530, if nobody has set another */
+    int count = 0, taken = 0;
+    start((needm_config){.binding = binding});
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    while (taken < MOST && mmap(NULL, 4096, taken % 2 ? PROT_READ : PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) != MAP_FAILED)
+        taken++;
+    if (taken == MOST) fprintf(stderr, "this system has room for all mappings\n");
+    for (int i = 1; i < 4; i++) {
+        CHECK_EQ(needm_callback(defers_and_overflows, &count, 0, NULL), NEEDM_EOVERFLOW);
+        CHECK_EQ(count, i);
+        CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    }
+}
+static void an_overflow_is_an_error_where_no_mapping_can_be_made(void) { CHECK_CHILD(overflows_without_mappings); }
+
 int main(int argc, char **argv) {
     binding = parse_binding(argc, argv);
     if (emulated()) { /* the limit would be the emulator's */
@@ -144,6 +169,7 @@ int main(int argc, char **argv) {
     RUN(a_start_without_memory_is_refused_and_works_again);
     RUN(callbacks_without_address_space_are_refused_and_work_again);
     RUN(a_spawn_without_memory_is_refused);
+    RUN(an_overflow_is_an_error_where_no_mapping_can_be_made);
     RUN(with_mappings_refused_a_thread_that_has_an_m_goes_on);
     return SUCCESS;
 }

@@ -136,8 +136,9 @@ pub(crate) fn map_stack(side: Side, len: usize, guards: &[(usize, usize)]) -> Re
         return Err(error);
     }
     if beside.is_none() && side == Side::G {
-        // SAFETY: the part of the mapping just made from the first guard up.
-        unsafe { take_small_pages(map + open, len - open) };
+        // The guard, too: to open a part of it then moves the border between two mappings, and makes no third one.
+        // SAFETY: the mapping just made, which nothing uses yet.
+        unsafe { take_small_pages(map, len) };
     }
     Ok(map)
 }
