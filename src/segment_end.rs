@@ -40,7 +40,8 @@ pub(crate) fn leave_part(m: &M, segment: &Segment) {
     let top = m.position(segment);
     let above = |stack: Bounds| stack.holds(inside) && stack.holds(top) && inside <= top;
     let on_its_part = m.parts().any(|part| part.belongs_to(segment) && part.bounds().holds(inside));
-    if inside != 0 && (on_its_part || above(m.bounds_or_g(top))) {
+    let on_its_reserve = m.is_on_its_reserve(segment, inside);
+    if inside != 0 && (on_its_part || on_its_reserve || above(m.bounds_or_g(top))) {
         tls.set_inside(segment.around_it());
     }
 }

@@ -241,6 +241,9 @@ fn is_inside(tls: &Tls, sp: usize, end: usize) -> bool {
 /// `None` if it is not the callback's: that was jumped out of.
 fn in_use(m: &M, segment: &Segment, sp: usize) -> Option<Range<usize>> {
     let stack = m.bounds_at(sp)?;
+    if m.is_on_its_reserve(segment, sp) {
+        return Some(sp..stack.lo);
+    }
     let top = m.position(segment);
     if stack.holds(top) && sp <= top {
         return Some(sp..top);

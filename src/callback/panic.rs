@@ -154,8 +154,12 @@ pub(crate) fn leave_handlers(m: &M, segment: &Segment, from: usize) {
     }
     let (at, top) = (needm_sp(), m.position(segment));
     let leave = |at: usize, stack: Bounds| {
-        // On a further stack the code has come from another one.
-        let end = if stack.holds(top) { top } else { stack.hi };
+        // On a further stack the code has come from another one. Above the reserve others may be.
+        let end = match stack.holds(top) {
+            _ if m.is_on_its_reserve(segment, at) => stack.lo,
+            true => top,
+            false => stack.hi,
+        };
         if at + LEAST_FRAME < end {
             os::interrupt::leave_handlers(at..end, false);
         }

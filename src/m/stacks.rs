@@ -6,7 +6,7 @@
 
 use crate::m::M;
 use crate::part::{Bounds, Part};
-use crate::segment::Segment;
+use crate::segment::{Segment, USED_RESERVE};
 use crate::sync::{Release, SeqCst};
 use core::ptr;
 
@@ -61,6 +61,12 @@ impl M {
             return Some(Bounds { lo: self.stack.lo(), hi: self.stack.hi() });
         }
         self.parts().map(Part::bounds).find(|bounds| bounds.holds(sp))
+    }
+
+    /// Whether a stack pointer is on the G's reserve, and that is in use for deferred functions of this callback: its own
+    /// stack, which may be a further one, has run out.
+    pub(crate) fn is_on_its_reserve(&self, segment: &Segment, sp: usize) -> bool {
+        segment.is(USED_RESERVE) && self.stack.holds(sp) && sp <= self.stack.lo()
     }
 
     /// The same of a stack pointer on one of them, else the G's.
