@@ -137,7 +137,8 @@ impl Segment {
         if self.call.load(Relaxed) != call {
             self.call.store(call, Relaxed);
             let words = [&self.gsp, &self.deferred, &self.size];
-            if words.into_iter().fold(0, |all, word| all | word.load(Relaxed)) != 0 {
+            let ending = self.flags.load(Relaxed) & ENDING;
+            if words.into_iter().fold(ending, |all, word| all | word.load(Relaxed)) != 0 {
                 self.forget_left();
             }
         }

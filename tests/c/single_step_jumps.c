@@ -38,6 +38,16 @@ static void leave_a_callback(void) {
     if (calls_again) call_and_check();
 }
 
+/* Or its callback panics, and a deferred function of it jumps. */
+static void defers_a_jump_and_panics(void *arg) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, jumps_to_handler, arg), 0);
+    needm_panic(arg);
+}
+static void leave_a_panic(void) {
+    if (setjmp(in_handler) == 0) needm_callback(defers_a_jump_and_panics, NULL, 0, NULL);
+}
+
 /* The paths. */
 enum { ABOVE = 2 };
 static volatile long attached;
@@ -98,6 +108,32 @@ static ON_ITS_STACK void overwrite_far_down(void) {
     volatile unsigned char frame[65536];
     for (unsigned i = 0; i < sizeof frame; i++) frame[i] = 0xa5;
 }
+static void overwrite_the_g(void *arg) { (void)arg, overwrite_far_down(); }
+
+/* Nothing of the left callback's is this one's: it may defer, and panic. */
+static long ran_deferred;
+static void run_deferred(void *arg) { add(&ran_deferred), (void)arg; }
+static void defers_and_panics(void *arg) {
+    needm_defer d;
+    CHECK_EQ(needm_defer_push(&d, run_deferred, arg), 0);
+    needm_panic(&ran_deferred);
+}
+static void panics_on_the_fast_path(void) {
+    needm_panic_info info = NEEDM_PANIC_INFO_INIT;
+    call_and_check();
+    ran_deferred = 0;
+    steps_on();
+    int result = needm_callback(defers_and_panics, NULL, 0, &info);
+    steps_off();
+    CHECK_EQ(result, NEEDM_EPANIC);
+    CHECK(info.value == &ran_deferred);
+    CHECK_EQ(ran_deferred, 1);
+    /* Wherever the handler was. Until then its callback could go on, as a fiber's. */
+    overwrite_far_down();
+    CHECK_EQ(needm_callback(overwrite_the_g, NULL, 0, NULL), 0);
+    call_and_check();
+}
+
 static int count(const needm_m *m, void *inside) {
     (void)m;
     add(inside);
@@ -155,6 +191,11 @@ static void callbacks_that_find_one_left_close_by(void) { step(is_left_close_by,
 /* Not at every instruction, because steps are slow on a virtual machine: from where the inner callback is found to
  * where it is taken off is far more than a stride. */
 static void callbacks_that_find_one_left_far_down(void) { step(is_left_far_down, STOPS | CALLS_AGAIN, 5); }
+static void callbacks_over_which_one_is_left_that_panics(void) {
+    at_instruction = leave_a_panic;
+    step(panics_on_the_fast_path, JUMPS, 3);
+    at_instruction = leave_a_callback;
+}
 
 int main(int argc, char **argv) {
     if (emulated()) {
@@ -167,6 +208,7 @@ int main(int argc, char **argv) {
     at_instruction = leave_a_callback;
     handle_steps();
     RUN(callbacks_below_others_on_the_list);
+    RUN(callbacks_over_which_one_is_left_that_panics);
     RUN(callbacks_that_find_one_left_close_by);
     RUN(callbacks_that_find_one_left_far_down);
     CHECK(stats().ms_total <= 16);
