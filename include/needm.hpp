@@ -313,7 +313,8 @@ inline std::optional<needm_panic_info> recover() {
 }
 
 // The world is stopped while this lives: no callback code runs but this thread's own. Take no lock
-// around it that callbacks wait for.
+// around it that callbacks wait for. If the callback that it was made in is ended by a fault or a panic, the
+// world is started: one that lives elsewhere must be gone before this thread stops the world again.
 class [[nodiscard]] world_stop {
   public:
     world_stop() { detail::check(needm_stop_the_world()); }

@@ -95,6 +95,10 @@ pub(crate) fn attach() -> Result<(), Error> {
         }
     }
     if let Some(thread) = tls.thread() {
+        if thread.ready.needs_checks() {
+            // A handler was the first to look, and its return has put back the signal stack of before.
+            thread::prepare(tls, thread, needm_sp(), false)?;
+        }
         tls.set_bound_epoch(bound_epoch_for(thread, m));
     }
     Ok(())

@@ -165,6 +165,10 @@ programs_that_leave_fp_control! {
     jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" ["call"];
     what_dead_threads_had_is_not_lost_a_second_time = "single_step_reaps" [];
     what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" ["call"];
+    late_requests_change_no_other_record = "single_step_requests" [];
+    late_requests_change_no_other_record_per_call = "single_step_requests" ["call"];
+    threads_that_are_attached_are_ready = "single_step_attach" [];
+    threads_that_are_attached_are_ready_per_call = "single_step_attach" ["call"];
 }
 
 macro_rules! programs {
@@ -316,6 +320,10 @@ programs! {
     jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" Shared ["call"];
     what_dead_threads_had_is_not_lost_a_second_time = "single_step_reaps" Archive [];
     what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" Shared ["call"];
+    late_requests_change_no_other_record = "single_step_requests" Archive [];
+    late_requests_change_no_other_record_per_call = "single_step_requests" Shared ["call"];
+    threads_that_are_attached_are_ready = "single_step_attach" Archive [];
+    threads_that_are_attached_are_ready_per_call = "single_step_attach" Shared ["call"];
 }
 
 #[test]

@@ -44,7 +44,7 @@ pub struct Stopped {
 /// or at its end.
 ///
 /// If a fault, an overflow or [`panic()`](crate::panic()) ends the callback that has stopped
-/// it, with the guard undropped, the world goes on; so it does if the thread exits. The guard is then of no
+/// it, or the one around that once it has returned, with the guard undropped, the world goes on; so it does if the thread exits. The guard is then of no
 /// effect: it shows no M, and its drop starts no later stop.
 ///
 /// A callback that waits for something does not stop: if it waits for a lock that this thread

@@ -8,7 +8,13 @@ use crate::m::M;
 use crate::part::{Bounds, Part};
 use crate::segment::{Segment, USED_RESERVE};
 use crate::sync::{Release, SeqCst};
+use core::mem::offset_of;
 use core::ptr;
+
+/// Bytes that a record takes.
+const RECORD: usize = size_of::<Segment>();
+
+const _: () = assert!(size_of::<Part>() <= offset_of!(Segment, request));
 
 impl M {
     /// The segment for a callback inside the innermost; `None` if there are too many.
@@ -23,20 +29,21 @@ impl M {
         unsafe { self.next_record() }
     }
 
-    /// Room for a record inside all that there are.
+    /// Room for a record inside all that there are. All take as much: a thread that asks for an interrupt may write to the
+    /// request of a segment that is over, while another record is in its place, which has nothing there.
     ///
     /// # Safety
     /// Whatever an earlier record has left there is a `T`.
     unsafe fn next_record<T>(&self) -> Option<&'static T> {
         let before = self.segment().filter(|innermost| !ptr::eq(*innermost, &raw const self.base));
         let (from, to) = self.stack.records();
-        let after_segment = before.map_or(from, |before| before.address() + size_of::<Segment>());
-        let after_part = self.part().map_or(from, |part| part.address() + size_of::<Part>());
+        let after_segment = before.map_or(from, |before| before.address() + RECORD);
+        let after_part = self.part().map_or(from, |part| part.address() + RECORD);
         let at = after_segment.max(after_part);
         // SAFETY: it is within the records of this M's stack, which are mapped for as long as
-        // the M is, and aligned, since the sizes of both records are multiples of their one
-        // alignment; the caller says that what is there is a `T`.
-        (at + size_of::<T>() <= to).then(|| unsafe { &*(at as *const T) })
+        // the M is, and aligned, since what each record takes is a multiple of the one alignment of
+        // both; the caller says that what is there is a `T`.
+        (at + RECORD <= to).then(|| unsafe { &*(at as *const T) })
     }
 
     /// The innermost further stack.
