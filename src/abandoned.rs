@@ -153,7 +153,7 @@ pub(crate) fn drop_to(tls: &Tls, m: &M, last: &Segment) -> bool {
 /// runs again.
 fn drop_abandoned_on(m: &M, stack: Bounds, at: usize) {
     let is_below = |address| address < at && stack.holds(address);
-    while let Some(inner) = m.segment().filter(|inner| is_below(m.position(inner))) {
+    while let Some(inner) = m.segment().filter(|inner| is_dead(m, inner, is_below)) {
         drop_segment(m, inner);
     }
     if let Some(segment) = m.segment() {
@@ -165,6 +165,25 @@ fn drop_abandoned_on(m: &M, stack: Bounds, at: usize) {
             segment.gsp.store(0, Relaxed);
         }
     }
+}
+
+/// Whether `innermost` was jumped out of: it, or a callback around it, begins where `is_below` says, and all inside that do,
+/// too, or on further stacks which it, or one inside it, has continued on. A handler may leave others inside it meanwhile.
+fn is_dead(m: &M, innermost: &'static Segment, is_below: impl Fn(usize) -> bool) -> bool {
+    let chain = || core::iter::successors(Some(innermost), |inner| inner.outer());
+    let up_to = |last: &'static Segment| {
+        let mut more = true;
+        chain().take_while(move |inner| core::mem::replace(&mut more, !ptr::eq(*inner, last)))
+    };
+    let goes_with = |inner: &Segment, last: &'static Segment| {
+        let begins_at = m.position(inner);
+        let mut parts = m.parts().filter(|part| part.bounds().holds(begins_at)).peekable();
+        is_below(begins_at)
+            || parts.peek().is_some()
+                && parts.all(|part| up_to(last).any(|dead| part.belongs_to(dead)))
+    };
+    chain()
+        .any(|last| is_below(m.position(last)) && up_to(last).all(|inner| goes_with(inner, last)))
 }
 
 /// Whether `at` is on the G of an M that was current before `m`.

@@ -54,6 +54,20 @@ pub(crate) fn make_current(tls: &Tls, m: &M) {
     }
 }
 
+/// If C at `at` was not called by the innermost callback, but by that of another fiber, which goes on: makes that one's M the
+/// current one.
+pub(crate) fn go_to(tls: &Tls, at: usize) {
+    let current = needm::current(tls).filter(|m| m.prev_current().is_some() && !m.holds(at));
+    let Some(m) = current else { return };
+    let is_its =
+        |segment: &'static Segment| segment.gsp.load(Relaxed) == 0 || is_its_c(tls, m, segment, at);
+    if !m.segment().is_some_and(is_its)
+        && let Some(other) = whose_c(m, at)
+    {
+        make_current(tls, other);
+    }
+}
+
 /// C that calls back from so close below the call of a callback is on the stack of that one.
 const CLOSE: usize = 4096;
 

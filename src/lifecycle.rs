@@ -20,6 +20,7 @@ use crate::lifecycle_lock;
 use crate::lifecycle_lock::{LifecycleGuard, Stage};
 use crate::m::{M, MS};
 use crate::os;
+use crate::pool;
 use crate::pool::EXTRA;
 use crate::running;
 use crate::settings::Settings;
@@ -205,10 +206,10 @@ fn undo(tls: &Tls) {
     let live = thread::stop(tls);
     EXTRA.end();
     os::memory::unmap_spare_room();
-    if !live {
+    if !live && !MS.iter().any(pool::is_left_behind) {
         EXTRA.forget_rows();
         // SAFETY: the gate is closed, no thread waits, and no live thread's block
-        // leads to an M. No thread is about to offer something to a new one: that counts as a
+        // leads to an M, nor does code that was left behind. No thread is about to offer something to a new one: that counts as a
         // change of records, for which `thread::stop` has waited.
         unsafe {
             MS.clear();

@@ -153,6 +153,9 @@ fn acquire_m(
 /// Unbinds this thread's current M.
 #[inline(never)] // one place from which the host is called: tests/nosplit/lists.rs
 pub(crate) fn dropm(tls: &Tls, m: &M) {
+    if pool::is_left_behind(m) {
+        return;
+    }
     let change = begin_change(tls);
     let epoch = if m.prev_current().is_some() { m.prev_bound_epoch.load(Relaxed) } else { 0 };
     if !tls.publish(Some(m), m.prev_current(), epoch) {

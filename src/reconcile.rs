@@ -5,7 +5,7 @@
 
 use crate::abandoned::{drop_abandoned, drop_to, is_elsewhere};
 use crate::arch::needm_sp;
-use crate::fibers::raise;
+use crate::fibers::{self, raise};
 use crate::gate;
 use crate::m;
 use crate::m::M;
@@ -44,8 +44,13 @@ pub(crate) fn plainly_at(tls: &Tls, at: usize) -> Option<(&'static M, &'static S
 /// Whether C that a callback called has jumped back to it (`longjmp`), and the callback does not
 /// count as running yet.
 pub(crate) fn is_back_unnoticed() -> bool {
-    let left = |m: &&M| m.is_inside() && !m.is_running();
-    Tls::current().m().filter(left).is_some_and(|m| m.holds(needm_sp()))
+    let Some(m) = Tls::current().m() else { return false };
+    if m.holds(needm_sp()) {
+        return m.is_inside() && !m.is_running();
+    }
+    // A fiber's, below that of another one.
+    let mut below = core::iter::successors(m.prev_current(), |m| m.prev_current());
+    below.any(|m| m.holds(needm_sp()))
 }
 
 /// This thread's M and innermost segment, in a callback or in C that one called.
@@ -63,6 +68,7 @@ pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'
     }
     tls.undisturbed(|| {
         drop_abandoned(tls, at);
+        fibers::go_to(tls, at);
         // Another fiber may have left an M on top of this one's, with no callback on it.
         let (m, segment) = innermost(tls)?;
         let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
@@ -112,6 +118,7 @@ pub(crate) fn is_undeclared(tls: &Tls, m: &M, at: usize) -> bool {
 pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
     drop_abandoned(tls, needm_sp());
+    fibers::go_to(tls, needm_sp());
     let inside = innermost(tls).map(|(m, _)| m);
     inside.or_else(|| needm::current(tls)).filter(|_| state::is_open())
 }

@@ -230,7 +230,7 @@ pub(crate) fn safepoint() {
     inside(|_| outside(|| ()));
 }
 
-/// See [`crate::Stopped::each_m`]. If a callback calls it, the visits run on the system stack,
+/// See [`crate::Stopped::each_m`]. If a callback calls it, on a stack of its M's, the visits run on the system stack,
 /// so that this M's registers are saved on its G like those of the others.
 pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result<c_int, Error> {
     if !owns_the_world() {
@@ -238,7 +238,7 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
     }
     let mut answer = 0;
     let tls = Tls::current();
-    outside(|| {
+    let mut work = || {
         // This thread may be in a handler, over a callback of its own.
         running::note_handlers(tls.m(), needm_sp());
         answer = MS
@@ -247,7 +247,14 @@ pub(crate) fn each_m(mut visit: impl FnMut(&M, usize, usize) -> c_int) -> Result
             .map(|m| visit_stacks(m, &mut visit))
             .find(|answer| *answer != 0)
             .unwrap_or(0);
-    });
+    };
+    // Code on a stack that needm does not know may leave that stack in a visit, and the callback go on.
+    let is_known = |(m, _): (&M, _)| m.holds(needm_sp());
+    if reconcile::running_segment(tls).is_none_or(is_known) {
+        outside(work);
+    } else {
+        work();
+    }
     Ok(answer)
 }
 

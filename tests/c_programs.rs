@@ -222,6 +222,8 @@ programs! {
     callbacks_continue_on_further_stacks_per_call = "further_stacks" Shared ["call"];
     the_edges_of_further_stacks = "further_stack_edges" Archive [];
     the_edges_of_further_stacks_per_call = "further_stack_edges" Shared ["call"];
+    jumps_between_stacks_lose_nothing = "jumps_between_stacks" Archive [];
+    jumps_between_stacks_lose_nothing_per_call = "jumps_between_stacks" Shared ["call"];
     a_stack_may_run_out_at_any_point = "little_stack" Archive [];
     a_stack_may_run_out_at_any_point_per_call = "little_stack" Shared ["call"];
     memory_that_is_refused_is_an_error = "out_of_memory" Archive [];

@@ -77,7 +77,6 @@ bugs! {
     exit_and_reaping_agree {
         an_exit_that_stays_on_the_robust_list: Delete;
         a_record_released_before_its_threads_end: That;
-        a_claim_that_is_not_given_up: Delete;
         an_exit_that_returns_no_m: Never;
     }
     needm_stops_while_threads_exit {

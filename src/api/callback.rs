@@ -47,8 +47,8 @@ use crate::reconcile;
 pub struct Context<'scope, 'env: 'scope> {
     scope: PhantomData<&'scope mut &'scope ()>,
     env: PhantomData<&'env mut &'env ()>,
-    /// Not for another thread.
-    here: PhantomData<*mut ()>,
+    /// What the caller of this callback waits with. Not for another thread.
+    info: *const call::PanicInfo,
 }
 
 /// Runs `f` on this thread's G.
@@ -67,7 +67,8 @@ pub struct Context<'scope, 'env: 'scope> {
 ///
 /// # Errors
 /// [`CallbackError`] says why there is no result. [`Error::TimedOut`] also: another fiber of this thread is in
-/// a callback, and no M is left for this one.
+/// a callback, and no M is left for this one. [`Error::Busy`]: a hook that binds or unbinds an M calls this, or a handler
+/// that has interrupted one.
 ///
 /// ```
 /// needm::start(needm::Config::default())?;
@@ -151,6 +152,7 @@ where
     struct Frame<F, R> {
         function: Option<F>,
         result: Option<caught::Caught<R>>,
+        context: *const Context<'static, 'static>,
     }
     unsafe extern "C" fn run<'env, F, R>(frame: *mut c_void)
     where
@@ -159,14 +161,17 @@ where
         // SAFETY: `enter` waits with just this frame.
         let frame = unsafe { &mut *frame.cast::<Frame<F, R>>() };
         if let Some(function) = frame.function.take() {
-            // A constant: deferred functions may look at it when this frame is gone.
-            let cx = &Context { scope: PhantomData, env: PhantomData, here: PhantomData };
+            // Deferred functions may look at it when this frame is gone.
+            // SAFETY: it is in a frame of `enter`, too, which waits until the callback is over. The lifetimes are those
+            // of what it lets code do, and it holds nothing that has any.
+            let cx = unsafe { &*frame.context.cast::<Context<'_, 'env>>() };
             frame.result = Some(caught::catch(|| function(cx)));
         }
     }
-    let mut frame = Frame { function: Some(f), result: None };
     let mut info = call::PanicInfo::new();
     info.size |= tags;
+    let context = Context { scope: PhantomData, env: PhantomData, info: &raw const info };
+    let mut frame = Frame { function: Some(f), result: None, context: &raw const context };
     // SAFETY: `run` is for this frame, which waits here, as `info` does.
     let code = unsafe {
         let frame = (&raw mut frame).cast();
@@ -188,7 +193,8 @@ impl<'scope> Context<'scope, '_> {
     /// does not wait for it. A fault there is never the callback's.
     ///
     /// # Errors
-    /// [`Error::Invalid`] off the callback's G: in a `ccall` of its own.
+    /// [`Error::Invalid`] off the callback's stacks: in a `ccall` of its own, or on a coroutine's stack that
+    /// [`with_stack`](Self::with_stack) does not declare.
     pub fn ccall<F, R>(&self, f: F) -> Result<R, Error>
     where
         F: FnOnce() -> R,
@@ -203,14 +209,15 @@ impl<'scope> Context<'scope, '_> {
             frame.result = frame.function.take().map(caught::catch);
         }
         let mut frame = Frame { function: Some(f), result: None };
-        ccall::ccall(run::<F, R>, (&raw mut frame).cast())?;
+        ccall::ccall(run::<F, R>, (&raw mut frame).cast(), true)?;
         frame.result.take().map(caught::resume).ok_or(Error::Invalid)
     }
 
     /// Has `f` run when the callback ends, however it does; last in, first out.
     ///
     /// # Errors
-    /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G.
+    /// [`Error::NoMemory`]: [`MAX_DEFERRED`](crate::MAX_DEFERRED) are pending on this G. [`Error::Invalid`]: in C of this
+    /// callback's, while the thread's innermost callback is another fiber's.
     pub fn defer<F>(&self, f: &'scope F) -> Result<(), Error>
     where
         F: Fn(&Deferred),
@@ -224,7 +231,7 @@ impl<'scope> Context<'scope, '_> {
             }
         }
         let arg = ptr::from_ref(f).cast_mut().cast();
-        inside(|_| defer::defer(run::<F>, arg, defer::NO_RECORD).map(drop))
+        inside(|_| defer::defer_within(self.info, run::<F>, arg))
     }
 
     /// Runs `f` while this callback continues on `stack`, a further stack of the host's: `f` resumes
@@ -263,6 +270,7 @@ impl<'scope> Context<'scope, '_> {
     /// 3. If a fault, an overflow or [`panic()`] ends the callback, the frames on it are
     ///    skipped, as [`callback_catching_faults`] says of those on the G; a coroutine with such
     ///    frames is not resumed, nor dropped in a way that unwinds it.
+    /// 4. Code on it does not leave it (suspend, yield) in a [`ccall`](Self::ccall) of this callback's.
     pub unsafe fn with_stack<F, R>(&self, stack: Range<usize>, f: F) -> Result<R, Error>
     where
         F: FnOnce() -> R,

@@ -7,10 +7,11 @@
 #![allow(unsafe_code)] // a function of the host's, on another stack
 
 use crate::abandoned::go_on;
+use crate::arch::needm_sp;
 use crate::call::{ALIGN, Call, Function};
 use crate::callback::inside;
 use crate::callback::inside::Mark;
-use crate::callback::panic::panicked_in_c_at;
+use crate::callback::panic::{forget_left, panicked_in_c_at};
 use crate::error::Error;
 use crate::fibers;
 use crate::m;
@@ -68,7 +69,7 @@ pub(crate) fn on_g0<W: FnMut()>(m: &M, segment: &Segment, work: &mut W) {
 /// Runs `work`, which waits for what other threads do: in a callback on the system stack, because they
 /// may have to wait in turn for a stop of the world, which waits for running callbacks.
 pub(crate) fn wait_off_g<W: FnMut()>(work: &mut W) {
-    match running_segment(Tls::current()) {
+    match running_segment(Tls::current()).filter(|(m, _)| m.holds(needm_sp())) {
         Some((m, segment)) => on_g0(m, segment, work),
         None => work(),
     }
@@ -105,6 +106,7 @@ fn free_below(m: &M, segment: &Segment) -> usize {
 /// deferred may use its frames. Apart, because each ccall's frame stays on the G.
 #[inline(never)]
 fn below_c(m: &M, segment: &Segment, from: &Segment) -> usize {
+    forget_left(m, segment, needm_sp());
     let mut inner = Some(segment);
     while let Some(at) = inner {
         let c = if at.is(ENDING) { panicked_in_c_at(at) } else { 0 };
@@ -155,11 +157,12 @@ fn come_back(m: &M, segment: &Segment) {
     go_on(m, segment);
 }
 
-/// Runs `function(arg)` on the system stack: `needm_ccall`.
-pub(crate) fn ccall(function: Function, arg: *mut c_void) -> Result<(), Error> {
+/// Runs `function(arg)` on the system stack: `needm_ccall`. `from_known`: only from a stack of the callback's. Code
+/// on another one may leave that in the function, and the callback would run its next one over that.
+pub(crate) fn ccall(function: Function, arg: *mut c_void, from_known: bool) -> Result<(), Error> {
     let (tls, mark) = (Tls::current(), Mark::new());
     let before = inside::begin(tls, &mark);
-    let found = running_segment(tls);
+    let found = running_segment(tls).filter(|(m, _)| !from_known || m.holds(needm_sp()));
     if let Some((m, segment)) = found {
         // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
         unsafe { call_on_g0(m, segment, function, arg, before) };

@@ -11,15 +11,18 @@
 #![allow(unsafe_code)] // functions of the host's
 
 use crate::abandoned;
-use crate::call::Function;
+use crate::call::{Function, PanicInfo};
 use crate::error::Error;
 use crate::m::M;
+use crate::m::calls::info_of;
 use crate::reconcile;
 use crate::segment::{ENDING, Segment};
 use crate::stack::Deferred;
 pub(crate) use crate::stack::NO_RECORD;
+use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_void;
+use core::ptr;
 
 /// Runs what is deferred in `segment`, whose callback is ending. If that is to be
 /// interrupted, stops there, and returns the value of the request: no interrupt ends a deferred
@@ -49,6 +52,24 @@ pub(crate) fn run_deferred(m: &M, segment: &Segment) -> Option<*mut c_void> {
         unsafe { (deferred.function)(deferred.arg) };
         tls.set_inside(inside);
     }
+}
+
+/// Defers `function(arg)` to the end of the innermost callback, if that is the one whose caller waits with `info`, or is
+/// inside it: what the function uses may be gone when another fiber's ends.
+pub(crate) fn defer_within(
+    info: *const PanicInfo,
+    function: Function,
+    arg: *mut c_void,
+) -> Result<(), Error> {
+    let (_, innermost) = reconcile::current_segment(Tls::current()).ok_or(Error::Invalid)?;
+    // SAFETY: the call is in a frame that waits for this callback.
+    let is_its = ptr::eq(unsafe { (*innermost.call.load(Relaxed)).info }, info);
+    let around = || core::iter::successors(innermost.outer(), |inner| inner.outer());
+    let is_around = |outer: &Segment| info_of(outer.call.load(Relaxed) as usize) == info.addr();
+    if !is_its && !around().any(is_around) {
+        return Err(Error::Invalid);
+    }
+    defer(function, arg, NO_RECORD).map(drop)
 }
 
 /// Defers `function(arg)` to the end of the innermost callback. `record`: the address of the host's record, by

@@ -33,6 +33,7 @@ use crate::running;
 use crate::segment::{BOUND_HERE, WAS_RUNNING};
 use crate::state;
 use crate::sync::Relaxed;
+use crate::thread::hook;
 use crate::tls::Tls;
 use crate::tools;
 use core::ptr;
@@ -86,6 +87,10 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
     }
     if !state::is_open() {
         return Err(Error::NotStarted);
+    }
+    // A coroutine could stay in it, on an M that is just being bound or unbound.
+    if call.is_safe() && hook::calls(tls) {
+        return Err(Error::Busy);
     }
     let stack_size = state::settings().stack_size();
     if call.size > stack_size {

@@ -73,7 +73,11 @@ fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     }
     if unbinds {
         needm::dropm(tls, m);
-    } else if bound_here && tls.bound_epoch() == 0 && m.segment().is_none() {
+    } else if bound_here
+        && tls.bound_epoch() == 0
+        && m.segment().is_none()
+        && !pool::is_left_behind(m)
+    {
         // It was below that of another fiber, which has been unbound since.
         needm::allow_fast_path(tls, m);
     }
@@ -123,6 +127,8 @@ pub(crate) fn drop_inside(tls: &Tls, m: &M, call: *const Call) -> Option<&'stati
 pub(crate) fn run_deferred(m: &M, segment: &Segment) {
     abandoned::go_on(m, segment);
     segment.gsp.store(0, Relaxed);
+    // A deferred function may have jumped back to the code that returns now.
+    segment.panic.store(ptr::null_mut(), Relaxed);
     if let Some(value) = defer::run_deferred(m, segment) {
         raise(m, segment, interrupted(value), 0);
     }

@@ -34,7 +34,7 @@ use crate::arch::{CALL_ROOM, is_in_entry, needm_sp};
 use crate::barrier;
 use crate::callback::fault::place_interrupt;
 use crate::callback::mark::{self, Mark};
-use crate::callback::panic::{interrupted, raise};
+use crate::callback::panic::{forget_left, interrupted, raise};
 use crate::error::Error;
 use crate::m::M;
 use crate::os;
@@ -195,7 +195,11 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
     };
     let Some(segment) = live else { return 0 };
     segment.unset(POSTPONED);
-    if is_inside(tls, at.sp, stack.end) || segment.is(ENDING) {
+    if is_inside(tls, at.sp, stack.end) {
+        return 0;
+    }
+    forget_left(m, segment, at.sp);
+    if segment.is(ENDING) {
         return 0;
     }
     if is_in_entry(at.pc) {

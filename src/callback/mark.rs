@@ -47,7 +47,9 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
     lifecycle_lock::give_up_left(tls, at, |mark| is_left_for_sure(tls, mark, at));
     let before = tls.inside();
     let innermost = before & !INTERRUPTED;
-    let outermost = if before == innermost { innermost } else { tls.outermost() };
+    // A coroutine may have put the flag back, in whose code another one noted it.
+    let noted = Some(tls.outermost()).filter(|mark| before != innermost && *mark != 0);
+    let outermost = noted.unwrap_or(innermost);
     // A function that a handler has called may have been jumped out of, and the handler goes on. Or the handler
     // was, with what it had interrupted, and what was called since has not been.
     let inner_goes_on = !is_left(tls, innermost, at);

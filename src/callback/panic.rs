@@ -36,6 +36,7 @@ use crate::thread::counts::COUNTS;
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ffi::c_void;
+use core::ptr;
 
 unsafe extern "C" {
     /// `entry.S`: ends a callback from any depth.
@@ -78,9 +79,24 @@ pub(crate) fn interrupted(value: *mut c_void) -> PanicInfo {
     PanicInfo { kind: Error::Interrupted.code(), value, ..PanicInfo::new() }
 }
 
+/// If a deferred function of this callback's has jumped back to its code, which is at `sp`: no panic is under way any
+/// more. That is seen where the panic was further down on the same stack.
+pub(crate) fn forget_left(m: &M, segment: &Segment, sp: usize) {
+    let panic = segment.panic.load(Relaxed) as usize;
+    let is_on_the_same = || {
+        let on_part = |part: &Part| part.bounds().holds(panic) && part.bounds().holds(sp);
+        m.stack.holds(panic) && m.stack.holds(sp) || m.parts().any(on_part)
+    };
+    if panic != 0 && panic < sp && is_on_the_same() {
+        segment.panic.store(ptr::null_mut(), Relaxed);
+        segment.unset(ENDING);
+    }
+}
+
 /// Stops the panic of the innermost callback; what it was, if there was one.
 pub(crate) fn recover() -> Option<PanicInfo> {
-    let (_, segment) = reconcile::current_segment(Tls::current())?;
+    let (m, segment) = reconcile::current_segment(Tls::current())?;
+    forget_left(m, segment, needm_sp());
     // SAFETY: null, or a panic in a frame further up this G, which stays until its callback ends.
     let panic = unsafe { segment.panic.load(Relaxed).as_mut()? };
     if panic.recovered {

@@ -30,10 +30,16 @@ pub(crate) fn waiting(m: &M) -> impl Iterator<Item = usize> {
     })
 }
 
+/// The address of the info in a call whose frame may be gone; 0 without one.
+pub(crate) fn info_of(call: usize) -> usize {
+    os::thread::word_at(call + offset_of!(Call, info)).unwrap_or(0)
+}
+
 /// Whether the safe interface has made the call in a frame which may be gone: [`Call::is_safe`].
 pub(crate) fn is_safe(call: usize) -> bool {
-    let size = |info: usize| os::thread::word_at(info + offset_of!(PanicInfo, size));
-    let is_one = |info: &usize| *info != 0 && info.is_multiple_of(align_of::<PanicInfo>());
-    let info = os::thread::word_at(call + offset_of!(Call, info)).filter(is_one);
-    info.and_then(size).is_some_and(|size| size & FORWARDS_FAULTS != 0)
+    let info = info_of(call);
+    let size = || os::thread::word_at(info + offset_of!(PanicInfo, size));
+    info != 0
+        && info.is_multiple_of(align_of::<PanicInfo>())
+        && size().is_some_and(|size| size & FORWARDS_FAULTS != 0)
 }

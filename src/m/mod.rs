@@ -35,7 +35,6 @@ mod stacks;
 
 use crate::arch::TOP_ROOM;
 use crate::call::ALIGN;
-use crate::error::Error;
 use crate::index_list::Links;
 use crate::layout;
 use crate::os::fault::Known;
@@ -179,16 +178,6 @@ impl M {
         self.used.store(0, Relaxed);
         self.set_needs_cleanup();
         self.reset();
-    }
-
-    /// Leaves its stack, which stays mapped for good, to the code of its callbacks, and gets another one for those to
-    /// come. If there is none, it has no stack.
-    pub(crate) fn leave_stack(&self, stack_size: usize, guard_size: usize) -> Result<(), Error> {
-        self.seg.store(0, SeqCst);
-        self.stack.leave();
-        self.stack.map(stack_size, guard_size)?;
-        self.fill(self.index());
-        Ok(())
     }
 
     /// The segment of its outermost callback.

@@ -9,7 +9,8 @@
 use crate::error::Error;
 use crate::m::{M, MS};
 use crate::pool::{
-    Extra, HELD, LISTED, OWNER_SHIFT, READY, held_by, held_from, is_held, is_ready, trim, waiters,
+    Extra, HELD, LEFT_BEHIND, LISTED, OWNER_SHIFT, READY, held_by, held_from, is_held,
+    is_left_behind, is_ready, trim, waiters,
 };
 use crate::state;
 use crate::sync::{AtomicUsize, Relaxed, SeqCst, compiler_fence};
@@ -130,12 +131,14 @@ impl Extra {
         }
     }
 
-    /// `m`, bound to `thread`, which exits, has lost its stack, and there is no memory for another: it is no M any more.
-    pub(crate) fn lose(&self, m: &M, thread: &Thread) {
-        state::settings().hooks().m_free(m);
-        self.unmake(m, None);
+    /// `m`, which this thread has, and has taken out of its chain, is no M any more: its row and its G stay for the code
+    /// of callbacks that are left behind there.
+    pub(crate) fn leave_behind(&self, m: &M) {
+        trim::forget(m.index());
+        m.thread.store(ptr::null_mut(), Relaxed);
+        m.state.store(LEFT_BEHIND, SeqCst);
         self.made.fetch_sub(1, SeqCst);
-        self.retire(thread, None);
+        self.wake();
     }
 
     /// Frees the rows that a stop of needm has left reserved for `thread`: those of starts
@@ -199,7 +202,7 @@ impl Extra {
             let Some(m) = MS.get(index) else { continue };
             if !is_ready(m) {
                 let is_own = own.is_some_and(|own| m.state.load(Relaxed) == held_by(own));
-                if is_held(m) && !is_own {
+                if is_held(m) && !is_own && !is_left_behind(m) {
                     m.state.store(0, Relaxed);
                     self.blank.push(&MS, index);
                 }
@@ -229,7 +232,7 @@ impl Extra {
     /// record that is in use stays as it is, the list too. What is free and not on the list, [`Extra::sweep`] finds.
     pub(crate) fn rebuild_around(&self, own: Option<&Thread>) {
         waiters().store(own.map_or(0, |own| own.waits.load(Relaxed)), SeqCst);
-        for m in MS.iter().filter(|m| is_held(m)) {
+        for m in MS.iter().filter(|m| is_held(m) && !is_left_behind(m)) {
             let state = m.state.load(Relaxed);
             if THREADS.get(state >> OWNER_SHIFT).is_some_and(Thread::is_in_use) {
                 continue;

@@ -9,6 +9,7 @@
 //! | `LISTED` | no thread has popped it since it was put on the list: the thread that it is bound to may unbind it by a store |
 //! | `HELD` and the rest | it is bound to a thread, and the row of that thread's record |
 //! | `HELD` without `READY` | a stop of needm has unmapped its stack; the row stays reserved while its thread may still read it, until [`Extra::retire`] |
+//! | the same, and all other bits | code is left behind on its G: [`Extra::leave_behind`] |
 //!
 //! Binding is a compare-and-swap that sets `HELD`; unbinding is one that clears
 //! it. A thread with per-call binding binds the M it had last without looking at
@@ -63,6 +64,9 @@ pub(crate) const HELD: u32 = 4;
 
 /// Above these bits: the row of that thread's record.
 const OWNER_SHIFT: u32 = 3;
+
+/// The state of a row that holds no M any more, but the G of one: [`Extra::leave_behind`].
+const LEFT_BEHIND: u32 = !(READY | LISTED);
 
 /// The list, and the threads that wait for it.
 pub(crate) struct Extra {
@@ -173,6 +177,11 @@ pub(crate) fn is_kept_off_rebind_path(m: &M) -> bool {
 /// Whether this M is bound to a thread.
 pub(crate) fn is_held(m: &M) -> bool {
     m.state.load(Relaxed) & HELD != 0
+}
+
+/// Whether it is none any more, and what is left on its G goes on without one.
+pub(crate) fn is_left_behind(m: &M) -> bool {
+    m.state.load(Relaxed) == LEFT_BEHIND
 }
 
 /// The system's ID of the thread that this M is bound to; 0 if it is bound to none, or if the ID is

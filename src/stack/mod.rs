@@ -102,11 +102,6 @@ impl Stack {
         }
     }
 
-    /// Leaves it mapped for good.
-    pub(crate) fn leave(&self) {
-        self.map.store(0, Relaxed);
-    }
-
     /// Tells valgrind that needm jumps from a handler to this stack, on which the thread was before
     /// the signal.
     pub(crate) fn tell_valgrind_switched_back(&self) {

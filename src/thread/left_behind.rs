@@ -7,18 +7,38 @@
 
 use crate::m::M;
 use crate::m::calls::{is_safe, waiting};
+use crate::pool::EXTRA;
+use crate::state;
+use crate::sync::Relaxed;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
 use core::ptr;
 
 impl Thread {
     /// Whether the safe interface has begun a callback on the G of `m`, an M of this thread, which it leaves behind now
-    /// that it exits. Of others it is promised that nothing refers to such frames; and so it is of all that a thread has
-    /// which the raw system call ends, and others reap.
-    pub(super) fn leaves_behind(&self, m: &M) -> bool {
+    /// that it exits. Of others it is promised that nothing refers to such frames; and nothing can be asked of a thread that
+    /// others reap, whose stacks may be unmapped at any moment.
+    pub(super) fn leaves_code_on(&self, m: &M) -> bool {
         let tls = Tls::current();
         let is_left = |call| !self.own_stack_holds(tls, call) && is_safe(call);
         let is_this_threads = || tls.thread().is_some_and(|own| ptr::eq(own, self));
         m.segment().is_some() && is_this_threads() && waiting(m).any(is_left)
+    }
+
+    /// Leaves `m` behind. A destructor or a hook of the host's may still have its code go on on this thread: then that
+    /// comes to its end, and nothing of another thread's is touched, because no other thread gets the row.
+    pub(super) fn leave_behind(&self, m: &M) {
+        self.unchain(m, m.prev_held.load(Relaxed));
+        m.prev_held.store(ptr::null_mut(), Relaxed);
+        m.prev_current.store(ptr::null_mut(), Relaxed);
+        // No stop of the world waits for it; and what goes on sees that, and takes the slow paths.
+        m.set_needs_cleanup();
+        m.set_running(false);
+        EXTRA.leave_behind(m);
+        let hooks = state::settings().hooks();
+        self.in_hook(hooks.unminit.is_some() || hooks.m_free.is_some(), || {
+            hooks.unminit(m);
+            hooks.m_free(m);
+        });
     }
 }

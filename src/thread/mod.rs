@@ -146,7 +146,6 @@ fn exit_keeping_record(tls: &Tls, thread: &Thread) {
         return_ms(tls, thread);
     }
     // model: a_record_released_before_its_threads_end
-    // model: a_claim_that_is_not_given_up
     thread.resume_live();
 }
 

@@ -201,16 +201,15 @@ impl Thread {
     /// Unbinds an M of this thread, which has exited or is about to, or has bound another one meanwhile.
     #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
     pub(crate) fn return_one(&self, m: &M) {
-        self.run_unminit(m);
+        if state::settings().hooks().unminit.is_some() {
+            self.in_hook(true, || state::settings().hooks().unminit(m));
+            if !pool::is_held_by(m, self) {
+                return; // the hook has had a coroutine go on whose callback was there
+            }
+        }
         self.return_m(m);
         // Afterwards, because it may wait for the system, and others look for idle ones meanwhile.
         trim::note_returned(m, self);
-    }
-
-    fn run_unminit(&self, m: &M) {
-        if state::settings().hooks().unminit.is_some() {
-            self.in_hook(true, || state::settings().hooks().unminit(m));
-        }
     }
 
     /// Unbinds all Ms of this thread, which has exited or is about to. The result is their number.
@@ -221,14 +220,11 @@ impl Thread {
             // model: an_exit_that_returns_no_m
             if pool::is_held_by(m, self) {
                 count += 1;
-                let settings = state::settings();
-                let leave_stack = || m.leave_stack(settings.stack_size(), settings.guard_size());
-                if self.leaves_behind(m) && leave_stack().is_err() {
-                    self.run_unminit(m);
-                    EXTRA.lose(m, self);
-                    return true;
+                if self.leaves_code_on(m) {
+                    self.leave_behind(m);
+                } else {
+                    self.return_one(m);
                 }
-                self.return_one(m);
                 return true;
             }
             false

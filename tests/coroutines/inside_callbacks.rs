@@ -151,6 +151,7 @@ fn coroutines_run_inside_callbacks() {
     callbacks_that_coroutines_suspend_end_in_any_order();
     panics_of_coroutines_come_to_their_own_callers();
     the_g_of_a_forgotten_coroutine_stays();
+    super::sound::all();
     needm::start(Config::default()).expect("it is not started");
 
     // It yields, and is resumed in the same callback.

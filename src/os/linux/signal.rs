@@ -5,6 +5,7 @@
 use core::ffi::c_int;
 use core::ptr;
 
+use super::robust_list::SMALLEST_PAGE;
 use super::{EFAULT, Errno, call, ids, libc, spares_calls};
 use crate::arch::linux::context::Context;
 use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
@@ -243,6 +244,9 @@ fn change_mask(how: usize, set: Option<&u64>) -> u64 {
 pub(crate) fn can_read(address: usize) -> bool {
     /// No way to change the mask: Linux reads the set first, and refuses then.
     const NO_WAY: usize = 99;
+    if address < SMALLEST_PAGE {
+        return false; // without a set Linux reads none
+    }
     if valgrind::watches() {
         return can_copy_from(address);
     }

@@ -8,6 +8,8 @@ arch::where_corosensei_builds! {
     {
         #[path = "../inside_callbacks.rs"]
         mod inside_callbacks;
+        #[path = "../sound.rs"]
+        mod sound;
     } else {
         #[test]
         #[ignore = "corosensei does not build on ARM without an installed standard library"]

@@ -1,0 +1,135 @@
+/* C jumps from one stack of a callback's to another: past callbacks that were made on further stacks, and back out of a
+ * deferred function. And C of several fibers' callbacks acts on its own one, whichever fiber has called needm last. */
+#include "coroutine.h"
+#include <setjmp.h>
+
+/* A callback, inside it one that continues on a further stack, there another one, whose C jumps to the first one. */
+static struct coroutine further;
+static jmp_buf in_first;
+static void jumps(void *arg) {
+    (void)arg;
+    longjmp(in_first, 1);
+}
+static void calls_c_that_jumps(void *arg) { needm_ccall(jumps, arg); }
+static void body_calls_back(struct coroutine *co) { needm_callback(calls_c_that_jumps, co, 0, NULL); }
+static void continues_elsewhere(void *arg) {
+    (void)arg;
+    make(&further, body_calls_back);
+    resume(&further);
+}
+static __attribute__((noinline)) void calls_back(void *arg) { needm_callback(continues_elsewhere, arg, 0, NULL); }
+static int through_c, kind;
+static void count(void *counted) { ++*(int *)counted; }
+enum { RETURNS, PANICS, FAULTS, DEFERS };
+static void is_jumped_to(void *ran) {
+    static needm_defer d;
+    if (setjmp(in_first) == 0) {
+        if (through_c) needm_ccall(calls_back, NULL);
+        else calls_back(NULL);
+    }
+    needm_safepoint();
+    CHECK_EQ(needm_depth(), 1);
+    if (kind == PANICS) needm_panic(NULL);
+    if (kind == FAULTS) fault(NULL);
+    if (kind == DEFERS) CHECK_EQ(needm_defer_push(&d, count, ran), 0);
+}
+static void a_jump_past_a_further_stack_is_noticed(void) {
+    static const int results[] = {0, NEEDM_EPANIC, NEEDM_EFAULT, 0};
+    map_stack(&further);
+    for (int i = 0; i < rounds(100); i++) {
+        int ran = 0;
+        kind = i % 4;
+        through_c = i / 4 % 2;
+        CHECK_EQ(needm_callback(is_jumped_to, &ran, 0, NULL), results[kind]);
+        CHECK_EQ(ran, kind == DEFERS);
+        works_again();
+    }
+    unmap_stack(&further);
+}
+
+/* A deferred function jumps back to its callback, whose panic is over then. */
+static jmp_buf in_callback;
+static volatile int recovered;
+static void recovers(void *arg) {
+    (void)arg;
+    recovered = needm_recover(NULL);
+}
+static void jumps_back(void *arg) {
+    (void)arg;
+    longjmp(in_callback, 1);
+}
+static void panics_and_goes_on(void *ends) {
+    needm_defer d[2];
+    CHECK_EQ(needm_defer_push(&d[0], recovers, NULL), 0);
+    CHECK_EQ(needm_defer_push(&d[1], jumps_back, NULL), 0);
+    if (setjmp(in_callback) == 0) ((void (*)(void *))ends)(NULL);
+}
+static void a_panic_is_over_once_a_deferred_function_has_jumped_back(void) {
+    for (int i = 0; i < rounds(100); i++) {
+        recovered = 2;
+        CHECK_EQ(needm_callback(panics_and_goes_on, i % 2 ? (void *)fault : (void *)panics, 0, NULL), 0);
+        CHECK_EQ(recovered, 0);
+        works_again();
+    }
+}
+
+/* Two fibers wait in C, each in a callback. The first one goes on, while the other has called last. */
+enum { FIBERS = 2 };
+static struct fiber {
+    ucontext_t own, back;
+    needm_m *m;
+    needm_defer d;
+    char stack[128 * 1024];
+    volatile int ran, result;
+} fibers[FIBERS];
+static void waits_in_c(void *arg) {
+    struct fiber *fiber = arg;
+    CHECK_EQ(swapcontext(&fiber->own, &fiber->back), 0);
+    CHECK(needm_self() == fiber->m);
+    CHECK_EQ(needm_defer_push(&fiber->d, count, (void *)&fiber->ran), 0);
+    CHECK_EQ(swapcontext(&fiber->own, &fiber->back), 0);
+    if (fiber == &fibers[0]) needm_panic(NULL);
+}
+static void calls_c(void *arg) {
+    struct fiber *fiber = arg;
+    fiber->m = needm_self();
+    CHECK_EQ(needm_ccall(waits_in_c, arg), 0);
+    CHECK(needm_self() == fiber->m);
+}
+static int beginning;
+static void fiber_main(void) {
+    struct fiber *fiber = &fibers[beginning];
+    fiber->result = needm_callback(calls_c, fiber, 0, NULL);
+    CHECK_EQ(fiber->ran, 1);
+    CHECK_EQ(swapcontext(&fiber->own, &fiber->back), 0);
+}
+static void go_on(int number) { CHECK_EQ(swapcontext(&fibers[number].back, &fibers[number].own), 0); }
+static void c_acts_on_the_callback_that_has_called_it(void) {
+    for (volatile int i = 0; i < rounds(100); i++) {
+        for (volatile int n = 0; n < FIBERS; n++) {
+            fibers[n].ran = 0;
+            CHECK_EQ(getcontext(&fibers[n].own), 0);
+            fibers[n].own.uc_stack.ss_sp = fibers[n].stack;
+            fibers[n].own.uc_stack.ss_size = sizeof fibers[n].stack;
+            makecontext(&fibers[n].own, fiber_main, 0);
+            beginning = n;
+            go_on(n);
+        }
+        static const int order[] = {0, 1, 0, 1};
+        for (volatile int n = 0; n < 4; n++) go_on(i % 2 ? order[n] : order[3 - n]);
+        CHECK_EQ(fibers[0].result, NEEDM_EPANIC);
+        CHECK_EQ(fibers[1].result, 0);
+        works_again();
+    }
+}
+
+int main(int argc, char **argv) {
+    seed = parse_seed(argc, argv, &binding);
+    start((needm_config){.binding = binding});
+    RUN(a_jump_past_a_further_stack_is_noticed);
+    RUN(a_panic_is_over_once_a_deferred_function_has_jumped_back);
+    RUN(c_acts_on_the_callback_that_has_called_it);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(needm_stop(), 0);
+    return SUCCESS;
+}
