@@ -20,6 +20,7 @@ use crate::callback::ccall;
 use crate::callback::inside::{Mark, inside};
 use crate::error::Error;
 use crate::gate;
+use crate::needm;
 use crate::os::{last_error, thread as os_thread};
 use crate::spawn::handover::HandOver;
 pub(crate) use crate::spawn::handover::{Main, is_under_way};
@@ -98,7 +99,9 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
     let Some((offered, main)) = handover::take(arg.addr()) else {
         return core::ptr::null_mut();
     };
-    // Marked as a call of the host's: its hook may run this in a callback, on the thread that spawns.
+    // Marked as a call of the host's: its hook may run this in a callback, on the thread that spawns. Then what that
+    // thread has stays bound.
+    let had_one = inside(|tls| needm::current(tls).is_some());
     let attached = inside(|_| attach::attach());
     // Now that `spawn` succeeds, a stop has to wait for the callback.
     set_admitted(true);
@@ -126,7 +129,9 @@ unsafe extern "C" fn spawned_main(arg: *mut c_void) -> *mut c_void {
             info.signo, info.addr, info.pc, info.value
         ));
     }
-    let _ = inside(|_| attach::detach());
+    if !had_one {
+        let _ = inside(|_| attach::detach());
+    }
     if let Some(over) = main.over {
         // SAFETY: the caller of `spawn` lets it be called with its argument, once.
         unsafe { over(main.arg) };

@@ -27,6 +27,7 @@ impl Thread {
 
     /// Leaves `m` behind. A destructor or a hook of the host's may still have its code go on on this thread: then that
     /// comes to its end, and nothing of another thread's is touched, because no other thread gets the row.
+    #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
     pub(super) fn leave_behind(&self, m: &M) {
         self.unchain(m, m.prev_held.load(Relaxed));
         m.prev_held.store(ptr::null_mut(), Relaxed);
