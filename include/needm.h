@@ -19,12 +19,13 @@
  *   handler      a signal handler. A callback that a handler makes is a callback like any
  *                other: what may be called inside a callback may be called there.
  *
- * From where each function may be called stands in its comment. Four rules hold for all:
+ * From where each function may be called stands in its comment. Five rules hold for all:
  *   - "Any thread" includes threads that needm has never seen.
  *   - Before needm_start and after needm_stop a function that needs needm started returns
  *     NEEDM_ENOTSTARTED, and nothing else happens.
  *   - In the child of a fork everything works as in the parent; see needm_atfork_child.
  *     The child of a vfork shares its parent's memory and must call nothing here.
+ *   - A handler that has interrupted a function of needm's does not switch to another fiber.
  *   - Hooks may use the M that they are given, and must not call needm_callback; what else
  *     they may call: needm_hooks.
  */
@@ -286,6 +287,8 @@ int needm_callback(void (*fn)(void *frame), void *frame, size_t framesize, needm
 /* Runs fn(arg) on the thread's own stack. A stop of the world does not wait for it. A C++ exception
  * that leaves fn goes on in the callback. Of the fibers of a thread others may go on meanwhile; this one goes on
  * on the same thread.
+ * Code on a further stack, or on one that was not declared, does not leave that in fn, to have the
+ * callback go on: its next needm_ccall would overwrite what fn has on the thread's own stack.
  * On the G only, or on a further stack of the callback (needm_enter_stack). In C, outside, in a
  * handler: NEEDM_EINVAL. NEEDM_EINVAL also: fn NULL. */
 int needm_ccall(void (*fn)(void *arg), void *arg);
