@@ -347,7 +347,9 @@ pub(crate) fn go_on(m: &M, segment: &Segment) {
 /// Drops the callbacks inside `segment`, if that is one of `m` still.
 #[cold]
 fn drop_inside(m: &M, segment: &Segment) {
-    while let Some(inner) = m.segment().filter(|_| !m.ends_in(segment) && m.has(segment)) {
+    // Asked of the one that was read: a handler may leave another one on top of `segment` in between.
+    let is_inside = |inner: &&Segment| !ptr::eq(*inner, segment) && m.has(segment);
+    while let Some(inner) = m.segment().filter(is_inside) {
         drop_segment(m, inner);
     }
 }

@@ -169,11 +169,6 @@ impl M {
         }
     }
 
-    /// Whether `segment` is the innermost one.
-    pub(crate) fn ends_in(&self, segment: &Segment) -> bool {
-        self.is_innermost(self.seg.load(Relaxed), segment)
-    }
-
     /// Whether this segment is that of a callback of its own.
     pub(crate) fn has(&self, segment: *const Segment) -> bool {
         let mut segments = core::iter::successors(self.segment(), |inner| inner.outer());

@@ -337,6 +337,11 @@ static void a_handler_may_call_back_at_any_instruction(void) {
         for (only = C_JUMPS; binds && only <= KINDS; only++)
             at_each_instruction(paths + i, call_back, start_run_and_stop);
     }
+    /* Coming back from C that has jumped, while a handler on needm's signal stack jumps, too. */
+    flags_of_handler = SA_ONSTACK;
+    only = JUMPS;
+    for (int i = 0; i < PATHS; i++)
+        if (paths[i].go == a_jump_back_to_c) at_each_instruction(paths + i, call_back, start_run_and_stop);
     only = KINDS;
     without_strides = 100;
     int before = mappings();
