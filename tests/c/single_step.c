@@ -341,7 +341,7 @@ static void a_handler_may_call_back_at_any_instruction(void) {
     flags_of_handler = SA_ONSTACK;
     only = JUMPS;
     for (int i = 0; i < PATHS; i++)
-        if (paths[i].go == a_jump_back_to_c) at_each_instruction(paths + i, call_back, start_run_and_stop);
+        if (paths[i].go == a_jump_back_to_c && binding == NEEDM_BIND_CALL) at_each_instruction(paths + i, call_back, start_run_and_stop);
     only = KINDS;
     without_strides = 100;
     int before = mappings();

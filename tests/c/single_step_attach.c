@@ -12,7 +12,7 @@ int main(void) {
 
 /* Steps are slow on a virtual machine: not each is tried. */
 #ifndef STRIDE
-#define STRIDE 7
+#define STRIDE 17
 #endif
 static void calls_back(void) {
     long sum = 0;

@@ -106,7 +106,7 @@ static void *forks_there(void *arg) {
 
 /* Steps are slow on a virtual machine: not each is tried. */
 #ifndef STRIDE
-#define STRIDE 127
+#define STRIDE 251
 #endif
 static void at_every_instruction(void *(*reaper)(void *), void (*end)(void)) {
     static int first;
