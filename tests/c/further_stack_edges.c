@@ -358,53 +358,6 @@ static void an_ending_in_a_handler_leaves_the_mask(void) {
     CHECK_EQ(needm_stop(), 0);
     unmap_stack(&co);
 }
-
-/* The stack of a coroutine runs out in a callback of C's, whose deferred function runs on the G's reserve, and is asked to
- * end there. The callback around it is in C. */
-static needm_m *volatile running;
-static volatile int asked, came_to_its_end;
-static void *asks(void *arg) {
-    WAIT_UNTIL(running != NULL);
-    CHECK_EQ(needm_interrupt(running, NULL), 0);
-    asked = 1;
-    return arg;
-}
-static void is_asked(void *arg) {
-    (void)arg;
-    running = needm_self();
-    WAIT_UNTIL(asked);
-    came_to_its_end = getppid() > 0; /* the signal is here by then */
-}
-static void defers_and_overflows(void *arg) {
-    needm_defer d;
-    CHECK_EQ(needm_defer_push(&d, is_asked, arg), 0);
-    overflow(NULL);
-}
-static void calls_back_from_c(void *arg) {
-    needm_defer d;
-    int result = needm_callback(defers_and_overflows, arg, 0, NULL);
-    CHECK(result == NEEDM_EOVERFLOW || result == NEEDM_EINTERRUPTED);
-    CHECK(came_to_its_end);
-    CHECK_EQ(needm_depth(), 1);
-    CHECK_EQ(needm_defer_push(&d, nothing, NULL), 0);
-}
-static void body_calls_c(struct coroutine *co) { CHECK_EQ(needm_ccall(calls_back_from_c, co), 0); }
-static void an_interrupt_on_the_reserve_leaves_the_callback_around_it(void) {
-    struct coroutine co = {0};
-    map_stack(&co);
-    start((needm_config){.binding = binding});
-    for (int i = 0; i < rounds(100); i++) {
-        running = NULL;
-        asked = came_to_its_end = 0;
-        pthread_t asking = thread(asks, NULL);
-        CHECK_EQ(run(&co, body_calls_c, NULL), 0);
-        join(asking);
-        works_again();
-    }
-    CHECK_EQ(needm_detach(), 0);
-    CHECK_EQ(needm_stop(), 0);
-    unmap_stack(&co);
-}
 #endif
 
 int main(int argc, char **argv) {
@@ -415,7 +368,6 @@ int main(int argc, char **argv) {
     RUN(mistakes_are_refused);
 #ifndef _WIN32
     RUN(an_ending_in_a_handler_leaves_the_mask);
-    RUN(an_interrupt_on_the_reserve_leaves_the_callback_around_it);
 #endif
     RUN(stacks_that_were_not_declared);
     return SUCCESS;

@@ -96,6 +96,10 @@ mod body {
             assert_eq!(spawn(), Ok(()));
             assert_eq!(needm::callback(|_| spawn()).expect("it returns"), Ok(()));
             assert_eq!(RAN.load(SeqCst), 2);
+            // What the spawner has bound stays bound.
+            needm::attach().expect("it is started");
+            assert_eq!(spawn(), Ok(()));
+            assert!(needm::with_m(|_| ()).is_some());
             needm::detach().expect("outside");
             assert_eq!(needm::stats().ms_bound, 0);
             needm::stop().expect("no callback runs");
