@@ -29,7 +29,7 @@ pub(crate) struct Segment {
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
     /// [`WAS_RUNNING`], [`BOUND_HERE`], [`UNWOUND`], [`USED_RESERVE`], [`FORWARDS`], [`ENDING`],
-    /// [`BUILT`], [`POSTPONED`], [`ASKS`].
+    /// [`BUILT`], [`POSTPONED`], [`ASKS`], [`UNDER_HOOK`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
@@ -78,6 +78,9 @@ pub(crate) const POSTPONED: usize = 256;
 /// The host is being asked about a fault of this callback. Where that is on the callback's own stack,
 /// a fault there is none of the callback's. It stays set if the hook is jumped out of.
 pub(crate) const ASKS: usize = 512;
+
+/// It waits while a hook of the host's runs on its thread, outside callbacks. It stays set if the hook is jumped out of.
+pub(crate) const UNDER_HOOK: usize = 1024;
 
 /// In `deferred`: one more is just being kept, or taken out to run.
 const DEFERRING: usize = 1 << (usize::BITS - 1);

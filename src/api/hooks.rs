@@ -49,7 +49,8 @@ pub enum FaultAnswer {
 /// where a thread finds no M for long. `minit` and `unminit` run on the thread's own stack;
 /// `unminit` on another thread's if this one has exited without giving its M back. A hook that
 /// panics aborts the process. The hooks must make no callbacks themselves: the safe ones
-/// are refused ([`Error::Busy`](crate::Error::Busy)). Nor may they have a coroutine go on that is in one.
+/// are refused ([`Error::Busy`](crate::Error::Busy)). Nor may they have a coroutine go on that is in one:
+/// if a safe one ends in the hook, that aborts the process.
 ///
 /// In `m_new` outside callbacks, in `minit` and in `unminit`, [`attach`](crate::attach), [`detach`](crate::detach)
 /// and [`stop`](crate::stop) are [`Error::Busy`](crate::Error::Busy): their thread is just binding or unbinding an M.

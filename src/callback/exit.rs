@@ -14,15 +14,18 @@ use crate::callback::panic::{interrupted, raise};
 use crate::fibers;
 use crate::gate;
 use crate::m::M;
+use crate::m::calls::is_safe;
 use crate::needm;
 use crate::os;
 use crate::pool;
 use crate::running;
 use crate::segment::{
-    BOUND_HERE, ENDING, FORWARDS, POSTPONED, Segment, UNWOUND, USED_RESERVE, WAS_RUNNING,
+    BOUND_HERE, ENDING, FORWARDS, POSTPONED, Segment, UNDER_HOOK, UNWOUND, USED_RESERVE,
+    WAS_RUNNING,
 };
 use crate::segment_end::{drop_segment, pop};
 use crate::sync::Relaxed;
+use crate::thread::hook;
 use crate::tls::Tls;
 use core::ffi::c_int;
 use core::ptr;
@@ -45,6 +48,7 @@ pub(crate) extern "C" fn exit(call: *mut Call, m: *const M, code: c_int) -> c_in
 
 fn leave(tls: &Tls, call: &Call, m: &M, code: c_int) -> c_int {
     let Some(segment) = drop_inside(tls, m, call) else { return code };
+    hook::refuse_end(tls, segment, || call.is_safe());
     let size = segment.size.load(Relaxed);
     if size != 0 {
         // SAFETY: the caller passed `size` bytes at `frame`, and waits; the copy is still on the
@@ -151,8 +155,9 @@ extern "C" fn on_g_epilogue(call: *const Call, m: *const M) {
 extern "C" fn on_g_cleanup(m: *const M) {
     // SAFETY: the M is bound to this thread, whose record is live, so the M's row is mapped.
     let m = unsafe { &*m };
-    inside(|_| {
+    inside(|tls| {
         let base = m.base();
+        hook::refuse_end(tls, base, || is_safe(base.call.load(Relaxed) as usize));
         run_deferred(m, base);
         gate::returned(base);
         m.clean_up();
@@ -160,6 +165,6 @@ extern "C" fn on_g_cleanup(m: *const M) {
         if base.is(POSTPONED) {
             os::interrupt::admit();
         }
-        base.unset(ENDING | POSTPONED | FORWARDS);
+        base.unset(ENDING | POSTPONED | FORWARDS | UNDER_HOOK);
     });
 }

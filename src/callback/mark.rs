@@ -6,6 +6,7 @@ use crate::os;
 use crate::pool;
 use crate::sync::{AtomicUsize, Relaxed};
 use crate::thread::counts::COUNTS;
+use crate::thread::hook;
 use crate::tls::{INTERRUPTED, Tls, seal_of};
 use core::ptr;
 
@@ -55,7 +56,8 @@ fn begin_again(tls: &Tls, at: usize) -> usize {
     let inner_goes_on = !is_left(tls, innermost, at);
     let outer_goes_on =
         if outermost == innermost { inner_goes_on } else { !is_left(tls, outermost, at) };
-    if !inner_goes_on && !outer_goes_on {
+    // The mark may be of before a coroutine was suspended, which a hook has had go on.
+    if !inner_goes_on && !outer_goes_on && !hook::is_under_rusts(tls) {
         tls.set_inside(at);
         if let Some(thread) = tls.thread() {
             thread.forget_left_hook();

@@ -13,16 +13,19 @@
 #![allow(unsafe_code)] // the owner's record
 
 use crate::barrier::order;
+use crate::fatal;
 use crate::gate;
 use crate::gate::{CLOSED, MAX_SLEEP, OWNER, STOPPING, is_closed};
 use crate::m::M;
 use crate::os::wait::wait;
 use crate::pool;
+use crate::segment::{Segment, UNDER_HOOK};
 use crate::state;
 use crate::sync::SeqCst;
 use crate::thread::counts::own_id;
 use crate::thread_record::Thread;
 use crate::tls::Tls;
+use core::iter::successors;
 
 /// In the mark of before [`Thread::begin_hook`]: another hook was running already.
 const OUTER: u32 = 1 << 31;
@@ -46,8 +49,13 @@ impl Thread {
         // A handler is here, which has interrupted another hook.
         let outer = if runner.runs_hook() { OUTER } else { 0 };
         let was = self.mark_hook();
-        if is_set && !callback_code_runs() {
-            runner.enter_hook();
+        if is_set {
+            if outer == 0 {
+                runner.each_callback(|waiting| waiting.set(UNDER_HOOK));
+            }
+            if !callback_code_runs() {
+                runner.enter_hook();
+            }
         }
         was | outer
     }
@@ -56,6 +64,9 @@ impl Thread {
     #[inline(never)]
     pub(crate) fn end_hook(&self, was: u32) {
         let runner = self.runner();
+        if was & OUTER == 0 {
+            runner.each_callback(|waiting| waiting.unset(UNDER_HOOK));
+        }
         if was & OUTER == 0 && runner.runs_hook() {
             runner.set_runs_hook(false);
             order();
@@ -79,6 +90,15 @@ impl Thread {
             if is_closed(gate::value()) {
                 gate::wake_stopper();
             }
+        }
+    }
+
+    /// Each callback that waits on this thread, the caller: for C, for a coroutine, or below a handler. Its end does not
+    /// take the short way any more.
+    fn each_callback(&self, mut change: impl FnMut(&Segment)) {
+        for m in pool::held_from(self.held(), self).filter(|m| m.segment().is_some()) {
+            m.set_needs_cleanup();
+            successors(m.segment(), |inner| inner.outer()).for_each(&mut change);
         }
     }
 
@@ -112,9 +132,27 @@ impl Thread {
 /// too; what the thread has jumped out of does not.
 pub(crate) fn calls(tls: &Tls) -> bool {
     tls.thread().is_some_and(|own| {
-        let says_so = own.is_in_hook() || own.runs_hook();
-        says_so && (tls.has_interrupted_needm() || !own.is_live_and_stays())
+        is_under(own)
+            && (tls.has_interrupted_needm() || is_under_rusts(tls) || !own.is_live_and_stays())
     })
+}
+
+/// The same of hooks in Rust, also where a coroutine that one of them has go on has put a mark back of before the
+/// hook. No code jumps out of them.
+pub(crate) fn is_under_rusts(tls: &Tls) -> bool {
+    state::settings().hooks().kind.is_some() && tls.thread().is_some_and(is_under)
+}
+
+fn is_under(own: &Thread) -> bool {
+    own.is_in_hook() || own.runs_hook()
+}
+
+/// A callback of the safe interface ends, whose call this is. Its thread may be in the middle of binding an M or
+/// unbinding one, if a hook has had a coroutine go on that was in the callback.
+pub(crate) fn refuse_end(tls: &Tls, segment: &Segment, is_safe: impl FnOnce() -> bool) {
+    if segment.is(UNDER_HOOK) && is_safe() && calls(tls) {
+        fatal::throw(format_args!("needm: a callback from before a hook ended in the hook"));
+    }
 }
 
 /// Whether callback code counts as running on this thread; then a handler is here, which has

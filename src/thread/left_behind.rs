@@ -7,7 +7,7 @@
 
 use crate::m::M;
 use crate::m::calls::{is_safe, waiting};
-use crate::pool::EXTRA;
+use crate::pool::{self, EXTRA};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
@@ -15,20 +15,20 @@ use crate::tls::Tls;
 use core::ptr;
 
 impl Thread {
-    /// Whether the safe interface has begun a callback on the G of `m`, an M of this thread, which it leaves behind now
-    /// that it exits. Of others it is promised that nothing refers to such frames; and nothing can be asked of a thread that
-    /// others reap, whose stacks may be unmapped at any moment.
-    pub(super) fn leaves_code_on(&self, m: &M) -> bool {
-        let tls = Tls::current();
+    /// Leaves behind what the safe interface has begun on Gs of this thread, the caller, which exits. Of other callbacks
+    /// it is promised that nothing refers to their frames; and nothing can be asked of a thread that others reap, whose
+    /// stacks may be unmapped at any moment.
+    pub(super) fn leave_code_behind(&self, tls: &Tls) {
         let is_left = |call| !self.own_stack_holds(tls, call) && is_safe(call);
-        let is_this_threads = || tls.thread().is_some_and(|own| ptr::eq(own, self));
-        m.segment().is_some() && is_this_threads() && waiting(m).any(is_left)
+        let has_left = |m: &&M| m.segment().is_some() && waiting(m).any(is_left);
+        while let Some(m) = pool::held_from(self.held(), self).find(has_left) {
+            self.leave_behind(m);
+        }
     }
 
     /// Leaves `m` behind. A destructor or a hook of the host's may still have its code go on on this thread: then that
     /// comes to its end, and nothing of another thread's is touched, because no other thread gets the row.
-    #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
-    pub(super) fn leave_behind(&self, m: &M) {
+    fn leave_behind(&self, m: &M) {
         self.unchain(m, m.prev_held.load(Relaxed));
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);

@@ -153,6 +153,7 @@ fn exit_keeping_record(tls: &Tls, thread: &Thread) {
 fn return_ms(tls: &Tls, thread: &Thread) {
     tls.withdraw();
     gate::disown(thread);
+    thread.leave_code_behind(tls);
     thread.return_all_ms();
     // A handler may have allowed it since.
     tls.set_rebind_epoch(0);

@@ -220,11 +220,7 @@ impl Thread {
             // model: an_exit_that_returns_no_m
             if pool::is_held_by(m, self) {
                 count += 1;
-                if self.leaves_code_on(m) {
-                    self.leave_behind(m);
-                } else {
-                    self.return_one(m);
-                }
+                self.return_one(m);
                 return true;
             }
             false

@@ -6,6 +6,11 @@ mod arch;
 
 arch::where_corosensei_builds! {
     {
+        #[allow(dead_code)] // not all kinds of endings are met
+        #[path = "../../rust_sound/child.rs"]
+        mod child;
+        #[path = "../hooks.rs"]
+        mod hooks;
         #[path = "../inside_callbacks.rs"]
         mod inside_callbacks;
         #[path = "../sound.rs"]
