@@ -84,7 +84,7 @@ arch::c_entry! {
 
 arch::public! {
 unsafe extern "C" fn needm_ccall(function: Option<Function>, arg: *mut c_void) -> c_int {
-    code(function.ok_or(Error::Invalid).and_then(|function| ccall::ccall(function, arg, false)))
+    code(function.ok_or(Error::Invalid).and_then(|function| ccall::ccall(function, arg, ccall::From::Anywhere)))
 }
 }
 

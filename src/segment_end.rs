@@ -24,8 +24,8 @@ pub(crate) fn drop_segment(m: &M, segment: &Segment) {
 }
 
 /// The callback of this segment was jumped out of.
-fn leave(m: &M, segment: &Segment) {
-    leave_part(m, segment);
+fn note_jumped_out(m: &M, segment: &Segment) {
+    forget_inside(m, segment);
     gate::unwound(segment);
     if let Some(thread) = Tls::current().thread() {
         segment.kept.leave(&thread.ready);
@@ -34,7 +34,7 @@ fn leave(m: &M, segment: &Segment) {
 
 /// Where the code of this segment was inside needm, it is no longer: it was jumped out of, or is
 /// unwound.
-pub(crate) fn leave_part(m: &M, segment: &Segment) {
+pub(crate) fn forget_inside(m: &M, segment: &Segment) {
     let tls = Tls::current();
     let inside = tls.inside();
     let top = m.position(segment);
@@ -62,7 +62,7 @@ fn take_off(m: &M, segment: &Segment, unwound: bool, left: bool) {
         }
         let call = inner.call.load(Relaxed);
         if left || !is_last {
-            leave(m, inner);
+            note_jumped_out(m, inner);
         }
         put_back(m, inner, unwound || !is_last);
         if !m.end_segment(inner) {
@@ -70,7 +70,7 @@ fn take_off(m: &M, segment: &Segment, unwound: bool, left: bool) {
         }
         if inner.call.load(Relaxed) != call {
             // Or it has left another callback in the same record, and that was taken off.
-            leave(m, inner);
+            note_jumped_out(m, inner);
             put_back(m, inner, true);
         }
         if is_last {

@@ -349,7 +349,7 @@ impl Thread {
     }
 
     /// If the thread with this ID is dismantling it, any thread may from now on: that one was jumped out of it.
-    pub(crate) fn leave(&self, id: u32) {
+    pub(crate) fn abandon_dismantling(&self, id: u32) {
         let by_it = exiting_by(id);
         if by_it != BY_UNKNOWN {
             let _ = self.state.compare_exchange(by_it, LEFT, SeqCst, Relaxed);

@@ -209,7 +209,7 @@ impl<'scope> Context<'scope, '_> {
             frame.result = frame.function.take().map(caught::catch);
         }
         let mut frame = Frame { function: Some(f), result: None };
-        ccall::ccall(run::<F, R>, (&raw mut frame).cast(), true)?;
+        ccall::ccall(run::<F, R>, (&raw mut frame).cast(), ccall::From::OwnStacks)?;
         frame.result.take().map(caught::resume).ok_or(Error::Invalid)
     }
 

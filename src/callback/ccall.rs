@@ -157,12 +157,21 @@ fn come_back(m: &M, segment: &Segment) {
     go_on(m, segment);
 }
 
-/// Runs `function(arg)` on the system stack: `needm_ccall`. `from_known`: only from a stack of the callback's. Code
-/// on another one may leave that in the function, and the callback would run its next one over that.
-pub(crate) fn ccall(function: Function, arg: *mut c_void, from_known: bool) -> Result<(), Error> {
+/// Where the code of a callback may be that calls C.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum From {
+    /// On any stack. Code on one that is not declared promises not to leave it in C.
+    Anywhere,
+    /// On the callback's stacks. Code on another one may leave that in C, and the callback would run what it
+    /// calls next over that.
+    OwnStacks,
+}
+
+/// Runs `function(arg)` on the system stack: `needm_ccall`.
+pub(crate) fn ccall(function: Function, arg: *mut c_void, from: From) -> Result<(), Error> {
     let (tls, mark) = (Tls::current(), Mark::new());
     let before = inside::begin(tls, &mark);
-    let found = running_segment(tls).filter(|(m, _)| !from_known || m.holds(needm_sp()));
+    let found = running_segment(tls).filter(|(m, _)| from == From::Anywhere || m.holds(needm_sp()));
     if let Some((m, segment)) = found {
         // SAFETY: `needm_ccall`'s caller lets the function be called with its argument, here.
         unsafe { call_on_g0(m, segment, function, arg, before) };

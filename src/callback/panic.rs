@@ -120,7 +120,7 @@ pub(crate) fn begin(segment: &Segment, info: &PanicInfo) {
 
 /// The rest, on the G, below the frame that panicked. `c`: see [`Panic::c`].
 pub(crate) fn go_on(m: &M, segment: &Segment, info: PanicInfo, kept: usize, c: usize) -> ! {
-    leave_part(m, segment);
+    leave_code(m, segment);
     let c = if c == 0 { panicked_in_c_at(segment) } else { c };
     let mut panic = Panic { info, kept, c, recovered: false };
     segment.panic.store(&raw mut panic, Relaxed);
@@ -193,10 +193,10 @@ pub(crate) fn leave_handlers(m: &M, segment: &Segment, from: usize) {
 
 /// The code of this callback is left where it is: it is not inside needm any more, and no handler
 /// of it returns.
-fn leave_part(m: &M, segment: &Segment) {
+fn leave_code(m: &M, segment: &Segment) {
     let tls = Tls::current();
     let was_inside = tls.inside() != 0;
-    segment_end::leave_part(m, segment);
+    segment_end::forget_inside(m, segment);
     if was_inside && tls.inside() == 0 {
         // The stack has run out in needm's own code.
         COUNTS.forget_own_changes(tls);

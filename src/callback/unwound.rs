@@ -18,7 +18,7 @@ use crate::callback::inside::Mark;
 use crate::callback::panic::finish;
 use crate::layout;
 use crate::m::M;
-use crate::segment_end::leave_part;
+use crate::segment_end::forget_inside;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use core::ffi::c_int;
@@ -53,7 +53,7 @@ extern "C" fn unwound(call: *mut Call, exception: usize, resume: usize) -> usize
         inside::end(tls, before);
         return call as usize;
     };
-    leave_part(m, segment);
+    forget_inside(m, segment);
     #[allow(clippy::cast_possible_truncation, clippy::cast_possible_wrap)] // it is 1
     finish(m, segment, layout::call::UNWOUND as c_int)
 }

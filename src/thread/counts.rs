@@ -100,7 +100,7 @@ impl Counts {
         if more || own().next().is_some() {
             let is_own = |thread: &&Thread| tls.thread().is_some_and(|own| ptr::eq(own, *thread));
             let others = THREADS.iter().filter(|thread| !is_own(thread));
-            others.for_each(|thread| thread.leave(id));
+            others.for_each(|thread| thread.abandon_dismantling(id));
         }
         own().for_each(|place| place.store(0, Release));
     }
