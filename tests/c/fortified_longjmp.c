@@ -5,6 +5,11 @@
 #define _FORTIFY_SOURCE 2
 #include "check.h"
 #include <setjmp.h>
+#include <sys/mman.h>
+
+#ifndef MAP_FIXED_NOREPLACE
+#define MAP_FIXED_NOREPLACE 0x100000
+#endif
 
 enum { THREADS = 20 };
 
@@ -42,8 +47,9 @@ static void *own(void *arg) {
     CHECK((uintptr_t)hi < (uintptr_t)&lo);
     return arg;
 }
+static size_t stack_size;
 static void stacks_are_below_those_of_threads(void) {
-    start((needm_config){.seed_ms = THREADS});
+    start((needm_config){.seed_ms = THREADS, .stack_size = stack_size});
     pthread_t made[THREADS];
     for (int i = 0; i < THREADS; i++) made[i] = thread(own, NULL);
     for (int i = 0; i < THREADS; i++) join(made[i]);
@@ -51,10 +57,30 @@ static void stacks_are_below_those_of_threads(void) {
     CHECK_EQ(needm_stop(), 0);
 }
 
+/* Where needm maps Gs, others have mapped most of the room. */
+static void gs_find_what_is_left_of_their_room(void) {
+    const uintptr_t piece = (uintptr_t)1 << 30; /* on 32 bits this is not called */
+    int mapped = 0;
+    for (uintptr_t at = 96; at < 144; at++)
+        mapped += mmap((void *)(at * piece), piece, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0) != MAP_FAILED;
+    CHECK(mapped > 40);
+    stacks_are_below_those_of_threads();
+}
+
+static void large_gs_are_below_too(void) {
+    stack_size = (size_t)1 << (sizeof(void *) < 8 ? 20 : 30);
+    stacks_are_below_those_of_threads();
+}
+
 int main(void) {
     if (sizeof(void *) < 8) {
         fprintf(stderr, "skipped: 32 bits have no room for it\n");
         return SUCCESS;
+    }
+    /* First: of threads that have exited the C library keeps stacks, which lie above. */
+    if (!emulated()) { /* an emulator notes each page */
+        CHECK_CHILD(gs_find_what_is_left_of_their_room);
+        CHECK_CHILD(large_gs_are_below_too);
     }
     CHECK_CHILD(younger_threads_jump_out_of_callbacks);
     /* Again and again: addresses are used anew. */

@@ -2,6 +2,7 @@
 #include "filter.h"
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <ucontext.h>
 
 /* On all threads, also those that are there. */
 static void refuse_membarrier_from_now_on(void) {
@@ -190,11 +191,80 @@ static void callbacks_go_on_where_the_signal_stack_cannot_be_changed(void) {
     CHECK_CHILD(it_cannot_be_changed_per_call);
 }
 
+/* The stack of a fiber that was in a callback is gone. Whether a word of it is there, needm asks by a change of the
+ * mask in no way; or, where a filter answers that, by another call. */
+static int filter_says;
+static void answer_changes_in_no_way(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_rt_sigprocmask, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, SIG_SETMASK, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, filter_says < 0 ? SECCOMP_RET_KILL_PROCESS : SECCOMP_RET_ERRNO | (uint32_t)filter_says),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
+    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+static ucontext_t fiber, around;
+static void goes_away(void *arg) {
+    (void)arg;
+    swapcontext(&fiber, &around);
+}
+static void is_in_a_callback(void) { needm_callback(goes_away, NULL, 0, NULL); }
+static void a_fibers_stack_goes(uint32_t flags) {
+    enum { BYTES = 1 << 16 };
+    void *stack = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(stack != MAP_FAILED);
+    start((needm_config){.flags = flags});
+    getcontext(&fiber);
+    fiber.uc_stack.ss_sp = stack;
+    fiber.uc_stack.ss_size = BYTES;
+    makecontext(&fiber, is_in_a_callback, 0);
+    swapcontext(&around, &fiber);
+    munmap(stack, BYTES);
+    answer_changes_in_no_way();
+    for (int i = 0; i < 20; i++) CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    CHECK_EQ(needm_stop(), 0);
+}
+static void with_probes(void) { a_fibers_stack_goes(0); }
+static void without_probes(void) { a_fibers_stack_goes(NEEDM_NO_PROBES); }
+static void filters_do_not_say_what_memory_is_there(void) {
+    if (emulated()) return; /* no filters */
+    const int answers[] = {0, EPERM, EINVAL, ENOSYS};
+    for (unsigned i = 0; i < sizeof answers / sizeof *answers; i++) {
+        filter_says = answers[i];
+        CHECK_CHILD(with_probes);
+    }
+    filter_says = -1;
+    CHECK_CHILD(without_probes);
+}
+
+/* The first thread keeps its ID until all others have exited. Without a robust list nothing else says that it has. */
+static void *uses_its_m(void *arg) {
+    int answer = NEEDM_ETIMEDOUT;
+    WAIT_UNTIL((answer = needm_callback(nothing, NULL, 0, NULL)) != NEEDM_ETIMEDOUT);
+    CHECK_EQ(answer, 0);
+    CHECK_EQ(stats().ms_reclaimed, 1);
+    _exit(SUCCESS);
+    return arg;
+}
+static void the_first_thread_exits(void) {
+    start((needm_config){.max_ms = 1, .wait_ns = 10000000, .flags = NEEDM_NO_PROBES});
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    thread(uses_its_m, NULL);
+    syscall(SYS_exit, 0);
+}
+static void a_first_thread_that_has_exited_returns_its_m(void) { CHECK_CHILD(the_first_thread_exits); }
+
 int main(void) {
     RUN(the_world_stops_when_membarrier_is_refused_later);
     RUN(a_wait_ends_without_a_clock);
     RUN(an_interrupt_may_come_without_its_value);
     RUN(callbacks_go_on_where_the_signal_stack_cannot_be_changed);
+    RUN(filters_do_not_say_what_memory_is_there);
+    RUN(a_first_thread_that_has_exited_returns_its_m);
 #ifdef SYS_futex_time64
     RUN(a_wait_ends_where_times_have_64_bits);
 #endif

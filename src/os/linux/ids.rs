@@ -5,7 +5,7 @@
 //! thread-local storage of the thread that made it: a *visitor*. Its IDs are not that
 //! thread's.
 
-use super::{ESRCH, call, low};
+use super::{ESRCH, call, low, wait};
 use crate::arch::linux::nr;
 use crate::sync::{AtomicU32, Relaxed};
 
@@ -43,5 +43,5 @@ pub(super) fn alive(tid: u32) -> bool {
     };
     // SAFETY: signal 0 is sent to nothing: Linux only looks whether it could be.
     let answer = unsafe { call(nr::TGKILL, (home, tid, 0)) };
-    answer != Err(ESRCH)
+    answer != Err(ESRCH) && !(tid == home && wait::is_dead_owner(tid))
 }

@@ -5,7 +5,9 @@ use super::slab::Slab;
 use super::{EFAULT, Errno, call, libc, spares_calls};
 use crate::arch::linux::nr;
 use crate::os::terms::{Access, Side};
-use crate::sync::{AtomicUsize, Relaxed};
+use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use core::mem;
+use core::ops::Range;
 
 // include/uapi/asm-generic/mman-common.h and mman.h; the same on every
 // architecture here.
@@ -76,26 +78,47 @@ unsafe fn map_at(start: usize, len: usize, bits: usize, also: usize) -> Result<u
     unsafe { call(nr::MMAP, (start, len, bits, flags, NO_FILE, 0_usize)) }
 }
 
-/// The next address for a stack, in a range that all address spaces of 64-bit systems have (the
-/// smallest, riscv64's sv39, has 256 GiB) and that nothing else asks for: SBCL's heap begins at 64
-/// GiB, programs and their heaps lie above 170 GiB or below 4, Go's heap at 768.
+/// Where stacks of Gs lie: in a range that all address spaces of 64-bit systems have (the smallest, riscv64's sv39, has
+/// 256 GiB) and that nothing else asks for: SBCL's heap begins at 64 GiB, programs and their heaps lie above 170 GiB
+/// or below 4, Go's heap at 768. 32 bits have no such room.
 #[cfg(target_pointer_width = "64")]
-fn low_address(len: usize) -> usize {
-    const START: usize = 0x18_0000_0000; // 96 GiB
-    const BYTES: usize = 0x8_0000_0000;
+const LOW: Range<usize> = 0x18_0000_0000..0x28_0000_0000; // from 96 to 160 GiB
+#[cfg(not(target_pointer_width = "64"))]
+const LOW: Range<usize> = 0..0;
+
+/// Maps `len` bytes for Gs: in [`LOW`] if there is room.
+fn map_low(len: usize) -> Result<usize, Errno> {
+    /// Of `LOW`, the golden section, in largest pages: so often repeated, it comes to all parts.
+    const STEP: usize = ((LOW.end - LOW.start) / 1000 * 618) & !0xffff;
+    const TRIES: u32 = 16;
     static NEXT: AtomicUsize = AtomicUsize::new(0);
+    static IS_FULL: AtomicBool = AtomicBool::new(false);
+
     // The first is as random as the address of the caller's stack, and tells no more than that.
     if NEXT.load(Relaxed) == 0 {
         let here = (&raw const len).addr();
         let _ = NEXT.compare_exchange(0, here.next_multiple_of(page_size()), Relaxed, Relaxed);
     }
-    START + NEXT.fetch_add(len, Relaxed) % BYTES
-}
-
-/// 32 bits have no such room.
-#[cfg(not(target_pointer_width = "64"))]
-fn low_address(_len: usize) -> usize {
-    0
+    let map_next = || {
+        let next = NEXT.fetch_add(len, Relaxed).checked_rem(LOW.end - LOW.start);
+        map_near(next.map_or(0, |next| LOW.start + next), len, Access::None)
+    };
+    let mut map = map_next()?;
+    if LOW.contains(&map) || LOW.is_empty() || IS_FULL.load(Relaxed) {
+        return Ok(map);
+    }
+    // Something is there: an older G, or what the host has mapped.
+    for _ in 0..TRIES {
+        NEXT.fetch_add(STEP, Relaxed);
+        let Ok(other) = map_next() else { return Ok(map) };
+        // SAFETY: it is a mapping just made, and no other thread has seen it.
+        unsafe { unmap(mem::replace(&mut map, other), len) };
+        if LOW.contains(&map) {
+            return Ok(map);
+        }
+    }
+    IS_FULL.store(true, Relaxed);
+    Ok(map)
 }
 
 /// Where Gs lie side by side, and where signal stacks do. Apart, because all of one kind are
@@ -113,11 +136,10 @@ static SIGNAL_STACKS: Slab = Slab::new();
 /// thread's stack.
 pub(crate) fn map_stack(side: Side, len: usize, guards: &[(usize, usize)]) -> Result<usize, Errno> {
     let len = len.next_multiple_of(page_size());
-    let (slab, address): (_, fn(usize) -> usize) = match side {
-        Side::G => (&GS, low_address),
-        Side::SignalStack => (&SIGNAL_STACKS, |_| 0),
+    let (slab, map_room): (_, fn(usize) -> Result<usize, Errno>) = match side {
+        Side::G => (&GS, map_low),
+        Side::SignalStack => (&SIGNAL_STACKS, |len| map(len, Access::None)),
     };
-    let map_room = |len| map_near(address(len), len, Access::None);
     let map_slab = |len| map_room(len).inspect(|start| refuse_huge_pages(*start, len)).ok();
     let beside = if splits_no_mapping() { slab.take(len, map_slab, unmap_unused) } else { None };
     let map = beside.map_or_else(|| map_room(len), Ok)?;

@@ -89,6 +89,7 @@ const ESRCH: Errno = Errno(3);
 const ENOEXEC: Errno = Errno(8);
 const ENOMEM: Errno = Errno(12);
 const EFAULT: Errno = Errno(14);
+const EINVAL: Errno = Errno(22);
 const ENOSYS: Errno = Errno(38);
 
 /// The largest error number (include/linux/err.h, `MAX_ERRNO`).

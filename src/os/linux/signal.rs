@@ -6,10 +6,10 @@ use core::ffi::c_int;
 use core::ptr;
 
 use super::robust_list::SMALLEST_PAGE;
-use super::{EFAULT, Errno, call, ids, libc, spares_calls};
+use super::{EFAULT, EINVAL, ENOSYS, Errno, call, ids, libc, spares_calls, wait};
 use crate::arch::linux::context::Context;
 use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
-use crate::sync::{AtomicU32, Relaxed};
+use crate::sync::{AtomicBool, AtomicU32, Relaxed};
 use crate::valgrind;
 
 // include/uapi/asm-generic/signal.h; the same on every architecture here.
@@ -242,19 +242,37 @@ fn change_mask(how: usize, set: Option<&u64>) -> u64 {
 
 /// Whether Linux can read a word at `address`.
 pub(crate) fn can_read(address: usize) -> bool {
-    /// No way to change the mask: Linux reads the set first, and refuses then.
-    const NO_WAY: usize = 99;
     if address < SMALLEST_PAGE {
         return false; // without a set Linux reads none
     }
     if valgrind::watches() {
         return can_copy_from(address);
     }
-    let set = ptr::with_exposed_provenance::<u64>(address & !(size_of::<u64>() - 1));
+    let word = address & !(size_of::<u64>() - 1);
+    match if spares_calls() { Err(ENOSYS) } else { read_as_mask(word) } {
+        Err(EFAULT) => false,
+        Err(EINVAL) if masks_are_read() => true,
+        // A filter has answered.
+        _ => wait::can_compare(word),
+    }
+}
+
+/// Linux's answer to a change of the mask in no way: it reads the set first, and refuses then.
+fn read_as_mask(set: usize) -> Result<usize, Errno> {
+    const NO_WAY: usize = 99;
+    let set = ptr::with_exposed_provenance::<u64>(set);
     let old: *mut u64 = ptr::null_mut();
     // SAFETY: Linux only reads the set, if it can, and refuses then: nothing is changed or written.
-    let answer = unsafe { call(nr::RT_SIGPROCMASK, (NO_WAY, set, old, SET_BYTES)) };
-    answer != Err(EFAULT)
+    unsafe { call(nr::RT_SIGPROCMASK, (NO_WAY, set, old, SET_BYTES)) }
+}
+
+/// Whether Linux answers that itself: it cannot read the last word of all.
+fn masks_are_read() -> bool {
+    static ARE_READ: AtomicBool = AtomicBool::new(false);
+    let last = usize::MAX & !(size_of::<u64>() - 1);
+    let are_read = ARE_READ.load(Relaxed) || read_as_mask(last) == Err(EFAULT);
+    ARE_READ.store(are_read, Relaxed);
+    are_read
 }
 
 /// The same under valgrind, which does not pass on a mask that is changed in no way.

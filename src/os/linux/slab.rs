@@ -30,6 +30,9 @@ const LEFT_BITS: u32 = 28;
 const FIRST: usize = 4;
 const DOUBLINGS: u32 = 7;
 
+/// No slab of more than one stack is larger, in bytes: much larger ones find no room where Gs are to lie.
+const LARGEST: usize = 1 << 30;
+
 /// The slab that stacks are taken from.
 pub(super) struct Slab {
     /// Where the next stack is, and what is left from there; 0 if there is no slab.
@@ -78,7 +81,8 @@ impl Slab {
                 continue;
             }
             let count = self.count.load(Relaxed);
-            let size = len.checked_mul(FIRST << count.min(DOUBLINGS))?;
+            let most = (LARGEST / len).max(1);
+            let size = len.checked_mul((FIRST << count.min(DOUBLINGS)).min(most))?;
             let start = map(size)?;
             let next = mark(start + len, size - len);
             let replaced = next.is_some_and(|next| {

@@ -16,11 +16,16 @@ const FUTEX_WAIT: usize = 0;
 const FUTEX_WAIT_PRIVATE: usize = 128;
 const FUTEX_WAKE_PRIVATE: usize = 1 | 128;
 
+const FUTEX_CMP_REQUEUE_PRIVATE: usize = 4 | 128;
+const FUTEX_TRYLOCK_PI_PRIVATE: usize = 8 | 128;
+
 /// include/uapi/linux/time.h
 const CLOCK_MONOTONIC: usize = 1;
 
 /// include/uapi/asm-generic/errno.h
 const ETIMEDOUT: Errno = Errno(110);
+/// include/uapi/asm-generic/errno-base.h
+const EAGAIN: Errno = Errno(11);
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -90,4 +95,26 @@ pub(super) fn wait_for_clear(word: &AtomicU32, value: u32) {
 pub(crate) fn wake(word: *const AtomicU32, count: u32) {
     // SAFETY: FUTEX_WAKE reads and writes no memory of ours.
     let _ = unsafe { futex(word, FUTEX_WAKE_PRIVATE, count, None) };
+}
+
+/// Whether Linux can read a word at this address, which is aligned for 32 bits: it compares that with a value,
+/// before it moves none of the threads that sleep on it.
+pub(super) fn can_compare(address: usize) -> bool {
+    let (none, value) = (0_usize, 0_u32);
+    let arguments = (address, FUTEX_CMP_REQUEUE_PRIVATE, none, none, address, value);
+    // SAFETY: Linux reads the word if it can, and writes nothing.
+    let compare = |number| unsafe { call(number, arguments) };
+    let answer = compare(nr::FUTEX);
+    #[cfg(target_pointer_width = "32")]
+    let answer = if answer == Err(super::ENOSYS) { compare(nr::FUTEX_TIME64) } else { answer };
+    matches!(answer, Ok(_) | Err(EAGAIN))
+}
+
+/// Whether the thread with this ID has exited, if Linux says so of one that still has the ID: the first thread of a
+/// process keeps it until all others have exited. A lock that says it is that thread's is then refused
+/// (`attach_to_pi_owner` in linux/kernel/futex/pi.c).
+pub(super) fn is_dead_owner(id: u32) -> bool {
+    let lock = AtomicU32::new(id);
+    // SAFETY: the word is this function's own; the operation takes no more, and does not sleep.
+    unsafe { futex(&raw const lock, FUTEX_TRYLOCK_PI_PRIVATE, 0, None) == Err(super::ESRCH) }
 }
