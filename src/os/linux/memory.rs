@@ -136,9 +136,13 @@ static SIGNAL_STACKS: Slab = Slab::new();
 /// thread's stack.
 pub(crate) fn map_stack(side: Side, len: usize, guards: &[(usize, usize)]) -> Result<usize, Errno> {
     let len = len.next_multiple_of(page_size());
-    let (slab, map_room): (_, fn(usize) -> Result<usize, Errno>) = match side {
-        Side::G => (&GS, map_low),
-        Side::SignalStack => (&SIGNAL_STACKS, |len| map(len, Access::None)),
+    let slab = match side {
+        Side::G => &GS,
+        Side::SignalStack => &SIGNAL_STACKS,
+    };
+    let map_room = |len| match side {
+        Side::G => map_low(len),
+        Side::SignalStack => self::map(len, Access::None),
     };
     let map_slab = |len| map_room(len).inspect(|start| refuse_huge_pages(*start, len)).ok();
     let beside = if splits_no_mapping() { slab.take(len, map_slab, unmap_unused) } else { None };
