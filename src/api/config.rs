@@ -7,6 +7,7 @@ use crate::callback::inside::inside;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::settings::Settings;
+use crate::thread::left_behind::expect_safe_calls;
 
 /// How long an M stays bound to a thread.
 ///
@@ -135,6 +136,7 @@ impl Config {
 /// has a shadow stack, which needm cannot unwind.
 pub fn start(config: Config) -> Result<(), Error> {
     let settings = config.settings()?;
+    expect_safe_calls();
     inside(|_| lifecycle::start(settings))
 }
 

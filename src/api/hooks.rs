@@ -22,6 +22,7 @@ use crate::os;
 use crate::os::wait::{wait, wake};
 use crate::settings::{self, Answer, ThreadMain};
 use crate::sync::{AtomicU32, SeqCst};
+use crate::thread::left_behind::expect_safe_calls;
 use crate::{lifecycle, m, state};
 
 /// A hook's answer that it will not have this M; see [`Hooks`] for an example.
@@ -283,6 +284,7 @@ pub fn start_with<H: Hooks>(config: Config, hooks: &'static H) -> Result<(), Err
         thread_start: Some(Thunks::<H>::thread_start),
         fault: Some(Thunks::<H>::fault),
     };
+    expect_safe_calls();
     inside(|_| lifecycle::start(settings))
 }
 

@@ -34,6 +34,7 @@ use crate::segment::{BOUND_HERE, WAS_RUNNING};
 use crate::state;
 use crate::sync::Relaxed;
 use crate::thread::hook;
+use crate::thread::left_behind::expect_safe_calls;
 use crate::tls::Tls;
 use crate::tools;
 use core::ptr;
@@ -88,9 +89,12 @@ fn try_enter(tls: &Tls, call: &mut Call, around: usize) -> Result<usize, Error> 
     if !state::is_open() {
         return Err(Error::NotStarted);
     }
-    // A coroutine could stay in it, on an M that is just being bound or unbound.
-    if call.is_safe() && hook::calls(tls) {
-        return Err(Error::Busy);
+    if call.is_safe() {
+        // A coroutine could stay in it, on an M that is just being bound or unbound.
+        if hook::calls(tls) {
+            return Err(Error::Busy);
+        }
+        expect_safe_calls();
     }
     let stack_size = state::settings().stack_size();
     if call.size > stack_size {

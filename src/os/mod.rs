@@ -279,9 +279,9 @@ pub(crate) mod exit {
         }
 
         /// Arranges that this thread calls `on_exit(value)` when it exits, once. May be repeated, also
-        /// from `on_exit`. May allocate, in the C library.
-        pub(crate) fn arm(&self, value: *const c_void) {
-            self.0.arm(value);
+        /// from `on_exit`. May allocate, in the C library. False if that cannot be arranged.
+        pub(crate) fn arm(&self, value: *const c_void) -> bool {
+            self.0.arm(value)
         }
 
         /// Arranges that the system notes this thread's exit here, if the system can.

@@ -9,15 +9,25 @@ use crate::m::M;
 use crate::m::calls::{is_safe, waiting};
 use crate::pool::{self, EXTRA};
 use crate::state;
-use crate::sync::Relaxed;
+use crate::sync::{AtomicBool, Relaxed};
 use crate::thread_record::Thread;
 use crate::tls::Tls;
+use core::iter::successors;
 use core::ptr;
+
+/// Whether the safe interface is used in this process.
+static SAFE_CALLS: AtomicBool = AtomicBool::new(false);
+
+/// The safe interface is used. Before the callback that it makes begins.
+pub(crate) fn expect_safe_calls() {
+    if !SAFE_CALLS.load(Relaxed) {
+        SAFE_CALLS.store(true, Relaxed);
+    }
+}
 
 impl Thread {
     /// Leaves behind what the safe interface has begun on Gs of this thread, the caller, which exits. Of other callbacks
-    /// it is promised that nothing refers to their frames; and nothing can be asked of a thread that others reap, whose
-    /// stacks may be unmapped at any moment.
+    /// it is promised that nothing refers to their frames.
     pub(super) fn leave_code_behind(&self, tls: &Tls) {
         let is_left = |call| !self.own_stack_holds(tls, call) && is_safe(call);
         let has_left = |m: &&M| m.segment().is_some() && waiting(m).any(is_left);
@@ -26,9 +36,30 @@ impl Thread {
         }
     }
 
+    /// What [`Self::may_leave_code_on`] is to look at.
+    pub(super) fn note_own_stack(&self, tls: &Tls) {
+        if SAFE_CALLS.load(Relaxed) {
+            self.own_stack_holds(tls, 0);
+        }
+    }
+
+    /// Whether this thread, which has exited unnoticed, may have left such code on the G of `m`. Its stacks may be unmapped
+    /// at any moment, so addresses alone are looked at.
+    pub(super) fn may_leave_code_on(&self, m: &M) -> bool {
+        let [lo, end] = [0, 1].map(|bound: usize| self.stack[bound].load(Relaxed));
+        let is_elsewhere = |call: usize| call != 0 && !(lo..end).contains(&call) && !m.holds(call);
+        let is_callers = || Tls::current().thread().is_some_and(|own| ptr::eq(own, self));
+        SAFE_CALLS.load(Relaxed)
+            && end != 0
+            && !is_callers()
+            && successors(m.segment(), |inner| inner.outer())
+                .any(|inner| is_elsewhere(inner.call.load(Relaxed) as usize))
+    }
+
     /// Leaves `m` behind. A destructor or a hook of the host's may still have its code go on on this thread: then that
     /// comes to its end, and nothing of another thread's is touched, because no other thread gets the row.
-    fn leave_behind(&self, m: &M) {
+    #[inline(never)] // the host is called from one place: tests/nosplit/lists.rs
+    pub(super) fn leave_behind(&self, m: &M) {
         self.unchain(m, m.prev_held.load(Relaxed));
         m.prev_held.store(ptr::null_mut(), Relaxed);
         m.prev_current.store(ptr::null_mut(), Relaxed);

@@ -19,7 +19,7 @@
 
 pub(crate) mod counts;
 pub(crate) mod hook;
-mod left_behind;
+pub(crate) mod left_behind;
 mod own_stack;
 pub(crate) mod reap;
 
@@ -61,8 +61,11 @@ pub(crate) fn start() {
 }
 
 /// Arranges that this thread, whose record it is, calls [`on_exit`] at its exit.
-fn arm(thread: &Thread) {
-    thread.notice.arm(ptr::from_ref(thread).cast());
+fn arm(tls: &Tls, thread: &Thread) {
+    if !thread.notice.arm(ptr::from_ref(thread).cast()) {
+        // Then only others notice the exit, and look at what is left.
+        thread.note_own_stack(tls);
+    }
 }
 
 /// This thread's record, with the thread ready for faults in callbacks from about `at`. `careful`: the
@@ -98,12 +101,12 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
             // It may be ready since an earlier start, which did not ask.
             thread.ready.note_blocked(state::settings().needs());
             thread.ready.forget_known();
-            arm(thread);
+            arm(tls, thread);
         }
         if thread.destructor_ran.load(Relaxed) != 0 {
             // This is a callback from another key's destructor: ours has to run once more.
             thread.destructor_ran.store(0, Relaxed);
-            arm(thread);
+            arm(tls, thread);
         }
         return Ok(thread);
     }
@@ -113,7 +116,7 @@ pub(crate) fn record(tls: &Tls) -> Result<&'static Thread, Error> {
         thread.free();
         return tls.thread().ok_or(Error::NoMemory);
     }
-    arm(thread);
+    arm(tls, thread);
     thread.notice.watch(tls.address());
     Ok(thread)
 }

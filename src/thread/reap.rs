@@ -220,7 +220,11 @@ impl Thread {
             // model: an_exit_that_returns_no_m
             if pool::is_held_by(m, self) {
                 count += 1;
-                self.return_one(m);
+                if self.may_leave_code_on(m) {
+                    self.leave_behind(m);
+                } else {
+                    self.return_one(m);
+                }
                 return true;
             }
             false

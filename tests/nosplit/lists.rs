@@ -123,6 +123,7 @@ pub(crate) const INDIRECT: &[(&str, usize, &str)] = &[
     ("needm::dropm", 1, "the host's unminit"),
     ("Extra::make", 1, "the host's m_new"),
     ("Thread::return_one", 1, "the host's unminit, for a thread that has exited"),
+    ("Thread::leave_behind", 2, "the host's unminit and m_free, for one that has left callbacks"),
 ];
 
 /// All names in the lists, each of which must be met.

@@ -131,9 +131,9 @@ impl Notice {
         }
     }
 
-    /// Sets the key's value, so that the destructor runs with it when this thread exits.
-    pub(crate) fn arm(&self, value: *const c_void) {
-        key::arm(value);
+    /// Sets the key's value, so that the destructor runs with it when this thread exits. False if there is none.
+    pub(crate) fn arm(&self, value: *const c_void) -> bool {
+        key::arm(value)
     }
 
     /// Whether Linux marks this record when the thread exits.

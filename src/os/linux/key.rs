@@ -46,9 +46,7 @@ pub(crate) fn end() {
     }
 }
 
-/// Sets the key's value, so that the destructor runs with it when this thread exits.
-pub(super) fn arm(value: *const c_void) {
-    if let Some(key) = key() {
-        key.set(value);
-    }
+/// Sets the key's value, so that the destructor runs with it when this thread exits. False if there is none.
+pub(super) fn arm(value: *const c_void) -> bool {
+    key().is_some_and(|key| key.set(value))
 }

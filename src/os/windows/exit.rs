@@ -156,12 +156,12 @@ impl Notice {
         self.has_thread_id()
     }
 
-    /// Arranges that the callback runs at this thread's exit, with `value`.
-    pub(crate) fn arm(&self, value: *const c_void) {
-        if let Some(index) = INDEX.load(SeqCst).checked_sub(1) {
+    /// Arranges that the callback runs at this thread's exit, with `value`. False if Windows refuses.
+    pub(crate) fn arm(&self, value: *const c_void) -> bool {
+        INDEX.load(SeqCst).checked_sub(1).is_some_and(|index| {
             // SAFETY: the index is one of `begin`'s; Windows never looks behind the value.
-            last_error::keeping(|| unsafe { FlsSetValue(index, value) });
-        }
+            last_error::keeping(|| unsafe { FlsSetValue(index, value) }) != 0
+        })
     }
 
     /// Nothing to do: the handle says it.

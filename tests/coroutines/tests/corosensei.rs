@@ -9,6 +9,8 @@ arch::where_corosensei_builds! {
         #[allow(dead_code)] // not all kinds of endings are met
         #[path = "../../rust_sound/child.rs"]
         mod child;
+        #[path = "../forgotten.rs"]
+        mod forgotten;
         #[path = "../hooks.rs"]
         mod hooks;
         #[path = "../inside_callbacks.rs"]
