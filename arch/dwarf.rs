@@ -13,7 +13,7 @@
 #![allow(unsafe_code)] // the unwinder's functions and tables
 
 use super::room::LANDING_REGISTERS;
-use core::ffi::{CStr, c_char, c_int};
+use core::ffi::{CStr, c_char, c_int, c_void};
 
 crate::arch::upcalls! {
     "needm_personality" => personality,
@@ -41,6 +41,8 @@ unsafe extern "C" {
     safe static needm_unwinder: [usize; NAMES.len()];
     /// The system's room: a function of an unwinder that the C library itself has loaded, or 0.
     fn needm_loaded_unwinder(name: *const c_char) -> usize;
+    /// Runs `work(arg)` inside needm.
+    fn needm_inside(work: extern "C" fn(*mut c_void), arg: *mut c_void);
 }
 
 /// `_UA_CLEANUP_PHASE`: the second phase.
@@ -65,14 +67,12 @@ extern "C" fn personality(
         return CONTINUE_UNWIND;
     }
     let mut functions = needm_unwinder;
-    for (function, name) in functions.iter_mut().zip(NAMES) {
-        if *function == 0 {
-            // SAFETY: the name is a C string.
-            *function = unsafe { needm_loaded_unwinder(name.as_ptr()) };
-        }
-        if *function == 0 {
-            return CONTINUE_UNWIND;
-        }
+    if functions.contains(&0) {
+        // SAFETY: `look_up` takes the address of such a table, and this one waits here.
+        unsafe { needm_inside(look_up, (&raw mut functions).cast()) };
+    }
+    if functions.contains(&0) {
+        return CONTINUE_UNWIND;
     }
     let [get_ip, get_sites, set_register, set_ip, resume] = functions;
     // SAFETY: the functions have the types of the ABI (1.5 "Context Management"), and the context
@@ -91,4 +91,15 @@ extern "C" fn personality(
         set_ip(context, pad);
     }
     INSTALL_CONTEXT
+}
+
+/// Fills in a table of functions that has gaps. Inside needm: this may run on the G, after C that the callback has
+/// called, and an interrupt that ended it in the middle would leave the loader's lock locked.
+extern "C" fn look_up(functions: *mut c_void) {
+    // SAFETY: `personality` passes the address of its table, and waits.
+    let functions = unsafe { &mut *functions.cast::<[usize; NAMES.len()]>() };
+    for (function, name) in functions.iter_mut().zip(NAMES).filter(|(known, _)| **known == 0) {
+        // SAFETY: the name is a C string.
+        *function = unsafe { needm_loaded_unwinder(name.as_ptr()) };
+    }
 }

@@ -408,7 +408,8 @@ int needm_recover(needm_panic_info *info);
  * The frames of the callback on the G are skipped wherever they are, as after pthread_cancel with
  * asynchronous cancellation: what may be interrupted must not be in malloc, stdio, or under a
  * lock. Call these by needm_ccall. A callback that has the signal blocked is ended when it
- * unblocks it, or at the end of a function of needm's that it calls. Waits of its thread in C may end early (EINTR), as with any signal. On Windows
+ * unblocks it, or at the end of a function of needm's that it calls. One that pthread_exit or a cancellation
+ * just unwinds is ended, too: then its thread has not exited. Waits of its thread in C may end early (EINTR), as with any signal. On Windows
  * there is no signal, and a wait of the callback's own ends first.
  * From any thread, with or without an M, and in handlers. In a handler of the callback's own
  * thread, too. m must be valid.

@@ -306,6 +306,8 @@ programs! {
     interrupts_meet_the_callback_that_was_asked_for_per_call = "interrupt_races" Shared ["call"];
     interrupts_meet_the_callback_that_was_asked_for_without_membarrier =
         "interrupt_races" Archive ["no-membarrier"];
+    the_loader_is_not_left_by_interrupts = "unwinding_interrupted" Archive [];
+    the_loader_is_not_left_by_interrupts_per_call = "unwinding_interrupted" Archive ["call"];
     callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];
     callbacks_are_interrupted_at_any_instruction_per_call = "interrupt_steps" Archive ["call"];
     handlers_may_call_back_at_any_instruction = "single_step" Archive [];

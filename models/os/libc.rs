@@ -40,8 +40,9 @@ pub(super) fn key_create(destructor: OnExit) -> Option<Key> {
 }
 
 impl Key {
-    pub(super) fn set(self, value: *const c_void) {
+    pub(super) fn set(self, value: *const c_void) -> bool {
         block().value.set((self.0, value.cast_mut()));
+        true
     }
     pub(super) fn delete(self) {
         let _ = VALID.compare_exchange(self.0, 0, SeqCst, SeqCst);

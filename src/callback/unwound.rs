@@ -21,11 +21,18 @@ use crate::m::M;
 use crate::segment_end::forget_inside;
 use crate::sync::Relaxed;
 use crate::tls::Tls;
-use core::ffi::c_int;
+use core::ffi::{c_int, c_void};
 use core::ptr;
 
 crate::arch::upcalls! {
     "needm_unwound" => unwound,
+    "needm_inside" => inside_for_personality,
+}
+
+/// From the personality: runs `work(arg)` inside needm. It may be on the G, and there an interrupt ends the
+/// callback afterwards.
+extern "C" fn inside_for_personality(work: extern "C" fn(*mut c_void), arg: *mut c_void) {
+    inside::inside(|_| work(arg));
 }
 
 /// From `needm_entry`'s landing pad, on the G: the callback of `call` has been unwound. It is ended, and
