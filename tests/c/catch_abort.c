@@ -1,6 +1,7 @@
 /* NEEDM_CATCH_ABORT: abort() in a callback is an error of the callback; anywhere else, and from another
  * thread, SIGABRT ends the process as ever. */
 #include "check.h"
+#include <sys/resource.h>
 
 static void aborts(void *arg) { abort(), (void)arg; }
 static void raises(void *arg) { raise(SIGABRT), (void)arg; }
@@ -50,10 +51,18 @@ static void an_abort_in_a_callback_is_an_error(void) {
         for (int i = 0; i < 3; i++) all[i] = thread(aborts_many_times, NULL);
         for (int i = 0; i < 3; i++) join(all[i]);
     }
+    ran = 0;
     CHECK_EQ(needm_callback(defers_and_aborts, NULL, 0, NULL), NEEDM_EFAULT);
     CHECK_EQ(ran, 1);
     CHECK_EQ(needm_stop(), 0);
 }
+
+/* Then Linux does not say whence a signal comes. */
+static void no_room_for_signals(void) {
+    CHECK_EQ(setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}), 0);
+    an_abort_in_a_callback_is_an_error();
+}
+static void an_abort_needs_no_room_for_signals(void) { CHECK_CHILD(no_room_for_signals); }
 
 static uint32_t flags = NEEDM_CATCH_ABORT;
 static void dies_outside(void) {
@@ -124,6 +133,7 @@ static void a_previous_handler_sees_the_rest(void) {
 
 int main(void) {
     RUN(an_abort_in_a_callback_is_an_error);
+    RUN(an_abort_needs_no_room_for_signals);
     if (!handlers_lose_their_thread()) RUN(a_previous_handler_sees_the_rest);
     signal(SIGABRT, SIG_DFL);
     RUN(elsewhere_it_ends_the_process);

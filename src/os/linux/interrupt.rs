@@ -19,7 +19,7 @@ use super::exit::Notice;
 use super::forward;
 use super::frame::leaves_fp_control;
 use super::sigaltstack::Stack;
-use super::signal::{self, Info, SIGURG};
+use super::signal::{self, Info, SI_TKILL, SI_USER, SIGURG};
 use super::{ESRCH, call, ids};
 use crate::arch::RED_ZONE;
 use crate::arch::linux::context::{Context, INFO};
@@ -58,10 +58,6 @@ fn mark() -> usize {
 /// `si_code` of sigqueue(3), with which a process may send itself a value (include/uapi/
 /// asm-generic/siginfo.h).
 const SI_QUEUE: c_int = -1;
-/// `si_code` of kill(2).
-const SI_USER: c_int = 0;
-/// `si_code` of tgkill(2).
-const SI_TKILL: c_int = -6;
 
 /// Whether Linux has refused to send a value, once: then needm's signals are those of [`nr::TGKILL`].
 static WITHOUT_VALUES: AtomicBool = AtomicBool::new(false);

@@ -48,7 +48,9 @@ pub(super) const FAULTS: [c_int; 5] = [SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP]
 /// `si_code`: Linux itself sends it, with no address (sigaction(2)).
 pub(super) const SI_KERNEL: c_int = 0x80;
 /// `si_code`: sent by `tgkill`, to a thread.
-const SI_TKILL: c_int = -6;
+pub(super) const SI_TKILL: c_int = -6;
+/// `si_code` of kill(2), and of a signal for whose origin Linux had no room.
+pub(super) const SI_USER: c_int = 0;
 
 /// Codes that are no instruction's, though they are positive: memory that went bad somewhere, a
 /// tag check or a disrupting error found late, a counter of perf events
@@ -212,7 +214,13 @@ impl Info {
 /// Whether this thread has sent itself `SIGABRT` by `raise` or `abort`, which it has interrupted.
 /// Another thread may have sent it, too: then it has interrupted another instruction.
 pub(super) fn aborts_itself(signal: c_int, info: &Info, interrupted: &Context) -> bool {
-    if signal != SIGABRT || info.code != SI_TKILL || info.sender() != ids::process() {
+    let sent = match info.code {
+        SI_TKILL => info.sender() == ids::process(),
+        // Linux had no room to say so (`RLIMIT_SIGPENDING`).
+        SI_USER => info.sender() == 0,
+        _ => false,
+    };
+    if signal != SIGABRT || !sent {
         return false;
     }
     let [first, second, third, fourth] = interrupted.arguments();
