@@ -362,7 +362,7 @@ int needm_detach(void);
 int needm_spawn(void (*fn)(void *arg), void *arg);
 
 /* Has fn(arg) run when the innermost callback ends, however it ends: also if a C++ exception,
- * pthread_exit or a cancellation leaves it. Last in, first out. *d, which is filled in, must stay valid
+ * pthread_exit or a cancellation leaves it (the latter two not with musl, which does not unwind). Last in, first out. *d, which is filled in, must stay valid
  * until then, or until needm_defer_pop. fn must not let an exception out. While another thread has the world stopped, these ends wait for its
  * start, as a return does: do not join a thread that is inside before needm_start_the_world.
  * After an overflow they have 16 KiB of stack, on which no further callback fits (NEEDM_EOVERFLOW).

@@ -213,24 +213,35 @@ fn the_guides_host_without_a_c_library_runs() {
     assert!(status.success(), "{status} {said}");
 }
 
-#[test]
-fn with_a_static_c_library_without_threads_needm_spawn_is_refused() {
-    // A thread that needm makes itself would lack what that library keeps for each thread.
-    let program = scratch(&format!("host-static-{}", manner()));
+/// Links a static program with glibc that spawns a thread, with `also` before the library: what it says must be
+/// `answer`, an error number or 0.
+fn spawns_in_a_static_program(name: &str, also: &[&str], answer: &str) {
+    let program = scratch(&format!("host-static-{name}-{}", manner()));
     let source = program.with_extension("c");
     let text = "#include <errno.h>
         #include <needm.h>
         static void nothing(void *arg) { (void)arg; }
         int main(void) {
             if (needm_start(0) || needm_callback(nothing, 0, 0, 0)) return 1;
-            return needm_spawn(nothing, 0) == NEEDM_ESYS && errno == ENOSYS ? 200 : 2;
+            int spawned = needm_spawn(nothing, 0);
+            if (ANSWER == 0) return spawned == 0 ? 200 : 2;
+            return spawned == NEEDM_ESYS && errno == ANSWER ? 200 : 2;
         }";
     fs::write(&source, text).expect("a text");
     let mut cc = Command::new(c_compiler());
-    cc.arg("-static").arg("-I").arg(root().join("include")).arg(&source);
-    cc.arg(libraries().join("libneedm.a")).arg("-o").arg(&program);
-    common::compile(&mut cc);
+    cc.arg("-static").arg("-I").arg(root().join("include")).arg(format!("-DANSWER={answer}"));
+    cc.arg(&source).args(also).arg(libraries().join("libneedm.a"));
+    common::compile(cc.arg("-o").arg(&program));
     assert_success(run(&mut command(&program), "host-static"));
+}
+
+#[test]
+fn with_a_static_c_library_without_threads_needm_spawn_is_refused() {
+    // A thread that needm makes itself would lack what that library keeps for each thread.
+    spawns_in_a_static_program("none", &[], "ENOSYS");
+    // A thread that could not be let go of would stay.
+    spawns_in_a_static_program("create", &["-Wl,-u,pthread_create"], "ENOSYS");
+    spawns_in_a_static_program("both", &["-Wl,-u,pthread_create,-u,pthread_detach"], "0");
 }
 
 /// Links a host with changed linker scripts: what the linker says if it refuses, else what

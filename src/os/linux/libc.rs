@@ -141,22 +141,20 @@ impl Key {
 }
 
 /// Runs `start(arg)` on a new thread that is not joined; what the C library said, if there
-/// is one.
+/// is one. A static program may have no function that lets go of a thread: of each one the stack would stay.
 ///
 /// # Safety
 /// `start` may be called with `arg` on another thread.
 pub(super) unsafe fn spawn(start: Main, arg: *mut c_void) -> Option<Result<(), i32>> {
-    let create = needm_libc.create?;
+    let (create, detach) = needm_libc.create.zip(needm_libc.detach)?;
     let mut thread = 0;
     // SAFETY: null attributes are the defaults; the caller lets `start` be called with `arg`.
     let refused = unsafe { create(&raw mut thread, ptr::null(), start, arg) };
     if refused != 0 {
         return Some(Err(refused));
     }
-    if let Some(detach) = needm_libc.detach {
-        // SAFETY: the thread has just been made joinable, and no other code knows it.
-        unsafe { detach(thread) };
-    }
+    // SAFETY: the thread has just been made joinable, and no other code knows it.
+    unsafe { detach(thread) };
     Some(Ok(()))
 }
 
