@@ -23,13 +23,13 @@ pub(crate) fn admit() {}
 pub(crate) fn a_handler_seems_to_run(_: Range<usize>) -> bool {
     false
 }
-pub(crate) fn a_handler_runs_on(_: Range<usize>) -> bool {
+pub(crate) fn a_handler_runs_on(_: Range<usize>, _: usize) -> bool {
     false
 }
 pub(crate) fn a_handler_interrupted(_: Range<usize>, _: impl Fn(usize, usize) -> bool) -> bool {
     false
 }
-pub(crate) fn a_handler_ran_on(_: Range<usize>, _: &Interrupted) -> bool {
+pub(crate) fn a_handler_ran_on(_: Range<usize>, _: usize, _: &Interrupted) -> bool {
     false
 }
 pub(crate) fn leave_handlers(_: Range<usize>, _: bool) {}

@@ -39,7 +39,7 @@ use crate::error::Error;
 use crate::m::M;
 use crate::os;
 use crate::os::interrupt::{AFTER_HANDLER, Interrupted, Look};
-use crate::part::Part;
+use crate::part::{Bounds, Part};
 use crate::pool;
 use crate::request::Standing;
 use crate::running;
@@ -227,7 +227,8 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
     if !segment.request.is_posted() || !segment.recovers() {
         return 0;
     }
-    if os::interrupt::a_handler_ran_on(stack, at) {
+    let (frames, over) = newer(m, segment, stack);
+    if os::interrupt::a_handler_ran_on(frames, over, at) {
         segment.set(POSTPONED);
         return AFTER_HANDLER;
     }
@@ -254,6 +255,20 @@ fn in_use(m: &M, segment: &Segment, sp: usize) -> Option<Range<usize>> {
     }
     let further = |part: &Part| part.belongs_to(segment) && part.bounds().holds(sp);
     m.parts().any(further).then_some(sp..stack.hi)
+}
+
+/// Where frames of handlers lie that have run since the callback of `segment` began, of which `stack` is in use; and the end
+/// of what they may have interrupted. C that the callback has called may have jumped to one around it, and a handler
+/// have interrupted that before it called needm: its frame is further down than what began the callback.
+fn newer(m: &M, segment: &Segment, stack: Range<usize>) -> (Range<usize>, usize) {
+    let all = m.bounds_at(stack.start).filter(|_| stack.end == m.position(segment));
+    let begun_at = |all: Bounds| {
+        let call = segment.call.load(Relaxed) as usize;
+        let on_it = |address: &usize| all.holds(*address);
+        let gsp = || segment.outer().map(|outer| outer.gsp.load(Relaxed)).filter(on_it);
+        Some(call).filter(on_it).or_else(gsp).map(|begun_at| (stack.start..begun_at, all.hi))
+    };
+    all.and_then(begun_at).unwrap_or((stack.clone(), stack.end))
 }
 
 fn is_current(tls: &Tls, m: &M) -> bool {
@@ -289,7 +304,8 @@ pub(crate) fn end_here(m: &M) {
     let Some(segment) = m.segment() else { return };
     let stack = in_use(m, segment, sp).filter(|_| segment.gsp.load(Relaxed) == 0);
     let Some(stack) = stack.filter(|_| !segment.is(ENDING) && segment.recovers()) else { return };
-    if os::interrupt::a_handler_runs_on(stack) {
+    let (frames, over) = newer(m, segment, stack);
+    if os::interrupt::a_handler_runs_on(frames, over) {
         segment.set(POSTPONED);
         os::interrupt::send_after_handler();
         return;

@@ -66,9 +66,10 @@ pub(crate) fn admit() {
 }
 
 /// Whether a handler runs on this part of the stack of this thread, with interrupts of its own
-/// blocked, as far as can be told, and will return to code further up. `stack` is what is in use below that code.
-pub(crate) fn a_handler_runs_on(stack: Range<usize>) -> bool {
-    room::a_handler_runs_on(stack)
+/// blocked, as far as can be told, and will return to code further up, below `end`. Its frame is in `stack`,
+/// which is in use.
+pub(crate) fn a_handler_runs_on(stack: Range<usize>, end: usize) -> bool {
+    room::a_handler_runs_on(stack, end)
 }
 
 /// Whether a handler runs on this stack that has interrupted code whose instruction and stack
@@ -94,6 +95,6 @@ pub(crate) fn leave_handlers(stack: Range<usize>, elsewhere: bool) {
 }
 
 /// As [`a_handler_runs_on`], at the time of an interrupt.
-pub(crate) fn a_handler_ran_on(stack: Range<usize>, at: &Interrupted) -> bool {
-    room::a_handler_ran_on(stack, at)
+pub(crate) fn a_handler_ran_on(stack: Range<usize>, end: usize, at: &Interrupted) -> bool {
+    room::a_handler_ran_on(stack, end, at)
 }

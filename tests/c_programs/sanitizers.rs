@@ -102,6 +102,7 @@ where_tools_run! {
         undefined_behaviour_sanitizer_is_silent_about_endings = UNDEFINED "endings" ["call"];
         valgrind_is_silent_about_many_callbacks = VALGRIND "many_callbacks" [];
         valgrind_is_silent_about_endings = VALGRIND "endings" ["call"];
+        valgrind_is_silent_about_jumps_past_callbacks = VALGRIND "many_jumps" [];
         valgrind_is_silent_about_threads_that_needm_starts = VALGRIND "spawn_watched" [];
     }
 

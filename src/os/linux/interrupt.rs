@@ -211,24 +211,25 @@ pub(super) unsafe fn handle(
 }
 
 /// Whether a handler runs on this part of the stack, as [`a_handler_ran_on`].
-pub(crate) fn a_handler_runs_on(stack: Range<usize>) -> bool {
-    finds_handler(stack, signal::blocked())
+pub(crate) fn a_handler_runs_on(stack: Range<usize>, end: usize) -> bool {
+    finds_handler(stack, end, signal::blocked())
 }
 
 /// Whether a handler ran on this part of the stack at the time of an interrupt, one whose return
-/// unblocks signals: the frame that Linux has made for it is there.
-pub(crate) fn a_handler_ran_on(stack: Range<usize>, at: &Interrupted) -> bool {
-    finds_handler(stack, at.blocked)
+/// unblocks signals: the frame that Linux has made for it is there, and leads to code below `end`.
+pub(crate) fn a_handler_ran_on(stack: Range<usize>, end: usize, at: &Interrupted) -> bool {
+    finds_handler(stack, end, at.blocked)
 }
 
 /// Whether this thread runs a handler that has interrupted code further up on this part of the stack.
 pub(crate) fn a_handler_seems_to_run(stack: Range<usize>) -> bool {
-    finds_handler(readable(stack), signal::blocked())
+    let stack = readable(stack);
+    let end = stack.end;
+    finds_handler(stack, end, signal::blocked())
 }
 
-/// Whether a frame in `stack` is that of a handler which runs with `blocked`, over code in `stack`.
-fn finds_handler(stack: Range<usize>, blocked: u64) -> bool {
-    let end = stack.end;
+/// Whether a frame in `stack` is that of a handler which runs with `blocked`, over code above it, below `end`.
+fn finds_handler(stack: Range<usize>, end: usize, blocked: u64) -> bool {
     blocked != 0
         && frames(stack.clone(), |at, frame| {
             (at..=end).contains(&frame.sp()) && explains(&stack, at, frame, blocked)

@@ -65,7 +65,7 @@ pub(crate) fn own_stack(block: usize) -> Option<Range<usize>> {
     find(|line| {
         if main {
             let least = line.end.saturating_sub(MAIN_ROOM).max(below.replace(line.end));
-            return (line.name == STACK).then_some(least..line.end);
+            return line.is_first_stack().then_some(least..line.end);
         }
         let mapping = line.start..line.end;
         if !mapping.contains(&block) {
@@ -229,7 +229,7 @@ pub(crate) fn mapping(address: usize) -> Option<Range<usize>> {
         let (start, end) = guard.get();
         let (follows, may_be_touched) = (line.start == end, line.access != NO_ACCESS);
         if end == 0 {
-            let there = (line.start..line.end).contains(&address) && line.name != STACK;
+            let there = (line.start..line.end).contains(&address) && !line.is_first_stack();
             if there && !may_be_touched {
                 guard.set((line.start, line.end));
             }
@@ -322,6 +322,14 @@ const NO_ACCESS: u32 = u32::from_be_bytes(*b"\0---");
 const STACK: u64 = u64::from_be_bytes(*b"\0[stack]");
 
 impl Line {
+    /// Whether this is the first thread's stack. Under valgrind another one has the name.
+    fn is_first_stack(&self) -> bool {
+        match FIRST_STACK_END.load(Relaxed) {
+            0 => self.name == STACK,
+            end => (self.start..self.end).contains(&end),
+        }
+    }
+
     // No `match`, of which the compiler would make a jump through a table: tests/nosplit follows
     // none.
     fn take(&mut self, byte: u8) {
