@@ -84,8 +84,8 @@ static __attribute__((noinline)) void is_interrupted_down_here(int frames) {
     }
     if (calls_needm) CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
 }
-static void is_interrupted(int signal) {
-    (void)signal;
+static void is_interrupted(int signal, siginfo_t *info, void *context) {
+    (void)signal, (void)info, (void)context;
     is_interrupted_down_here(4);
     handler_ends++;
 }
@@ -119,7 +119,7 @@ static void *interrupts_again_and_again(void *arg) {
     return arg;
 }
 static void a_handler_after_a_jump_comes_to_its_end(void) {
-    struct sigaction action = {.sa_handler = is_interrupted};
+    struct sigaction action = {.sa_sigaction = is_interrupted, .sa_flags = SA_SIGINFO};
     CHECK_EQ(sigaction(SIGUSR2, &action, NULL), 0);
     pthread_t other = thread(interrupts_again_and_again, NULL);
     for (int i = 0; i < 4; i++) {
