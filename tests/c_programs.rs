@@ -306,6 +306,8 @@ programs! {
     interrupts_meet_the_callback_that_was_asked_for_per_call = "interrupt_races" Shared ["call"];
     interrupts_meet_the_callback_that_was_asked_for_without_membarrier =
         "interrupt_races" Archive ["no-membarrier"];
+    handlers_over_handlers_come_to_their_ends = "nested_handlers" Archive [];
+    handlers_over_handlers_come_to_their_ends_per_call = "nested_handlers" Shared ["call"];
     the_loader_is_not_left_by_interrupts = "unwinding_interrupted" Archive [];
     the_loader_is_not_left_by_interrupts_per_call = "unwinding_interrupted" Archive ["call"];
     callbacks_are_interrupted_at_any_instruction = "interrupt_steps" Archive [];

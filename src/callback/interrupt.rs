@@ -224,9 +224,10 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
             running::enter(m);
         }
     }
-    if !segment.request.is_posted() || !segment.recovers() {
+    if !segment.request.is_posted() {
         return 0;
     }
+    // Before its call is looked at: if it was jumped past, that may be overwritten.
     let (frames, over) = newer(m, segment, stack);
     if os::interrupt::a_handler_ran_on(frames, over, at) {
         segment.set(POSTPONED);
@@ -303,11 +304,14 @@ pub(crate) fn end_here(m: &M) {
     let sp = needm_sp();
     let Some(segment) = m.segment() else { return };
     let stack = in_use(m, segment, sp).filter(|_| segment.gsp.load(Relaxed) == 0);
-    let Some(stack) = stack.filter(|_| !segment.is(ENDING) && segment.recovers()) else { return };
+    let Some(stack) = stack.filter(|_| !segment.is(ENDING)) else { return };
     let (frames, over) = newer(m, segment, stack);
     if os::interrupt::a_handler_runs_on(frames, over) {
         segment.set(POSTPONED);
         os::interrupt::send_after_handler();
+        return;
+    }
+    if !segment.recovers() {
         return;
     }
     while segment.request.is_posted() {

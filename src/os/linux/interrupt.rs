@@ -249,7 +249,7 @@ pub(crate) fn leave_handlers(stack: Range<usize>, elsewhere: bool) {
     frames(stack.clone(), |at, frame| {
         let here = elsewhere || (at..=end).contains(&frame.sp());
         if here && explains(&stack, at, frame, before) {
-            before = frame.mask();
+            before &= frame.mask();
         }
         false
     });
@@ -264,14 +264,16 @@ pub(crate) fn leave_handlers(stack: Range<usize>, elsewhere: bool) {
 fn explains(stack: &Range<usize>, at: usize, frame: &Context, blocked: u64) -> bool {
     let was = frame.mask();
     let since = blocked & !was;
-    if was & !blocked != 0 || since == 0 {
+    // An interrupt that waits for the return of a handler is blocked as well, until a callback of a handler
+    // over that one ends.
+    let own = match interrupts_by() {
+        0 => 0,
+        own => signal::bit(own),
+    };
+    if was & !blocked & !own != 0 || since == 0 {
         return false;
     }
-    // An interrupt that waits for the handler's return is blocked as well.
-    let without_own = match interrupts_by() {
-        0 => since,
-        own => since & !signal::bit(own),
-    };
+    let without_own = since & !own;
     let calls = |signal, with_info| {
         signal::action(signal, None).is_ok_and(|action| {
             let is_it = |blocks: u64| {
