@@ -104,7 +104,8 @@ extern "C" {
                                        openat, and advice to madvise but MADV_DONTNEED. Each callback then
                                        has a fence; a thread that waits for an M looks every half
                                        millisecond; a thread's exit by the raw system call is
-                                       noticed later; needm_m_stack_used is 0. needm_interrupt calls
+                                       noticed later, the first thread's not at all;
+                                       needm_m_stack_used is 0. needm_interrupt calls
                                        rt_tgsigqueueinfo all the same */
 #define NEEDM_CATCH_ABORT       32u /* SIGABRT that a callback's own thread raises on its G (abort)
                                        ends the callback with NEEDM_EFAULT; info.signo is SIGABRT

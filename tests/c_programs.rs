@@ -167,6 +167,8 @@ programs_that_leave_fp_control! {
     what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" ["call"];
     late_requests_change_no_other_record = "single_step_requests" [];
     late_requests_change_no_other_record_per_call = "single_step_requests" ["call"];
+    jumped_out_callbacks_are_not_interrupted = "single_step_after_jump" [];
+    jumped_out_callbacks_are_not_interrupted_per_call = "single_step_after_jump" ["call"];
     threads_that_are_attached_are_ready = "single_step_attach" [];
     threads_that_are_attached_are_ready_per_call = "single_step_attach" ["call"];
 }
@@ -326,6 +328,8 @@ programs! {
     jumps_out_of_needm_leave_no_m_bound_per_call = "single_step_leaves" Shared ["call"];
     what_dead_threads_had_is_not_lost_a_second_time = "single_step_reaps" Archive [];
     what_dead_threads_had_is_not_lost_a_second_time_per_call = "single_step_reaps" Shared ["call"];
+    jumped_out_callbacks_are_not_interrupted = "single_step_after_jump" Archive [];
+    jumped_out_callbacks_are_not_interrupted_per_call = "single_step_after_jump" Shared ["call"];
     late_requests_change_no_other_record = "single_step_requests" Archive [];
     late_requests_change_no_other_record_per_call = "single_step_requests" Shared ["call"];
     threads_that_are_attached_are_ready = "single_step_attach" Archive [];

@@ -3,8 +3,8 @@
 //! assembly; `slots.rs` is the same on all.
 
 pub(crate) use super::room::linux::{
-    MEMBARRIER_SIGN, MIN_SIGNAL_STACK, SA_RESTORER, context, has_shadow_stack, note_cpu, nr,
-    syscall, thread,
+    MEMBARRIER_SIGN, MIN_SIGNAL_STACK, SA_RESTORER, SYSTEM_CALLS, context, has_shadow_stack,
+    note_cpu, nr, syscall, thread,
 };
 
 pub(crate) mod slots;

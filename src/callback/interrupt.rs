@@ -195,7 +195,7 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
     };
     let Some(segment) = live else { return 0 };
     segment.unset(POSTPONED);
-    if is_inside(tls, at.sp, stack.end) {
+    if is_inside(tls, m, segment, at.sp..stack.end) {
         return 0;
     }
     forget_left(m, segment, at.sp);
@@ -236,11 +236,17 @@ fn on_g(tls: &Tls, m: &'static M, at: &Interrupted) -> usize {
     end(m, segment, at, at.free_below)
 }
 
-/// Whether the thread was interrupted inside needm: its mark is between these two, and not known to be that
-/// of code that was jumped out of.
-fn is_inside(tls: &Tls, sp: usize, end: usize) -> bool {
+/// Whether the thread was interrupted inside needm: its mark is in this part of the stack, and not known to be that
+/// of code that was jumped out of. Further up it is that of a callback around `segment`, to which C has jumped, unless it
+/// was there when that of `segment` began.
+fn is_inside(tls: &Tls, m: &M, segment: &Segment, stack: Range<usize>) -> bool {
     let mark = tls.inside() & !INTERRUPTED;
-    (sp..=end).contains(&mark) && os::thread::word_at(mark) == Some(seal_of(mark))
+    let is_newer = || {
+        let all = m.bounds_at(stack.start);
+        all.is_some_and(|all| all.holds(mark)) && mark != segment.around_it() & !INTERRUPTED
+    };
+    let is_here = mark >= stack.start && (mark <= stack.end || is_newer());
+    is_here && os::thread::word_at(mark) == Some(seal_of(mark))
 }
 
 /// What the callback of `segment` has in use, from `sp` up, of the stack of the M's that `sp` is on;

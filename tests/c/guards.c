@@ -154,7 +154,7 @@ static void *stays(void *arg) {
     return arg;
 }
 static void a_thread_takes_no_mapping(void) {
-    enum { THREADS = 600, ROOM = 100 };
+    enum { THREADS = 600, ROOM = 300 };
     static pthread_t made[THREADS];
     int without, with;
     size_t small;
@@ -200,10 +200,44 @@ static void runs_deferred_functions_where_a_guard_was(void) {
 }
 static void deferred_functions_run_where_a_guard_was(void) { CHECK_CHILD(runs_deferred_functions_where_a_guard_was); }
 
+/* A guard as large as those of WebAssembly: address space only, and closed all the same, at both ends. */
+static long page_tables(void) {
+    char line[200];
+    long size = -1;
+    FILE *status = fopen("/proc/self/status", "r");
+    CHECK(status != NULL);
+    while (fgets(line, sizeof line, status))
+        if (sscanf(line, "VmPTE: %ld kB", &size) == 1) break;
+    fclose(status);
+    return size;
+}
+static volatile size_t below;
+static void writes_into_the_guard(void *arg) {
+    void *lo, *hi;
+    (void)arg;
+    CHECK_EQ(needm_g_bounds(needm_self(), &lo, &hi), 0);
+    *((volatile char *)lo - below) = 1;
+}
+static void a_large_guard_takes_no_memory(void) {
+    const size_t size = (size_t)1 << (sizeof(void *) > 4 ? 32 : 24);
+    const size_t places[] = {1, 100000, (2 << 20) - 1, (2 << 20) + 1, size / 2, size - 4096};
+    long before = page_tables();
+    start((needm_config){.seed_ms = 8, .guard_size = size});
+    CHECK(page_tables() - before < 400);
+    for (unsigned i = 0; i < sizeof places / sizeof *places; i++) {
+        below = places[i];
+        int ended = needm_callback(writes_into_the_guard, NULL, 0, NULL);
+        CHECK(ended == NEEDM_EOVERFLOW || ended == NEEDM_EFAULT);
+    }
+    CHECK_EQ(needm_callback(overflow, NULL, 0, NULL), NEEDM_EOVERFLOW);
+    stop_when_idle();
+}
+
 int main(void) {
     if (!emulated()) RUN(deferred_functions_run_where_a_guard_was);
     if (!emulated()) RUN(mappings_are_few_and_of_ordinary_pages);
     if (!emulated()) RUN(a_thread_takes_no_mapping);
+    if (!emulated()) RUN(a_large_guard_takes_no_memory);
     RUN(a_large_frame_ends_in_the_guard);
     RUN(the_host_chooses_the_size_of_the_guard);
     RUN(a_write_past_the_top_reaches_no_deferred_function);

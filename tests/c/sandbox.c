@@ -191,8 +191,8 @@ static void callbacks_go_on_where_the_signal_stack_cannot_be_changed(void) {
     CHECK_CHILD(it_cannot_be_changed_per_call);
 }
 
-/* The stack of a fiber that was in a callback is gone. Whether a word of it is there, needm asks by a change of the
- * mask in no way; or, where a filter answers that, by another call. */
+/* The stack of a fiber that was in a callback is gone, or the fiber comes back. Whether a word of its stack is there, needm
+ * asks by a change of the mask in no way; or, where a filter answers that, by another call. */
 static int filter_says;
 static void answer_changes_in_no_way(void) {
     struct sock_filter rules[] = {
@@ -212,8 +212,13 @@ static void goes_away(void *arg) {
     (void)arg;
     swapcontext(&fiber, &around);
 }
-static void is_in_a_callback(void) { needm_callback(goes_away, NULL, 0, NULL); }
-static void a_fibers_stack_goes(uint32_t flags) {
+static volatile int fiber_ended;
+static void is_in_a_callback(void) {
+    CHECK_EQ(needm_callback(goes_away, NULL, 0, NULL), 0);
+    fiber_ended++;
+    setcontext(&around);
+}
+static void a_fiber_is_in_a_callback(uint32_t flags, int its_stack_goes) {
     enum { BYTES = 1 << 16 };
     void *stack = mmap(NULL, BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     CHECK(stack != MAP_FAILED);
@@ -223,13 +228,25 @@ static void a_fibers_stack_goes(uint32_t flags) {
     fiber.uc_stack.ss_size = BYTES;
     makecontext(&fiber, is_in_a_callback, 0);
     swapcontext(&around, &fiber);
-    munmap(stack, BYTES);
+    if (its_stack_goes) munmap(stack, BYTES);
     answer_changes_in_no_way();
     for (int i = 0; i < 20; i++) CHECK_EQ(needm_callback(fault, NULL, 0, NULL), NEEDM_EFAULT);
+    if (!its_stack_goes) {
+        swapcontext(&around, &fiber);
+        CHECK_EQ(fiber_ended, 1);
+    }
     CHECK_EQ(needm_stop(), 0);
 }
-static void with_probes(void) { a_fibers_stack_goes(0); }
-static void without_probes(void) { a_fibers_stack_goes(NEEDM_NO_PROBES); }
+static void with_probes(void) {
+    a_fiber_is_in_a_callback(0, 0);
+    fiber_ended = 0;
+    a_fiber_is_in_a_callback(0, 1);
+}
+static void without_probes(void) {
+    a_fiber_is_in_a_callback(NEEDM_NO_PROBES, 0);
+    fiber_ended = 0;
+    a_fiber_is_in_a_callback(NEEDM_NO_PROBES, 1);
+}
 static void filters_do_not_say_what_memory_is_there(void) {
     if (emulated()) return; /* no filters */
     const int answers[] = {0, EPERM, EINVAL, ENOSYS};
@@ -239,6 +256,39 @@ static void filters_do_not_say_what_memory_is_there(void) {
     }
     filter_says = -1;
     CHECK_CHILD(without_probes);
+}
+/* Chromium's allows a thread to wait, and hardly more. */
+static void only_waits_by_futex(void) {
+    struct sock_filter rules[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 0, 4),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_STMT(BPF_ALU | BPF_AND | BPF_K, 0x7f), /* FUTEX_CMD_MASK, but for the private ones */
+        BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, 1, 0, 1), /* FUTEX_WAIT and FUTEX_WAKE are 0 and 1 */
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog filter = {sizeof rules / sizeof *rules, rules};
+    CHECK_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+    CHECK_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter), 0);
+}
+static volatile int has_waited;
+static void *calls_where_there_is_no_m(void *arg) {
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), NEEDM_ETIMEDOUT);
+    has_waited = 1;
+    return arg;
+}
+static void the_first_thread_holds_the_only_m(void) {
+    start((needm_config){.max_ms = 1, .wait_ns = 20000000, .flags = NEEDM_NO_PROBES});
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    only_waits_by_futex();
+    thread(calls_where_there_is_no_m, NULL);
+    WAIT_UNTIL(has_waited); /* the C library joins by another operation */
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+}
+static void the_usual_operations_of_futex_suffice(void) {
+    if (emulated()) return; /* no filters */
+    CHECK_CHILD(the_first_thread_holds_the_only_m);
 }
 
 /* The first thread keeps its ID until all others have exited. Without a robust list nothing else says that it has. */
@@ -251,7 +301,8 @@ static void *uses_its_m(void *arg) {
     return arg;
 }
 static void the_first_thread_exits(void) {
-    start((needm_config){.max_ms = 1, .wait_ns = 10000000, .flags = NEEDM_NO_PROBES});
+    without_robust_lists();
+    start((needm_config){.max_ms = 1, .wait_ns = 10000000});
     CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
     thread(uses_its_m, NULL);
     syscall(SYS_exit, 0);
@@ -264,6 +315,7 @@ int main(void) {
     RUN(an_interrupt_may_come_without_its_value);
     RUN(callbacks_go_on_where_the_signal_stack_cannot_be_changed);
     RUN(filters_do_not_say_what_memory_is_there);
+    RUN(the_usual_operations_of_futex_suffice);
     RUN(a_first_thread_that_has_exited_returns_its_m);
 #ifdef SYS_futex_time64
     RUN(a_wait_ends_where_times_have_64_bits);

@@ -16,6 +16,9 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 5120;
 /// process may be without one.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 
+/// The instructions of system calls, byte by byte: `svc #0` (Arm Architecture Reference Manual, C6.2 "SVC").
+pub(crate) const SYSTEM_CALLS: &[&[u8]] = &[&[0x01, 0x00, 0x00, 0xd4]];
+
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// none, because it always was.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

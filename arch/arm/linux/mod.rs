@@ -16,6 +16,10 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
 /// not every process has.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 
+/// The instructions of system calls, byte by byte: `svc #0`, in A32 and in T32 (Arm Architecture Reference Manual for
+/// A-profile, F5.1 "SVC").
+pub(crate) const SYSTEM_CALLS: &[&[u8]] = &[&[0x00, 0x00, 0x00, 0xef], &[0x00, 0xdf]];
+
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// none, because it always was.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

@@ -19,6 +19,11 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
 /// not every process has.
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 
+/// The instructions of system calls, byte by byte: `int $0x80` (Intel 64 and IA-32 Architectures Software Developer's
+/// Manual, volume 2A), behind which those by `sysenter` and `syscall` come back, too
+/// (linux/arch/x86/entry/vdso/vdso32/system_call.S).
+pub(crate) const SYSTEM_CALLS: &[&[u8]] = &[&[0xcd, 0x80]];
+
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// none, because it always was.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

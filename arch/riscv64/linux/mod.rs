@@ -17,6 +17,10 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 2048;
 /// (linux/arch/riscv/kernel/signal.c, `setup_rt_frame`).
 pub(crate) const SA_RESTORER: usize = 0;
 
+/// The instructions of system calls, byte by byte: `ecall` (The RISC-V Instruction Set Manual, volume I, 2.8
+/// "Environment Call and Breakpoints").
+pub(crate) const SYSTEM_CALLS: &[&[u8]] = &[&[0x73, 0x00, 0x00, 0x00]];
+
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// `MEMBARRIER_CMD_PRIVATE_EXPEDITED_SYNC_CORE`. Linux 6.9 brought it, with the fence that
 /// membarrier needs where a processor goes from one process to another

@@ -19,6 +19,10 @@ pub(crate) const MIN_SIGNAL_STACK: usize = 4096;
 /// (linux/arch/x86/kernel/signal_64.c).
 pub(crate) const SA_RESTORER: usize = 0x0400_0000;
 
+/// The instructions of system calls, byte by byte: `syscall` (Intel 64 and IA-32 Architectures Software Developer's
+/// Manual, volume 2B).
+pub(crate) const SYSTEM_CALLS: &[&[u8]] = &[&[0x0f, 0x05]];
+
 /// The command of `membarrier` by which a Linux is known whose barrier is complete on this CPU:
 /// none, because it always was.
 pub(crate) const MEMBARRIER_SIGN: Option<usize> = None;

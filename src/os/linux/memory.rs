@@ -21,6 +21,9 @@ const MADV_NOHUGEPAGE: usize = 15;
 const MADV_GUARD_INSTALL: usize = 102; // since Linux 6.13
 const MADV_GUARD_REMOVE: usize = 103;
 
+/// How much of a guard, next to the stack, is marked in page tables, in bytes.
+const MOST_MARKED: usize = 2 << 20;
+
 /// The least stack for deferred functions after an overflow, in bytes.
 pub(crate) const RESERVE: usize = 16 * 1024;
 
@@ -222,6 +225,13 @@ const DO_NOT: usize = 2;
 /// # Safety
 /// The range is the caller's, and nothing there is in use.
 unsafe fn guard(start: usize, len: usize) -> Result<(), Errno> {
+    // What lies below that has no access: each page that is marked as a guard takes its entry of a page table.
+    let below = len.saturating_sub(MOST_MARKED);
+    if below != 0 {
+        // SAFETY: the caller owns the range, and nothing there is in use that access would be lost to.
+        unsafe { protect(start, below, Access::None)? };
+    }
+    let (start, len) = (start + below, len - below);
     let known = if spares_calls() { DO_NOT } else { GUARDS.load(Relaxed) };
     // SAFETY: the caller owns the range, and does not use it.
     let advised =

@@ -7,8 +7,9 @@ use core::ptr;
 
 use super::robust_list::SMALLEST_PAGE;
 use super::{EFAULT, EINVAL, ENOSYS, Errno, call, ids, libc, spares_calls, wait};
+
 use crate::arch::linux::context::Context;
-use crate::arch::linux::{SA_RESTORER, needm_sigreturn, nr};
+use crate::arch::linux::{SA_RESTORER, SYSTEM_CALLS, needm_sigreturn, nr};
 use crate::sync::{AtomicBool, AtomicU32, Relaxed};
 use crate::valgrind;
 
@@ -214,22 +215,35 @@ impl Info {
 /// Whether this thread has sent itself `SIGABRT` by `raise` or `abort`, which it has interrupted.
 /// Another thread may have sent it, too: then it has interrupted another instruction.
 pub(super) fn aborts_itself(signal: c_int, info: &Info, interrupted: &Context) -> bool {
-    let sent = match info.code {
-        SI_TKILL => info.sender() == ids::process(),
-        // Linux had no room to say so (`RLIMIT_SIGPENDING`).
-        SI_USER => info.sender() == 0,
-        _ => false,
-    };
-    if signal != SIGABRT || !sent {
+    if signal != SIGABRT || !follows_system_call(interrupted.pc()) {
         return false;
     }
     let [first, second, third, fourth] = interrupted.arguments();
-    // `raise` of glibc calls tgkill(process, thread, signal). That of other C libraries blocks all
+    // `raise` calls tgkill(process, thread, signal). Some C libraries, and glibc before 2.34, block all
     // signals meanwhile, and rt_sigprocmask(SIG_SETMASK, set, NULL, bytes) lets them in; the first
     // may be the result instead.
     let tgkill = second == ids::current() as usize && third == SIGABRT as usize;
     let unblocked = (first == SIG_SETMASK || first == 0) && third == 0 && fourth == SET_BYTES;
-    tgkill || unblocked
+    match info.code {
+        SI_TKILL => info.sender() == ids::process() && (tgkill || unblocked),
+        // Linux had no room to say so (`RLIMIT_SIGPENDING`). Or a process outside this one's namespace has sent it.
+        SI_USER => info.sender() == 0 && tgkill,
+        _ => false,
+    }
+}
+
+/// Whether a system call comes back to this instruction.
+fn follows_system_call(pc: usize) -> bool {
+    SYSTEM_CALLS.iter().any(|call| {
+        let at = pc.saturating_sub(call.len());
+        can_read(at)
+            && can_read(pc - 1)
+            && (at..).zip(*call).all(|(at, byte)| {
+                // SAFETY: Linux has just read the words that the bytes are in. They are code that this thread runs,
+                // which nobody unmaps meanwhile.
+                *byte == unsafe { ptr::with_exposed_provenance::<u8>(at).read_volatile() }
+            })
+    })
 }
 
 /// Installs `new` for a signal and returns what was there, or only the latter.
