@@ -420,8 +420,8 @@ int needm_recover(needm_panic_info *info);
 int needm_interrupt(const needm_m *m, void *value);
 
 /* This thread's M, or NULL. From everywhere, before needm_start and in handlers too.
- * C that has jumped past a callback (longjmp) calls it before it does anything else that may fault, on the
- * thread's own stack: until then a fault further down, or on a stack that C switches to, ends that callback,
+ * C that has jumped past a callback (longjmp) calls it before it does anything else that may fault or be interrupted, on the
+ * thread's own stack: until then a fault or an interrupt further down, or on a stack that C switches to, ends that callback,
  * whose needm_callback returns a second time. */
 needm_m *needm_self(void);
 

@@ -313,12 +313,18 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
     let is_uncertain =
         |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
     let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
+    // A fiber on the thread's own stack that waits in such C has to be on a stack of its own.
+    let in_c_of_further = |inner: &Segment| {
+        let gsp = inner.gsp.load(Relaxed);
+        gsp != 0 && m.parts().any(|part| part.bounds().holds(gsp))
+    };
     let is_over = |inner: &Segment| {
         let call = call_of(inner);
+        let forgets = too_many.is_some() || in_c_of_further(inner);
         let here = at.abs_diff(call) < size_of::<Call>();
         let handler_is_over = || stack.holds(call) && !handling || is_known(call) && own(at);
         let over = || here || handler_is_over() || !waits(m, call);
-        call != 0 && !m.holds(call) && (over() || too_many.is_some() && is_uncertain(call))
+        call != 0 && !m.holds(call) && (over() || forgets && is_uncertain(call))
     };
     // Callback code has made it: it is over if the callback around it is.
     let is_part_of_outer = |call: usize| call == 0 || m.bounds_at(call).is_some();

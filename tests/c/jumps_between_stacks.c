@@ -48,6 +48,44 @@ static void a_jump_past_a_further_stack_is_noticed(void) {
     unmap_stack(&further);
 }
 
+/* C that a coroutine of the callback's has called jumps out of the callback, and the coroutine's stack goes. A callback from
+ * further down the thread's own stack is not made there. */
+static jmp_buf out_of_it;
+static void jumps_out(void *arg) {
+    (void)arg;
+    longjmp(out_of_it, 1);
+}
+static void body_jumps_out(struct coroutine *co) { needm_ccall(jumps_out, co); }
+static void runs_on_a_further_stack(void *arg) {
+    make(arg, body_jumps_out);
+    resume(arg);
+}
+static void is_elsewhere(void *arg) {
+    char here;
+    CHECK(!is_on(*(struct coroutine **)arg, &here));
+    CHECK_EQ(needm_depth(), 1);
+}
+static __attribute__((noinline)) void at_some_depth(int bytes, void (*calls)(void *), void *arg) {
+    volatile char *unused = __builtin_alloca(bytes);
+    unused[0] = 1;
+    calls(arg);
+    unused[bytes - 1] = 1;
+}
+static void calls_back_once(void *arg) { needm_callback(runs_on_a_further_stack, arg, 0, NULL); }
+static void calls_back_anew(void *arg) { CHECK_EQ(needm_callback(is_elsewhere, &arg, 0, NULL), 0); }
+static void a_stack_that_was_jumped_off_is_not_used(void) {
+    for (volatile int unmapped = 0; unmapped < 2; unmapped++) {
+        struct coroutine co = {0};
+        map_stack(&co);
+        if (setjmp(out_of_it) == 0) at_some_depth(6000, calls_back_once, &co);
+        needm_self();
+        if (unmapped) unmap_stack(&co);
+        at_some_depth(16000, calls_back_anew, &co);
+        if (!unmapped) unmap_stack(&co);
+        works_again();
+    }
+}
+
 /* A deferred function jumps back to its callback, whose panic is over then. */
 static jmp_buf in_callback;
 static volatile int recovered;
@@ -172,6 +210,7 @@ int main(int argc, char **argv) {
     seed = parse_seed(argc, argv, &binding);
     start((needm_config){.binding = binding});
     RUN(a_jump_past_a_further_stack_is_noticed);
+    RUN(a_stack_that_was_jumped_off_is_not_used);
     RUN(a_panic_is_over_once_a_deferred_function_has_jumped_back);
     RUN(c_acts_on_the_callback_that_has_called_it);
     RUN(an_interrupt_on_the_reserve_leaves_the_callback_around_it);

@@ -43,5 +43,5 @@ pub(super) fn alive(tid: u32) -> bool {
     };
     // SAFETY: signal 0 is sent to nothing: Linux only looks whether it could be.
     let answer = unsafe { call(nr::TGKILL, (home, tid, 0)) };
-    answer != Err(ESRCH) && !(tid == home && wait::is_dead_owner(tid))
+    answer != Err(ESRCH) && !(tid == home && wait::is_dead_owner(tid, current()))
 }

@@ -106,15 +106,13 @@ pub(super) fn can_compare(address: usize) -> bool {
 
 /// Whether the thread with this ID has exited, if Linux says so of one that still has the ID: the first thread of a
 /// process keeps it until all others have exited. A lock that says it is that thread's is then refused
-/// (`attach_to_pi_owner` in linux/kernel/futex/pi.c).
-pub(super) fn is_dead_owner(id: u32) -> bool {
+/// (`attach_to_pi_owner` in linux/kernel/futex/pi.c). `own` is this thread.
+pub(super) fn is_dead_owner(id: u32, own: u32) -> bool {
     let answer = |id| {
         let lock = AtomicU32::new(id);
         // SAFETY: the word is this function's own; the operation takes no more, and does not sleep.
         unsafe { futex(&raw const lock, FUTEX_TRYLOCK_PI_PRIVATE, 0, None) }
     };
     // Filters may not know the operation. One that answers says the same of this thread.
-    !super::spares_calls()
-        && answer(id) == Err(super::ESRCH)
-        && answer(super::ids::current()) == Err(EDEADLK)
+    !super::spares_calls() && answer(id) == Err(super::ESRCH) && answer(own) == Err(EDEADLK)
 }
