@@ -21,7 +21,7 @@ use crate::m::calls::waits;
 use crate::m::{M, MS};
 use crate::needm;
 use crate::os;
-use crate::part::Bounds;
+use crate::part::{Bounds, Part};
 use crate::pool;
 use crate::running;
 use crate::segment::{BOUND_HERE, Segment, USED_RESERVE};
@@ -313,18 +313,26 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
     let is_uncertain =
         |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
     let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
-    // A fiber on the thread's own stack that waits in such C has to be on a stack of its own.
+    // C was called from a further stack that this callback has entered, or one that it has made on its stacks. A
+    // fiber on the thread's own stack that waits in such C has to be on a stack of its own.
     let in_c_of_further = |inner: &Segment| {
-        let gsp = inner.gsp.load(Relaxed);
-        gsp != 0 && m.parts().any(|part| part.bounds().holds(gsp))
+        let entered_in = |part: &Part| {
+            let is_its = |made: &Segment| ptr::eq(m::from_g0(m, made), inner);
+            segments().any(|made| part.belongs_to(made) && is_its(made))
+        };
+        let left_in_c = |part: &Part| {
+            let gsps = segments().map(|at| at.gsp.load(Relaxed));
+            gsps.filter(|gsp| *gsp != 0).any(|gsp| part.bounds().holds(gsp))
+        };
+        m.parts().any(|part| left_in_c(part) && entered_in(part))
     };
     let is_over = |inner: &Segment| {
         let call = call_of(inner);
-        let forgets = too_many.is_some() || in_c_of_further(inner);
+        let forgets = || too_many.is_some() || in_c_of_further(inner);
         let here = at.abs_diff(call) < size_of::<Call>();
         let handler_is_over = || stack.holds(call) && !handling || is_known(call) && own(at);
         let over = || here || handler_is_over() || !waits(m, call);
-        call != 0 && !m.holds(call) && (over() || forgets && is_uncertain(call))
+        call != 0 && !m.holds(call) && (over() || is_uncertain(call) && forgets())
     };
     // Callback code has made it: it is over if the callback around it is.
     let is_part_of_outer = |call: usize| call == 0 || m.bounds_at(call).is_some();

@@ -55,7 +55,11 @@ static void jumps_out(void *arg) {
     (void)arg;
     longjmp(out_of_it, 1);
 }
-static void body_jumps_out(struct coroutine *co) { needm_ccall(jumps_out, co); }
+static int nested_around, nested_inside;
+static void jumps_out_in_c(void *arg) { needm_ccall(jumps_out, arg); }
+static void calls_back_directly(void *arg) { needm_callback(jumps_out_in_c, arg, 0, NULL); }
+static void calls_back_in_c(void *arg) { needm_callback(calls_back_directly, arg, 0, NULL); }
+static void body_jumps_out(struct coroutine *co) { needm_ccall(nested_inside ? calls_back_in_c : jumps_out, co); }
 static void runs_on_a_further_stack(void *arg) {
     make(arg, body_jumps_out);
     resume(arg);
@@ -71,11 +75,17 @@ static __attribute__((noinline)) void at_some_depth(int bytes, void (*calls)(voi
     calls(arg);
     unused[bytes - 1] = 1;
 }
-static void calls_back_once(void *arg) { needm_callback(runs_on_a_further_stack, arg, 0, NULL); }
+static void calls_back_around_it(void *arg) { needm_callback(runs_on_a_further_stack, arg, 0, NULL); }
+static void calls_back_once(void *arg) {
+    needm_callback(nested_around ? calls_back_around_it : runs_on_a_further_stack, arg, 0, NULL);
+}
 static void calls_back_anew(void *arg) { CHECK_EQ(needm_callback(is_elsewhere, &arg, 0, NULL), 0); }
 static void a_stack_that_was_jumped_off_is_not_used(void) {
-    for (volatile int unmapped = 0; unmapped < 2; unmapped++) {
+    for (volatile int i = 0; i < 8; i++) {
         struct coroutine co = {0};
+        volatile int unmapped = i % 2;
+        nested_around = i / 2 % 2;
+        nested_inside = i / 4;
         map_stack(&co);
         if (setjmp(out_of_it) == 0) at_some_depth(6000, calls_back_once, &co);
         needm_self();
