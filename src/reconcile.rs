@@ -17,6 +17,7 @@ use crate::state;
 use crate::sync::Relaxed;
 use crate::thread_record::Thread;
 use crate::tls::{INTERRUPTED, Tls};
+use core::ptr;
 
 /// This thread's M and innermost segment, if callback code runs on its G here.
 pub(crate) fn running_segment(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
@@ -70,7 +71,7 @@ pub(crate) fn current_segment_at(tls: &Tls, at: usize) -> Option<(&'static M, &'
         drop_abandoned(tls, at);
         fibers::go_to(tls, at);
         // Another fiber may have left an M on top of this one's, with no callback on it.
-        let (m, segment) = innermost(tls)?;
+        let (m, segment) = innermost_that_waits(tls)?;
         let in_c = || segment.gsp.load(Relaxed) != 0 && !is_elsewhere(tls, m, segment, at);
         let inside = m.holds(at) || in_c() || is_undeclared(tls, m, at);
         inside.then_some((m, segment))
@@ -119,7 +120,7 @@ pub(crate) fn current_m() -> Option<&'static M> {
     let tls = Tls::current();
     drop_abandoned(tls, needm_sp());
     fibers::go_to(tls, needm_sp());
-    let inside = innermost(tls).map(|(m, _)| m);
+    let inside = innermost_that_waits(tls).map(|(m, _)| m);
     inside.or_else(|| needm::current(tls)).filter(|_| state::is_open())
 }
 
@@ -171,6 +172,14 @@ fn is_any_inside(tls: &Tls) -> bool {
 fn innermost(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
     let mut held = core::iter::successors(needm::current(tls), |m| m.prev_current());
     held.find_map(|m| Some((m, m.segment()?)))
+}
+
+/// The same without those of fibers that were left for good and are gone: they stay until the thread calls back. Each M
+/// below the current one that is looked at costs system calls.
+fn innermost_that_waits(tls: &Tls) -> Option<(&'static M, &'static Segment)> {
+    let is_gone = |m: &M| tls.m().is_some_and(|top| !ptr::eq(top, m)) && fibers::is_gone(m);
+    let mut held = core::iter::successors(needm::current(tls), |m| m.prev_current());
+    held.find_map(|m| Some((m, m.segment().filter(|_| !is_gone(m))?)))
 }
 
 /// The same for a caller that must not be inside one. So a callback in which the thread is not,

@@ -176,9 +176,43 @@ static void one_that_is_gone_leaves_the_others_inside(void) {
     free(stacks);
 }
 
+/* Two are left for good in C, and their stacks are overwritten. A world that the thread has stopped since, outside all
+ * callbacks, is not theirs: its next callback, which drops theirs, does not start it. */
+static void is_left_in_c(void *arg) {
+    yields(arg);
+    needm_callback(nothing, NULL, 0, NULL);
+    yields(arg);
+}
+static void calls_what_is_left(void *arg) { needm_ccall(is_left_in_c, arg); }
+static void is_left_in_c_of_a_callback(void) { needm_callback(calls_what_is_left, strand, 0, NULL); }
+static void a_world_is_not_that_of_fibers_that_are_gone(void) {
+    enum { FIBERS = 3 };
+    char *stacks = malloc(FIBERS * SIZE);
+    struct strand gone[FIBERS] = {{.depth = 0}};
+    needm_defer defer;
+    CHECK(stacks);
+    start((needm_config){.binding = binding});
+    CHECK_EQ(needm_attach(), 0);
+    for (int i = 0; i < FIBERS; i++) begin_strand(gone + i, stacks + i * SIZE, is_left_in_c_of_a_callback);
+    /* Its M, the thread's first, lies above the others' again. */
+    CHECK_EQ(swapcontext(&scheduler, &gone[0].own), 0);
+    memset(stacks, 0, FIBERS * SIZE);
+    needm_self();
+    CHECK_EQ(needm_defer_push(&defer, counts, NULL), NEEDM_EINVAL);
+    CHECK_EQ(needm_stop_the_world(), 0);
+    CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    CHECK_EQ(needm_start_the_world(), 0);
+    for (int i = 0; i < FIBERS; i++) CHECK_EQ(needm_callback(nothing, NULL, 0, NULL), 0);
+    CHECK_EQ(needm_depth(), 0);
+    CHECK_EQ(needm_detach(), 0);
+    CHECK_EQ(needm_stop(), 0);
+    free(stacks);
+}
+
 int main(int argc, char **argv) {
     seed = parse_seed(argc, argv, &binding);
     RUN(callbacks_that_are_left_in_their_middle_end_in_any_order);
     RUN(one_that_is_gone_leaves_the_others_inside);
+    RUN(a_world_is_not_that_of_fibers_that_are_gone);
     return SUCCESS;
 }
