@@ -46,11 +46,13 @@ impl Thread {
     /// Whether this thread, which has exited unnoticed, may have left such code on the G of `m`. Its stacks may be unmapped
     /// at any moment, so addresses alone are looked at.
     pub(super) fn may_leave_code_on(&self, m: &M) -> bool {
+        if !SAFE_CALLS.load(Relaxed) {
+            return false;
+        }
         let [lo, end] = [0, 1].map(|bound: usize| self.stack[bound].load(Relaxed));
         let is_elsewhere = |call: usize| call != 0 && !(lo..end).contains(&call) && !m.holds(call);
         let is_callers = || Tls::current().thread().is_some_and(|own| ptr::eq(own, self));
-        SAFE_CALLS.load(Relaxed)
-            && end != 0
+        end != 0
             && !is_callers()
             && successors(m.segment(), |inner| inner.outer())
                 .any(|inner| is_elsewhere(inner.call.load(Relaxed) as usize))
