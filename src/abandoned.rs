@@ -15,7 +15,7 @@
 
 use crate::arch::needm_sp;
 use crate::call::Call;
-use crate::fibers::{self, may_go_on};
+use crate::fibers::{self, has_code_at, may_go_on};
 use crate::m;
 use crate::m::calls::waits;
 use crate::m::{M, MS};
@@ -77,7 +77,7 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
             needm::dropm(tls, m);
             continue;
         };
-        if let Some(stack) = m.bounds_at(at) {
+        if let Some(stack) = m.bounds_at(at).filter(|_| has_code_at(m, at)) {
             drop_abandoned_on(m, stack, at);
             return;
         }
@@ -191,9 +191,9 @@ fn prev_g_holds(m: &M, at: usize) -> bool {
     holder(m, at).is_some()
 }
 
-/// The M that was current before `m`, and on whose G `at` is.
+/// The M that was current before `m`, and on whose G, or further stack, `at` is.
 fn holder(m: &M, at: usize) -> Option<&'static M> {
-    core::iter::successors(m.prev_current(), |m| m.prev_current()).find(|m| m.holds(at))
+    core::iter::successors(m.prev_current(), |m| m.prev_current()).find(|m| has_code_at(m, at))
 }
 
 /// Unbinds one of the `most` Ms below the current one that was bound for a fiber's callback, if that is
@@ -313,22 +313,18 @@ fn outermost_abandoned(tls: &Tls, m: &M, at: usize) -> Option<&'static Segment> 
     let is_uncertain =
         |call: usize| call != 0 && call < at && !m.holds(call) && own(call) && own(at);
     let too_many = segments().filter(|inner| is_uncertain(call_of(inner))).nth(MOST_UNCERTAIN);
-    // C was called from a further stack that this callback has entered, or one that it has made on its stacks. A
-    // fiber on the thread's own stack that waits in such C has to be on a stack of its own.
-    let in_c_of_further = |inner: &Segment| {
-        let entered_in = |part: &Part| {
-            let is_its = |made: &Segment| ptr::eq(m::from_g0(m, made), inner);
-            segments().any(|made| part.belongs_to(made) && is_its(made))
+    // This callback, or one that it has made on its stacks, has entered a further stack, which the host frees if it has
+    // jumped out. A fiber on the thread's own stack that waits in C has to be on a stack of its own then.
+    let has_further = |inner: &Segment| {
+        let is_its = |part: &Part| {
+            let mut made = segments().filter(|made| ptr::eq(m::from_g0(m, made), inner));
+            made.any(|made| part.belongs_to(made))
         };
-        let left_in_c = |part: &Part| {
-            let gsps = segments().map(|at| at.gsp.load(Relaxed));
-            gsps.filter(|gsp| *gsp != 0).any(|gsp| part.bounds().holds(gsp))
-        };
-        m.parts().any(|part| left_in_c(part) && entered_in(part))
+        m.parts().any(is_its)
     };
     let is_over = |inner: &Segment| {
         let call = call_of(inner);
-        let forgets = || too_many.is_some() || in_c_of_further(inner);
+        let forgets = || too_many.is_some() || has_further(inner);
         let here = at.abs_diff(call) < size_of::<Call>();
         let handler_is_over = || stack.holds(call) && !handling || is_known(call) && own(at);
         let over = || here || handler_is_over() || !waits(m, call);

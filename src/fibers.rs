@@ -30,6 +30,12 @@ pub(crate) fn is_gone(m: &M) -> bool {
     m.segment().is_some() && waiting(m).next().is_none()
 }
 
+/// Whether `at` is on a stack of a callback of `m`, which is not plainly the code that runs: the further stacks of a fiber that
+/// is gone may be others' by now. Costs system calls on a further stack.
+pub(crate) fn has_code_at(m: &M, at: usize) -> bool {
+    m.stack.holds(at) || m.holds(at) && !is_gone(m)
+}
+
 /// Whether a callback of `m` may go on after code of an M below it: its fiber was left in C, or in the middle of
 /// its own code. One that a handler on a signal stack has made does not: the handler comes to its end before
 /// the code that it has interrupted.

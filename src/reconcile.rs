@@ -51,7 +51,7 @@ pub(crate) fn is_back_unnoticed() -> bool {
     }
     // A fiber's, below that of another one.
     let mut below = core::iter::successors(m.prev_current(), |m| m.prev_current());
-    below.any(|m| m.holds(needm_sp()))
+    below.any(|m| fibers::has_code_at(m, needm_sp()))
 }
 
 /// This thread's M and innermost segment, in a callback or in C that one called.

@@ -308,6 +308,8 @@ programs! {
     interrupts_meet_the_callback_that_was_asked_for_per_call = "interrupt_races" Shared ["call"];
     interrupts_meet_the_callback_that_was_asked_for_without_membarrier =
         "interrupt_races" Archive ["no-membarrier"];
+    stacks_of_what_is_over_are_used_again = "reused_stacks" Archive [];
+    stacks_of_what_is_over_are_used_again_per_call = "reused_stacks" Shared ["call"];
     handlers_over_handlers_come_to_their_ends = "nested_handlers" Archive [];
     handlers_over_handlers_come_to_their_ends_per_call = "nested_handlers" Shared ["call"];
     the_loader_is_not_left_by_interrupts = "unwinding_interrupted" Archive [];

@@ -19,6 +19,7 @@ use crate::callback::mark::{self, Mark};
 use crate::callback::report;
 use crate::error::Error;
 use crate::fatal;
+use crate::fibers::has_code_at;
 use crate::m::M;
 use crate::os;
 use crate::os::fault::{Fault, KEEP_MORE, RESUME, STACK_RAN_OUT};
@@ -33,6 +34,7 @@ use crate::thread_record::Thread;
 use crate::tls::Tls;
 use crate::tools;
 use core::ffi::c_void;
+use core::ptr;
 
 crate::arch::upcalls! {
     "needm_on_fault" => on_fault,
@@ -169,7 +171,9 @@ fn faulting_m(fault: &Fault) -> Option<&'static M> {
     let mut m = tls.m();
     while let Some(current) = m {
         let inside = current.segment().is_some();
-        if inside && current.holds(fault.sp) {
+        let is_top = tls.m().is_some_and(|top| ptr::eq(top, current));
+        let is_its = || current.holds(fault.sp) && (is_top || has_code_at(current, fault.sp));
+        if inside && is_its() {
             // Ms bound on top of it, and callbacks further down on it, were jumped out of.
             let mark = Mark::new();
             let before = mark::begin(tls, &mark);
