@@ -24,7 +24,7 @@ use crate::os;
 use crate::part::{Bounds, Part};
 use crate::pool;
 use crate::running;
-use crate::segment::{BOUND_HERE, Segment, USED_RESERVE};
+use crate::segment::{BOUND_HERE, IN_DOUBT, Segment, USED_RESERVE};
 use crate::segment_end::drop_segment;
 use crate::state;
 use crate::sync::Relaxed;
@@ -104,6 +104,14 @@ pub(crate) fn drop_abandoned(tls: &Tls, at: usize) {
             if m.is_running() && is_elsewhere(tls, m, segment, at) {
                 // No stopper waits for it. If it goes on, this is noticed as after a jump from C.
                 running::leave(m);
+            }
+            let by_a_handler = || {
+                os::fault::handler_stack().holds(at)
+                    || tls.thread().is_some_and(|thread| thread.ready.holds(at))
+            };
+            if gsp != 0 && !m.stack.holds(gsp) && at >= m::g0sp(m, segment) && !by_a_handler() {
+                // The host frees that further stack if this was a jump.
+                segment.set(IN_DOUBT);
             }
             return;
         };

@@ -29,7 +29,8 @@ pub(crate) struct Segment {
     /// The panic that is unwinding this segment.
     pub(crate) panic: AtomicPtr<Panic>,
     /// [`WAS_RUNNING`], [`BOUND_HERE`], [`UNWOUND`], [`USED_RESERVE`], [`FORWARDS`], [`ENDING`],
-    /// [`BUILT`], [`POSTPONED`], [`ASKS`], [`UNDER_HOOK`].
+    /// [`BUILT`], [`POSTPONED`], [`ASKS`], [`UNDER_HOOK`],
+    /// [`IN_DOUBT`].
     pub(crate) flags: AtomicUsize,
     /// Bytes to copy back to the caller's frame.
     pub(crate) size: AtomicUsize,
@@ -81,6 +82,10 @@ pub(crate) const ASKS: usize = 512;
 
 /// It waits while a hook of the host's runs on its thread, outside callbacks. It stays set if the hook is jumped out of.
 pub(crate) const UNDER_HOOK: usize = 1024;
+
+/// It is in C that it has called from a further stack, and its thread was further up than that C: in another fiber, or it was
+/// jumped out of.
+pub(crate) const IN_DOUBT: usize = 2048;
 
 /// In `deferred`: one more is just being kept, or taken out to run.
 const DEFERRING: usize = 1 << (usize::BITS - 1);

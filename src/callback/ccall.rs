@@ -18,7 +18,7 @@ use crate::m;
 use crate::m::{M, g0sp};
 use crate::reconcile::running_segment;
 use crate::running;
-use crate::segment::{ENDING, Segment};
+use crate::segment::{ENDING, IN_DOUBT, Segment};
 use crate::sync::Relaxed;
 use crate::tls::Tls;
 use crate::tools;
@@ -129,6 +129,10 @@ extern "C" fn left_g(out: *const Out<'_>) {
     let out = unsafe { &*out };
     tools::out(&m::from_g0(out.m, out.segment).around);
     running::leave(out.m);
+    if out.segment.is(IN_DOUBT) {
+        // What was found of C that it had called before.
+        out.segment.unset(IN_DOUBT);
+    }
     // C may jump back to the G.
     Tls::current().set_inside(out.segment.around_it());
 }

@@ -17,7 +17,7 @@ use crate::gate;
 use crate::m::M;
 use crate::needm;
 use crate::needm::{Change, Want};
-use crate::segment::Segment;
+use crate::segment::{IN_DOUBT, Segment};
 use crate::sync::Relaxed;
 use crate::thread;
 use crate::thread_record::Thread;
@@ -117,7 +117,7 @@ fn in_c(
             change: None,
         }))
     };
-    if fibers::is_its_c(tls, m, segment, at) {
+    if !segment.is(IN_DOUBT) && fibers::is_its_c(tls, m, segment, at) {
         return below(m, segment);
     }
     if let Some(other) = fibers::whose_c(m, at)
