@@ -4,7 +4,7 @@
 //!
 //! `needm_on_fault` runs in the system's handler, on the handler stack. It uses nothing of
 //! the thread but its thread-local block, allocates nothing, and makes no system call
-//! unless a stack ran out. It waits in one case only: C has jumped back to a G, the code
+//! unless a stack ran out, or it is on what a callback of another fiber has as a further stack. It waits in one case only: C has jumped back to a G, the code
 //! there faults, and the world is stopped.
 //!
 //! # Safety
