@@ -94,8 +94,9 @@ extern "C" {
 #define NEEDM_UNBLOCK_FAULTS     8u /* the fault signals (SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP) that a
                                        thread has blocked when it gets its first M are unblocked while
                                        its callbacks run, also in C that they call, and blocked again
-                                       afterwards; else a fault there ends the process. Its callbacks
-                                       take the slow path and two system calls. A thread without
+                                       afterwards; else a fault there ends the process. Threads of
+                                       SIGEV_THREAD have all signals blocked. Its callbacks take the
+                                       slow path and two system calls. A thread without
                                        blocked fault signals pays nothing; one that changes them
                                        later calls needm_detach. No effect with NEEDM_NO_SIGNALS */
 #define NEEDM_NO_PROBES         16u /* no system call that needm can do without, and that a sandbox may
