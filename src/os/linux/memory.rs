@@ -6,6 +6,7 @@ use super::{EFAULT, Errno, call, libc, spares_calls};
 use crate::arch::linux::nr;
 use crate::os::terms::{Access, Side};
 use crate::sync::{AtomicBool, AtomicUsize, Relaxed};
+use crate::valgrind;
 use core::mem;
 use core::ops::Range;
 
@@ -97,18 +98,21 @@ fn map_low(len: usize) -> Result<usize, Errno> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     static IS_FULL: AtomicBool = AtomicBool::new(false);
 
-    // The first is as random as the address of the caller's stack, and tells no more than that. In the first quarter:
-    // under valgrind the first thread's stack ends at 128 GiB.
+    // valgrind maps from the bottom up. Callgrind counts a callback as over where its G lies below its caller's stack.
+    if LOW.is_empty() || valgrind::watches() {
+        return self::map(len, Access::None);
+    }
+    // The first is as random as the address of the caller's stack, and tells no more than that.
     if NEXT.load(Relaxed) == 0 {
-        let here = (&raw const len).addr() % ((LOW.end - LOW.start) / 4).max(page_size());
+        let here = (&raw const len).addr();
         let _ = NEXT.compare_exchange(0, here.next_multiple_of(page_size()), Relaxed, Relaxed);
     }
     let map_next = || {
-        let next = NEXT.fetch_add(len, Relaxed).checked_rem(LOW.end - LOW.start);
-        map_near(next.map_or(0, |next| LOW.start + next), len, Access::None)
+        let next = NEXT.fetch_add(len, Relaxed).checked_rem(LOW.end - LOW.start).unwrap_or(0);
+        map_near(LOW.start + next, len, Access::None)
     };
     let mut map = map_next()?;
-    if LOW.contains(&map) || LOW.is_empty() || IS_FULL.load(Relaxed) {
+    if LOW.contains(&map) || IS_FULL.load(Relaxed) {
         return Ok(map);
     }
     // Something is there: an older G, or what the host has mapped.
